@@ -1,0 +1,90 @@
+//! Events of roles and permissions.
+
+use serde::{Deserialize, Serialize};
+
+use crate::events::events;
+use crate::id::{PermissionId, RoleId};
+
+events! {
+    /// What can happen to roles and permissions.
+    pub enum CatalogEvent {
+        RoleDefined(RoleDefined) => ("catalog.role_defined", 1),
+        RoleChanged(RoleChanged) => ("catalog.role_changed", 1),
+        RoleDeleted(RoleDeleted) => ("catalog.role_deleted", 1),
+        PermissionDefined(PermissionDefined) => ("catalog.permission_defined", 1),
+        PermissionDeleted(PermissionDeleted) => ("catalog.permission_deleted", 1),
+        PermissionAttached(PermissionAttached) => ("catalog.permission_attached", 1),
+        PermissionDetached(PermissionDetached) => ("catalog.permission_detached", 1),
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "RoleDefined")]
+pub struct RoleDefined {
+    pub role_id: RoleId,
+    pub name: String,
+    pub description: Option<String>,
+    pub parent_id: Option<RoleId>,
+    /// Distance from the top of its hierarchy.
+    pub level: i32,
+    pub is_system_role: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "RoleChanged")]
+pub struct RoleChanged {
+    pub role_id: RoleId,
+    pub description: Option<String>,
+    pub parent_id: Option<RoleId>,
+    pub level: i32,
+    /// Roles below, whose level moved with it.
+    pub descendants: Vec<RoleLevel>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "RoleLevel")]
+pub struct RoleLevel {
+    pub role_id: RoleId,
+    pub level: i32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "RoleDeleted")]
+pub struct RoleDeleted {
+    pub role_id: RoleId,
+    pub name: String,
+}
+
+/// A permission exists; the same id again replaces its attributes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "PermissionDefined")]
+pub struct PermissionDefined {
+    pub permission_id: PermissionId,
+    pub name: String,
+    pub resource: String,
+    pub action: String,
+    pub description: Option<String>,
+    pub category: Option<String>,
+    pub is_dangerous: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "PermissionDeleted")]
+pub struct PermissionDeleted {
+    pub permission_id: PermissionId,
+    pub name: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "PermissionAttached")]
+pub struct PermissionAttached {
+    pub role_id: RoleId,
+    pub permission_id: PermissionId,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "PermissionDetached")]
+pub struct PermissionDetached {
+    pub role_id: RoleId,
+    pub permission_id: PermissionId,
+}

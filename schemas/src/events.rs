@@ -1,0 +1,170 @@
+//! The one table of event names and versions.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use serde::{Deserialize, Serialize};
+
+use crate::catalog::CatalogEvent;
+use crate::codec::{CodecError, Stored};
+use crate::identifier::IdentifierEvent;
+use crate::log::LogEvent;
+use crate::meta::{Meta, Stream};
+use crate::user::UserEvent;
+
+/// A name and version of the contract. Never derived from a Rust identifier: renaming code must
+/// not rename history.
+#[derive(Debug, PartialEq, Eq)]
+pub struct EventType {
+    pub name: &'static str,
+    pub version: i32,
+    /// The text of its `.avsc`, still naming `rolecall.Meta` instead of holding it.
+    pub schema: &'static str,
+}
+
+/// Makes an enum of a stream's events from its table: `Variant(Payload) => ("name", version)`.
+///
+/// A payload that changed after release lists the way up from each older version, oldest first:
+/// `=> ("name", 2, from 1: PayloadV1 => step)`; readers see the newest only.
+macro_rules! events {
+    ($(#[$doc:meta])* pub enum $events:ident {
+        $($variant:ident($payload:ty) => (
+            $name:literal, $version:literal $(, from $old:literal: $old_payload:ty => $step:path)*
+        )),+ $(,)?
+    }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+        pub enum $events {
+            $($variant($payload)),+
+        }
+
+        impl $events {
+            /// Every released name and version, the older ones too.
+            pub const TYPES: &'static [&'static $crate::events::EventType] = &[
+                $($crate::events::event_type!($name, $version),
+                  $($crate::events::event_type!($name, $old),)*)+
+            ];
+
+            /// The name and version under which this event is written.
+            pub fn event_type(&self) -> &'static $crate::events::EventType {
+                match self {
+                    $(Self::$variant(_) => $crate::events::event_type!($name, $version)),+
+                }
+            }
+
+            /// Avro body (no framing) of this event with its meta record.
+            pub fn encode(&self, meta: &$crate::meta::Meta)
+                -> Result<Vec<u8>, $crate::codec::CodecError> {
+                match self {
+                    $(Self::$variant(data) => $crate::codec::encode_body(
+                        self.event_type(), &$crate::codec::StoredRef { meta, data })),+
+                }
+            }
+
+            /// Reads a body written under `event_type`, lifting older versions to the newest.
+            pub fn decode(event_type: &'static $crate::events::EventType, body: &[u8])
+                -> Result<$crate::codec::Stored<Self>, $crate::codec::CodecError> {
+                match (event_type.name, event_type.version) {
+                    $(($name, $version) => {
+                        let stored: $crate::codec::Stored<$payload> =
+                            $crate::codec::decode_body(event_type, body)?;
+                        Ok(stored.map(Self::$variant))
+                    }
+                    $(($name, $old) => {
+                        let stored: $crate::codec::Stored<$old_payload> =
+                            $crate::codec::decode_body(event_type, body)?;
+                        Ok(stored.map(|old| Self::$variant($step(old))))
+                    })*)+
+                    _ => Err($crate::codec::CodecError::UnknownType {
+                        name: event_type.name.to_owned(), version: event_type.version }),
+                }
+            }
+        }
+    };
+}
+pub(crate) use events;
+
+macro_rules! event_type {
+    ($name:literal, $version:literal) => {
+        &$crate::events::EventType {
+            name: $name,
+            version: $version,
+            schema: include_str!(concat!("../avro/", $name, ".v", $version, ".avsc")),
+        }
+    };
+}
+pub(crate) use event_type;
+
+/// Any event of the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    User(UserEvent),
+    Identifier(IdentifierEvent),
+    Catalog(CatalogEvent),
+    Log(LogEvent),
+}
+
+impl Event {
+    pub fn event_type(&self) -> &'static EventType {
+        match self {
+            Self::User(event) => event.event_type(),
+            Self::Identifier(event) => event.event_type(),
+            Self::Catalog(event) => event.event_type(),
+            Self::Log(event) => event.event_type(),
+        }
+    }
+
+    /// Avro body (no framing) of this event with its meta record.
+    pub fn encode(&self, meta: &Meta) -> Result<Vec<u8>, CodecError> {
+        match self {
+            Self::User(event) => event.encode(meta),
+            Self::Identifier(event) => event.encode(meta),
+            Self::Catalog(event) => event.encode(meta),
+            Self::Log(event) => event.encode(meta),
+        }
+    }
+
+    /// Reads a body (no framing) written under a name and version.
+    pub fn decode(name: &str, version: i32, body: &[u8]) -> Result<Stored<Self>, CodecError> {
+        let event_type = find_event_type(name, version).ok_or_else(|| CodecError::UnknownType {
+            name: name.to_owned(),
+            version,
+        })?;
+        Self::decode_as(event_type, body)
+    }
+
+    /// [`Self::decode`] for a type already looked up.
+    pub fn decode_as(event_type: &'static EventType, body: &[u8]) -> Result<Stored<Self>, CodecError> {
+        match event_type.name.split_once('.').map_or("", |(family, _)| family) {
+            "user" => Ok(UserEvent::decode(event_type, body)?.map(Self::User)),
+            "identifier" => Ok(IdentifierEvent::decode(event_type, body)?.map(Self::Identifier)),
+            "catalog" => Ok(CatalogEvent::decode(event_type, body)?.map(Self::Catalog)),
+            _ => Ok(LogEvent::decode(event_type, body)?.map(Self::Log)),
+        }
+    }
+}
+
+/// Streams in which an event of this name may stand; the registry has one subject for each.
+pub fn streams_of(event_type: &EventType) -> &'static [Stream] {
+    match event_type.name.split_once('.').map_or("", |(family, _)| family) {
+        "user" => &[Stream::Users],
+        "identifier" => &[Stream::Identifiers],
+        "ledger" => &Stream::ALL,
+        _ => &[Stream::Catalog],
+    }
+}
+
+/// Every released name and version.
+pub fn event_types() -> impl Iterator<Item = &'static EventType> {
+    [UserEvent::TYPES, IdentifierEvent::TYPES, CatalogEvent::TYPES, LogEvent::TYPES]
+        .into_iter()
+        .flatten()
+        .copied()
+}
+
+/// The released type of this name and version, if there is one.
+pub fn find_event_type(name: &str, version: i32) -> Option<&'static EventType> {
+    static TABLE: LazyLock<HashMap<(&str, i32), &'static EventType>> =
+        LazyLock::new(|| event_types().map(|t| ((t.name, t.version), t)).collect());
+    TABLE.get(&(name, version)).copied()
+}

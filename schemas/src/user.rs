@@ -1,0 +1,172 @@
+//! Events of one person's account. `Sealed` fields are ciphertext; readers copy them unopened.
+
+use serde::{Deserialize, Serialize};
+
+use crate::blind_index::BlindIndex;
+use crate::encryption::Sealed;
+use crate::events::events;
+use crate::id::{ClaimId, RoleId, SessionId, UserId};
+use crate::sha256::Sha256Digest;
+use crate::timestamp::Timestamp;
+
+events! {
+    /// What can happen to a user. A name and version, once released, never change meaning.
+    pub enum UserEvent {
+        Registered(UserRegistered) => ("user.registered", 1),
+        ClaimAbandoned(ClaimAbandoned) => ("user.claim_abandoned", 1),
+        LoggedIn(UserLoggedIn) => ("user.logged_in", 1),
+        LoginFailed(LoginFailed) => ("user.login_failed", 1),
+        Locked(UserLocked) => ("user.locked", 1),
+        PasswordChanged(PasswordChanged) => ("user.password_changed", 1),
+        SessionRefreshed(SessionRefreshed) => ("user.session_refreshed", 1),
+        RefreshReuseDetected(RefreshReuseDetected) => ("user.refresh_reuse_detected", 1),
+        SessionRevoked(SessionRevoked) => ("user.session_revoked", 1),
+        SessionsRevoked(SessionsRevoked) => ("user.sessions_revoked", 1),
+        RoleGranted(RoleGranted) => ("user.role_granted", 1),
+        RoleRevoked(RoleRevoked) => ("user.role_revoked", 1),
+        Deactivated(UserDeactivated) => ("user.deactivated", 1),
+        Reactivated(UserReactivated) => ("user.reactivated", 1),
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "UserRegistered")]
+pub struct UserRegistered {
+    pub user_id: UserId,
+    /// Both identifiers are reserved under it.
+    pub claim_id: ClaimId,
+    pub username: Sealed,
+    pub username_index: BlindIndex,
+    pub email: Sealed,
+    pub email_index: BlindIndex,
+    pub phone_number: Option<Sealed>,
+    pub password_hash: Sealed,
+}
+
+/// A claim on an identifier came to nothing; a later event under it is refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "ClaimAbandoned")]
+pub struct ClaimAbandoned {
+    pub claim_id: ClaimId,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "UserLoggedIn")]
+pub struct UserLoggedIn {
+    pub session_id: SessionId,
+    /// From it and the token key the refresh token can be derived again.
+    pub nonce: Sealed,
+    pub refresh_token_hash: Sha256Digest,
+    /// The session ends then, whatever is refreshed.
+    pub expires_at: Timestamp,
+    /// Coarse network: /16 for IPv4, /32 for IPv6.
+    pub ip_network: Option<String>,
+    pub ip_address: Option<Sealed>,
+    pub user_agent: Option<Sealed>,
+    pub device_fingerprint: Option<Sealed>,
+    pub country_code: Option<String>,
+    pub city: Option<Sealed>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "LoginFailed")]
+pub struct LoginFailed {
+    pub count: i32,
+    pub first_at: Timestamp,
+    pub last_at: Timestamp,
+    pub ip_network: Option<String>,
+    pub ip_address: Option<Sealed>,
+    pub user_agent: Option<Sealed>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "LockReason", rename_all = "snake_case")]
+pub enum LockReason {
+    Other,
+    FailedLogins,
+    Administrator,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "UserLocked")]
+pub struct UserLocked {
+    pub reason: LockReason,
+    pub locked_until: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "PasswordChanged")]
+pub struct PasswordChanged {
+    pub password_hash: Sealed,
+    pub revoked_sessions: Vec<SessionId>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "SessionRefreshed")]
+pub struct SessionRefreshed {
+    pub session_id: SessionId,
+    /// Generation of the new refresh token.
+    pub generation: i32,
+    pub nonce: Sealed,
+    pub refresh_token_hash: Sha256Digest,
+    pub ip_network: Option<String>,
+    pub ip_address: Option<Sealed>,
+    pub user_agent: Option<Sealed>,
+}
+
+/// A refresh token came back after it was replaced; the session ended with this fact.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "RefreshReuseDetected")]
+pub struct RefreshReuseDetected {
+    pub session_id: SessionId,
+    pub presented_generation: i32,
+    pub current_generation: i32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "RevokeReason", rename_all = "snake_case")]
+pub enum RevokeReason {
+    Other,
+    Logout,
+    UserRequest,
+    Administrator,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "SessionRevoked")]
+pub struct SessionRevoked {
+    pub session_id: SessionId,
+    pub reason: RevokeReason,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "SessionsRevoked")]
+pub struct SessionsRevoked {
+    pub session_ids: Vec<SessionId>,
+    pub reason: RevokeReason,
+}
+
+/// A user holds a role from now on; granting again moves the expiry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "RoleGranted")]
+pub struct RoleGranted {
+    pub role_id: RoleId,
+    /// The grant counts until then, exclusive.
+    pub expires_at: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "RoleRevoked")]
+pub struct RoleRevoked {
+    pub role_id: RoleId,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "UserDeactivated")]
+pub struct UserDeactivated {
+    pub revoked_sessions: Vec<SessionId>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "UserReactivated")]
+pub struct UserReactivated {}
