@@ -1,0 +1,309 @@
+//! PostgreSQL clusters, each with the shard databases. `initdb` and the databases are made once and copied after that.
+
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use nix::sys::signal::Signal;
+use nix::unistd::{User, geteuid};
+
+use crate::{Error, Launch, Probe, Result, files};
+
+/// The superuser inside the database.
+pub(crate) const USER: &str = "rolecall";
+const OLDEST: u32 = 15;
+
+/// The installed program.
+#[derive(Debug, Clone)]
+pub(crate) struct Postgres {
+    bin: PathBuf,
+    version: u32,
+    templates: PathBuf,
+    /// The account it runs as: PostgreSQL refuses to run as root.
+    account: Option<(u32, u32)>,
+}
+
+impl Postgres {
+    /// The newest installed version that is new enough.
+    pub fn find(cache: &Path) -> Result<Option<Self>> {
+        let debian = files::list(Path::new("/usr/lib/postgresql")).unwrap_or_default();
+        let in_path = files::find_program("initdb")
+            .and_then(|it| fs::canonicalize(it).ok()?.parent().map(Path::to_owned));
+        let folders = debian
+            .into_iter()
+            .map(|version| version.join("bin"))
+            .chain(in_path);
+        let versions = folders.filter_map(|bin| Some((version(&bin)?, bin)));
+        let Some((version, bin)) = versions.filter(|(version, _)| *version >= OLDEST).max() else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            bin,
+            version,
+            templates: cache.to_owned(),
+            account: account()?,
+        }))
+    }
+
+    pub fn has_template(&self, shards: usize) -> bool {
+        self.template(shards).is_dir()
+    }
+
+    /// Makes a cluster with `shards` databases in the cache.
+    pub fn write_template(&self, shards: usize) -> Result<()> {
+        files::build_once(&self.template(shards), |partial| {
+            let work = files::temp_dir("rolecall-postgres-", None)?;
+            self.give(work.path())?;
+            let data = work.path().join("data");
+            let mut initdb = self.command("initdb");
+            initdb.current_dir(work.path()).arg("-D").arg(&data);
+            initdb.args([
+                "--username",
+                USER,
+                "--encoding=UTF8",
+                "--locale=C.UTF-8",
+                "--no-sync",
+            ]);
+            initdb.args(["--auth-local=trust", "--auth-host=trust"]);
+            files::run(&mut initdb)?;
+            self.create_databases(&data, shards)?;
+            files::append(&data.join("postgresql.conf"), SETTINGS)?;
+            files::copy_tree(&data, &partial.join("data"))
+        })
+    }
+
+    /// The server's single-user mode: no server to wait for, and no flush for each database.
+    fn create_databases(&self, data: &Path, shards: usize) -> Result<()> {
+        let mut single = self.command("postgres");
+        single
+            .current_dir(data)
+            .args(["--single", "-c", "fsync=off", "-D"])
+            .arg(data)
+            .arg("postgres");
+        let mut child = single
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(Error::io("run postgres --single"))?;
+        if let Some(mut input) = child.stdin.take() {
+            for shard in 0..shards {
+                writeln!(
+                    input,
+                    "CREATE DATABASE {} STRATEGY FILE_COPY",
+                    database(shard)
+                )
+                .map_err(Error::io("create the shard databases"))?;
+            }
+        }
+        let output = child
+            .wait_with_output()
+            .map_err(Error::io("create the shard databases"))?;
+        let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+        if output.status.success() && !printed.contains("ERROR") {
+            return Ok(());
+        }
+        Err(Error::Tool {
+            program: "postgres --single".to_owned(),
+            status: output.status,
+            output: printed,
+        })
+    }
+
+    /// Copies the template unless the folder holds a cluster, and says how to start it.
+    pub fn prepare(
+        &self,
+        cluster: &Cluster,
+        shards: usize,
+        data: &Path,
+        log: &Path,
+    ) -> Result<Launch> {
+        let data = self.accessible(data)?;
+        if !data.join("PG_VERSION").is_file() {
+            let partial = data.with_extension("partial");
+            files::remove_dir(&partial)?;
+            files::copy_tree(&self.template(shards).join("data"), &partial)?;
+            self.give(&partial)?;
+            files::rename(&partial, &data)?;
+        }
+        self.give(&cluster.socket_dir)?;
+        files::set_mode(&cluster.socket_dir, 0o755)?;
+        Ok(
+            Launch::new(cluster.name.clone(), self.bin.join("postgres"), log)
+                .arg("-D")
+                .arg(&data)
+                .args(["-c", "listen_addresses=127.0.0.1", "-c"])
+                .arg(format!(
+                    "unix_socket_directories={}",
+                    cluster.socket_dir.display()
+                ))
+                .args(["-p", &cluster.port.to_string()])
+                .user(self.account)
+                .stop_signal(Signal::SIGINT) // "fast": ends sessions instead of waiting for them
+                .transient(&[
+                    "pre-existing shared memory block",
+                    "lock file \"postmaster.pid\" already exists",
+                ])
+                .probe(Probe::Postgres {
+                    socket: cluster.socket(),
+                    user: USER,
+                }),
+        )
+    }
+
+    fn template(&self, shards: usize) -> PathBuf {
+        self.templates
+            .join(format!("postgres-{}-with-{shards}-shards", self.version))
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(self.bin.join(program));
+        if let Some((uid, gid)) = self.account {
+            command.uid(uid).gid(gid);
+        }
+        command
+    }
+
+    /// Makes the server's account the owner, where it isn't ours.
+    fn give(&self, path: &Path) -> Result<()> {
+        match self.account {
+            Some((uid, gid)) => files::run(
+                Command::new("chown")
+                    .arg("-R")
+                    .arg(format!("{uid}:{gid}"))
+                    .arg(path),
+            )
+            .map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// The server's account may be unable to pass through the folders above, such as `/root`. Then the data lives
+    /// elsewhere, and a link shows where.
+    fn accessible(&self, data: &Path) -> Result<PathBuf> {
+        let all_open = data
+            .ancestors()
+            .skip(1)
+            .all(|dir| fs::metadata(dir).is_ok_and(|it| it.mode() & 0o001 != 0));
+        if self.account.is_none() || all_open {
+            return Ok(data.to_owned());
+        }
+        let mut hasher = DefaultHasher::new();
+        data.hash(&mut hasher);
+        let parent = PathBuf::from(format!(
+            "/var/lib/rolecall-local-stack/{:016x}",
+            hasher.finish()
+        ));
+        files::create_dir(&parent)?;
+        let elsewhere = parent.join("data");
+        if !data.exists() {
+            files::remove_dir(&elsewhere)?; // left by a folder of this name that was removed
+            if data.is_symlink() {
+                files::remove_file(data)?;
+            }
+            symlink(&elsewhere, data).map_err(Error::io(format!("link {}", data.display())))?;
+        }
+        Ok(elsewhere)
+    }
+}
+
+/// One running cluster, as clients see it.
+#[derive(Debug, Clone)]
+pub(crate) struct Cluster {
+    pub name: String,
+    pub port: u16,
+    pub socket_dir: PathBuf,
+}
+
+impl Cluster {
+    /// Through the Unix socket: no TCP stack between.
+    pub fn dsn(&self, shard: usize) -> String {
+        let (folder, port) = (self.socket_dir.display(), self.port);
+        format!(
+            "postgres:///{}?host={folder}&port={port}&user={USER}",
+            database(shard)
+        )
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.socket_dir.join(format!(".s.PGSQL.{}", self.port))
+    }
+}
+
+fn database(shard: usize) -> String {
+    format!("rolecall_shard_{shard:02}")
+}
+
+/// `postgres (PostgreSQL) 15.13 (Debian ...)`
+fn version(bin: &Path) -> Option<u32> {
+    if !bin.join("initdb").is_file() {
+        return None;
+    }
+    let printed = files::run(Command::new(bin.join("postgres")).arg("--version")).ok()?;
+    let number = printed
+        .split_whitespace()
+        .find(|word| word.starts_with(|first: char| first.is_ascii_digit()))?;
+    number
+        .split(|it: char| !it.is_ascii_digit())
+        .next()?
+        .parse()
+        .ok()
+}
+
+fn account() -> Result<Option<(u32, u32)>> {
+    if !geteuid().is_root() {
+        return Ok(None);
+    }
+    match User::from_name("postgres")
+        .map_err(|errno| Error::io("look up the account postgres")(errno.into()))?
+    {
+        Some(user) => Ok(Some((user.uid.as_raw(), user.gid.as_raw()))),
+        None => Err(Error::Missing {
+            what: "the account postgres (the server refuses to run as root)".to_owned(),
+            command: "useradd --system postgres".to_owned(),
+        }),
+    }
+}
+
+/// Durable as in production; in the file, not on the command line, so a test can change them.
+const SETTINGS: &str = "
+# Rolecall's local stack
+shared_buffers = 256MB
+max_connections = 300
+wal_level = replica
+fsync = on
+synchronous_commit = on
+max_wal_size = 2GB
+jit = off
+timezone = 'UTC'
+log_timezone = 'UTC'
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sqlx::postgres::PgConnectOptions;
+
+    #[test]
+    fn the_dsn_goes_through_the_socket() {
+        let cluster = Cluster {
+            name: "postgres".to_owned(),
+            port: 20_001,
+            socket_dir: "/tmp/rcX".into(),
+        };
+        let options: PgConnectOptions = cluster.dsn(3).parse().unwrap();
+        assert_eq!(
+            options.get_socket().map(PathBuf::as_path),
+            Some(Path::new("/tmp/rcX"))
+        );
+        assert_eq!(
+            (options.get_port(), options.get_username()),
+            (20_001, "rolecall")
+        );
+        assert_eq!(options.get_database(), Some("rolecall_shard_03"));
+    }
+}
