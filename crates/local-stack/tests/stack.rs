@@ -1,5 +1,7 @@
 //! One real stack: every server answers, survives `kill -9`, and is gone at the end.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 use std::path::Path;
 use std::time::Duration;
 
