@@ -1,0 +1,218 @@
+//! Who calls: the bearer token of a request, checked against its signature and its session.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, OptionalFromRequestParts};
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use schemas::{SessionId, Timestamp, UserId};
+
+use crate::jwt::{TokenError, Verifier};
+use crate::problem::{Problem, ProblemType};
+
+/// What a service knows of a session, from its own tail of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionState {
+    Live,
+    Ended,
+    /// Deactivated, locked out or erased: no session of the user counts.
+    UserInactive,
+    /// Nothing is known of the session. Our signature says it began, so this node lags behind.
+    Unknown,
+}
+
+/// State of a service that authenticates its callers.
+pub trait Authenticate {
+    fn verifier(&self) -> &Verifier;
+
+    /// Must remember an ended session for as long as its access tokens live.
+    fn session_state(&self, user: UserId, session: SessionId) -> SessionState;
+
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+}
+
+impl<T: Authenticate + ?Sized> Authenticate for Arc<T> {
+    fn verifier(&self) -> &Verifier {
+        (**self).verifier()
+    }
+
+    fn session_state(&self, user: UserId, session: SessionId) -> SessionState {
+        (**self).session_state(user, session)
+    }
+
+    fn now(&self) -> Timestamp {
+        (**self).now()
+    }
+}
+
+/// An authenticated caller. Extract `Option<Caller>` where none is needed: a token that is sent
+/// must be good even then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Caller {
+    pub user_id: UserId,
+    pub session_id: SessionId,
+}
+
+impl Caller {
+    pub fn from_headers(headers: &HeaderMap, state: &impl Authenticate) -> Result<Option<Self>, Problem> {
+        let Some(token) = bearer(headers)? else { return Ok(None) };
+        let claims = state.verifier().verify(token, state.now())?;
+        match state.session_state(claims.user_id, claims.session_id) {
+            SessionState::Live => Ok(Some(Self { user_id: claims.user_id, session_id: claims.session_id })),
+            // Which of the two it was is not the business of whoever holds the token.
+            SessionState::Ended | SessionState::UserInactive => Err(ProblemType::SessionEnded.into()),
+            SessionState::Unknown => {
+                Err(Problem::new(ProblemType::NotYet).detail("the session of this token is not known here yet"))
+            }
+        }
+    }
+}
+
+impl From<TokenError> for Problem {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::Expired => Self::new(ProblemType::TokenExpired),
+            TokenError::Malformed
+            | TokenError::BadSignature
+            | TokenError::WrongIssuer
+            | TokenError::WrongAudience
+            | TokenError::WrongType
+            | TokenError::UnknownKey => Self::new(ProblemType::Unauthenticated).detail(error.to_string()),
+        }
+    }
+}
+
+/// Two `Authorization` headers are refused: a proxy may have looked at the other.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let refused = || Problem::new(ProblemType::Unauthenticated).detail("send one header Authorization: Bearer <token>");
+    if values.next().is_some() {
+        return Err(refused());
+    }
+    let (scheme, token) = value.to_str().ok().and_then(|text| text.split_once(' ')).ok_or_else(refused)?;
+    if scheme.eq_ignore_ascii_case("bearer") { Ok(Some(token.trim())) } else { Err(refused()) }
+}
+
+impl<S: Authenticate + Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        Self::from_headers(&parts.headers, state)?.ok_or_else(|| ProblemType::Unauthenticated.into())
+    }
+}
+
+impl<S: Authenticate + Send + Sync> OptionalFromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Option<Self>, Problem> {
+        Self::from_headers(&parts.headers, state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use axum::Router;
+    use axum::body::Body;
+    use axum::http::Request;
+    use axum::routing::get;
+    use ed25519_dalek::SigningKey;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::http;
+    use crate::jwt::{AccessClaims, Signer, TokenConfig};
+    use crate::testing::{Answer, send};
+
+    struct App {
+        verifier: Verifier,
+        session: SessionState,
+    }
+
+    impl Authenticate for App {
+        fn verifier(&self) -> &Verifier {
+            &self.verifier
+        }
+
+        fn session_state(&self, _user: UserId, _session: SessionId) -> SessionState {
+            self.session
+        }
+    }
+
+    fn token(age: Duration) -> String {
+        let issued_at = Timestamp::from_micros(Timestamp::now().as_micros() - i64::try_from(age.as_micros()).unwrap());
+        let claims = AccessClaims {
+            user_id: UserId::from_uuid(Uuid::from_u128(1)),
+            session_id: SessionId::from_uuid(Uuid::from_u128(2)),
+            client_id: "rolecall".into(),
+            issued_at,
+            expires_at: issued_at.plus(Duration::from_secs(300)),
+            token_id: Uuid::from_u128(3),
+        };
+        let signer = Signer::new(SigningKey::from_bytes(&[1; 32]), TokenConfig::default()).unwrap();
+        signer.issue(&claims).unwrap()
+    }
+
+    async fn ask(path: &str, session: SessionState, authorization: &[String]) -> Answer {
+        let key = SigningKey::from_bytes(&[1; 32]).verifying_key();
+        let app = Arc::new(App { verifier: Verifier::new([key], TokenConfig::default()), session });
+        let router = Router::new()
+            .route("/me", get(async |caller: Caller| caller.user_id.to_string()))
+            .route("/open", get(async |caller: Option<Caller>| format!("{}", caller.is_some())))
+            .with_state(app);
+        let mut request = Request::get(path);
+        for value in authorization {
+            request = request.header(AUTHORIZATION, value);
+        }
+        send(http::standard(router), request.body(Body::empty()).unwrap()).await
+    }
+
+    fn fresh() -> String {
+        format!("Bearer {}", token(Duration::ZERO))
+    }
+
+    #[tokio::test]
+    async fn a_good_token_names_the_caller() {
+        let answer = ask("/me", SessionState::Live, &[fresh()]).await;
+        assert_eq!((answer.status, answer.text.as_str()), (200, "00000000-0000-0000-0000-000000000001"));
+    }
+
+    #[tokio::test]
+    async fn no_token_and_bad_tokens_are_unauthenticated() {
+        let bad = [
+            vec![],
+            vec!["Basic YTpi".to_owned()],
+            vec!["Bearer".to_owned()],
+            vec!["Bearer x.y.z".to_owned()],
+            vec![format!("{}x", fresh())],
+            vec![fresh(), fresh()],
+        ];
+        for authorization in bad {
+            let answer = ask("/me", SessionState::Live, &authorization).await;
+            assert_eq!((answer.status, answer.slug().as_str()), (401, "unauthenticated"), "{authorization:?}");
+            assert!(answer.header("www-authenticate").starts_with("Bearer"));
+        }
+    }
+
+    #[tokio::test]
+    async fn expired_ended_and_unknown_are_told_apart() {
+        let old = format!("Bearer {}", token(Duration::from_secs(301)));
+        assert_eq!(ask("/me", SessionState::Live, &[old]).await.slug(), "token-expired");
+        assert_eq!(ask("/me", SessionState::Ended, &[fresh()]).await.slug(), "session-ended");
+        assert_eq!(ask("/me", SessionState::UserInactive, &[fresh()]).await.slug(), "session-ended");
+        let answer = ask("/me", SessionState::Unknown, &[fresh()]).await;
+        assert_eq!((answer.status, answer.slug().as_str()), (503, "not-yet"));
+    }
+
+    #[tokio::test]
+    async fn an_open_call_takes_no_token_or_a_good_one() {
+        assert_eq!(ask("/open", SessionState::Live, &[]).await.text, "false");
+        assert_eq!(ask("/open", SessionState::Live, &[fresh()]).await.text, "true");
+        assert_eq!(ask("/open", SessionState::Ended, &[fresh()]).await.status, 401);
+    }
+}

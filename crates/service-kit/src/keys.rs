@@ -1,0 +1,283 @@
+//! Key files: where a service finds its secrets, and how they are made.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
+use ed25519_dalek::pkcs8::{DecodePrivateKey, DecodePublicKey, EncodePrivateKey, EncodePublicKey};
+use ed25519_dalek::{SigningKey, VerifyingKey};
+use hmac::{Hmac, KeyInit, Mac};
+use schemas::{IndexKey, KeyEncryptionKey};
+use sha2::Sha256;
+use uuid::Uuid;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+const KEY_ENCRYPTION_KEY: &str = "ROLECALL_KEY_ENCRYPTION_KEY_FILE";
+const INDEX_KEY: &str = "ROLECALL_INDEX_KEY_FILE";
+const TOKEN_KEY: &str = "ROLECALL_TOKEN_KEY_FILE";
+const SIGNING_KEY: &str = "ROLECALL_SIGNING_KEY_FILE";
+const VERIFYING_KEYS: &str = "ROLECALL_VERIFYING_KEY_FILES";
+
+/// Each message is the one line an operator needs: which file or variable, and what is wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    #[error("{0} is not set")]
+    NotSet(&'static str),
+    #[error("reading key file {}: {cause}", path.display())]
+    Read { path: PathBuf, cause: io::Error },
+    #[error("writing key file {}: {cause}", path.display())]
+    Write { path: PathBuf, cause: io::Error },
+    #[error("key file {}: {cause}", path.display())]
+    Content { path: PathBuf, cause: String },
+}
+
+/// Where the keys lie. A service names only those it needs; the rest are never read.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyFiles {
+    /// Wraps the users' data keys: 32 bytes, raw or in hexadecimal.
+    #[arg(long, env = KEY_ENCRYPTION_KEY, value_name = "FILE")]
+    pub key_encryption_key_file: Option<PathBuf>,
+    /// Key of the blind index: 32 bytes, raw or in hexadecimal.
+    #[arg(long, env = INDEX_KEY, value_name = "FILE")]
+    pub index_key_file: Option<PathBuf>,
+    /// Derives refresh and other tokens: 32 bytes, raw or in hexadecimal.
+    #[arg(long, env = TOKEN_KEY, value_name = "FILE")]
+    pub token_key_file: Option<PathBuf>,
+    /// Signs access tokens: Ed25519, PKCS#8 PEM.
+    #[arg(long, env = SIGNING_KEY, value_name = "FILE")]
+    pub signing_key_file: Option<PathBuf>,
+    /// Verify access tokens: Ed25519 public keys in PEM, several by commas.
+    #[arg(long, env = VERIFYING_KEYS, value_name = "FILES", value_delimiter = ',')]
+    pub verifying_key_files: Vec<PathBuf>,
+}
+
+impl KeyFiles {
+    pub fn key_encryption_key(&self) -> Result<KeyEncryptionKey, KeyError> {
+        let (path, bytes) = read_secret(self.key_encryption_key_file.as_deref(), KEY_ENCRYPTION_KEY)?;
+        KeyEncryptionKey::parse(&bytes).map_err(|error| content(path, &error))
+    }
+
+    pub fn index_key(&self) -> Result<IndexKey, KeyError> {
+        let (path, bytes) = read_secret(self.index_key_file.as_deref(), INDEX_KEY)?;
+        IndexKey::parse(&bytes).map_err(|error| content(path, &error))
+    }
+
+    pub fn token_key(&self) -> Result<TokenKey, KeyError> {
+        let (path, bytes) = read_secret(self.token_key_file.as_deref(), TOKEN_KEY)?;
+        TokenKey::parse(&bytes)
+            .ok_or_else(|| content(path, &"a key must be 32 bytes, in hexadecimal or raw"))
+    }
+
+    pub fn signing_key(&self) -> Result<SigningKey, KeyError> {
+        let (path, bytes) = read_secret(self.signing_key_file.as_deref(), SIGNING_KEY)?;
+        let pem = std::str::from_utf8(&bytes).map_err(|error| content(path, &error))?;
+        SigningKey::from_pkcs8_pem(pem).map_err(|error| content(path, &error))
+    }
+
+    /// The public half of the signing key, if there is one, and all verifying keys.
+    pub fn verifying_keys(&self) -> Result<Vec<VerifyingKey>, KeyError> {
+        let mut keys = Vec::new();
+        if self.signing_key_file.is_some() {
+            keys.push(self.signing_key()?.verifying_key());
+        }
+        for path in &self.verifying_key_files {
+            let pem = fs::read_to_string(path).map_err(|cause| KeyError::Read { path: path.clone(), cause })?;
+            let key = VerifyingKey::from_public_key_pem(&pem).map_err(|error| content(path, &error))?;
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
+        if keys.is_empty() { Err(KeyError::NotSet(VERIFYING_KEYS)) } else { Ok(keys) }
+    }
+
+    /// As environment variables for a child process.
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        let verifying: Vec<String> =
+            self.verifying_key_files.iter().map(|path| path.display().to_string()).collect();
+        [
+            (KEY_ENCRYPTION_KEY, self.key_encryption_key_file.as_deref()),
+            (INDEX_KEY, self.index_key_file.as_deref()),
+            (TOKEN_KEY, self.token_key_file.as_deref()),
+            (SIGNING_KEY, self.signing_key_file.as_deref()),
+        ]
+        .into_iter()
+        .filter_map(|(name, path)| Some((name, path?.display().to_string())))
+        .chain((!verifying.is_empty()).then(|| (VERIFYING_KEYS, verifying.join(","))))
+        .collect()
+    }
+}
+
+/// Derives tokens, so that a lost answer can be given again though the log keeps only hashes.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct TokenKey([u8; 32]);
+
+impl TokenKey {
+    /// From the contents of a key file: 32 raw bytes or 64 hexadecimal digits.
+    pub fn parse(contents: &[u8]) -> Option<Self> {
+        if let Ok(raw) = contents.try_into() {
+            return Some(Self(raw));
+        }
+        let mut key = [0; 32];
+        hex::decode_to_slice(contents.trim_ascii(), &mut key).ok()?;
+        Some(Self(key))
+    }
+
+    /// HMAC-SHA-256 over purpose, id, generation and nonce. The purpose keeps the kinds of token
+    /// apart: a reset token is never a refresh token.
+    pub fn derive(&self, purpose: &str, id: Uuid, generation: u64, nonce: &[u8]) -> [u8; 32] {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0)
+            .unwrap_or_else(|_| unreachable!("HMAC takes any key length"));
+        mac.update(purpose.as_bytes());
+        // Ends the only part of free length before the last, so no two inputs run together.
+        mac.update(&[0]);
+        mac.update(id.as_bytes());
+        mac.update(&generation.to_be_bytes());
+        mac.update(nonce);
+        mac.finalize().into_bytes().into()
+    }
+}
+
+/// Makes a full set of keys in `dir`. A file that exists is kept: a new key-encryption key would
+/// make everything written under the old one unreadable.
+pub fn generate_key_files(dir: &Path) -> Result<KeyFiles, KeyError> {
+    fs::create_dir_all(dir).map_err(|cause| KeyError::Write { path: dir.to_owned(), cause })?;
+    let files = KeyFiles {
+        key_encryption_key_file: Some(random_key(dir.join("key-encryption.key"))?),
+        index_key_file: Some(random_key(dir.join("index.key"))?),
+        token_key_file: Some(random_key(dir.join("token.key"))?),
+        signing_key_file: Some(signing_key(dir.join("signing.pem"))?),
+        verifying_key_files: vec![dir.join("verifying.pem")],
+    };
+    let path = dir.join("verifying.pem");
+    let public = files
+        .signing_key()?
+        .verifying_key()
+        .to_public_key_pem(LineEnding::LF)
+        .map_err(|error| content(&path, &error))?;
+    write_new(&path, public.as_bytes())?;
+    Ok(files)
+}
+
+fn random_key(path: PathBuf) -> Result<PathBuf, KeyError> {
+    let key = Zeroizing::new(rand::random::<[u8; 32]>());
+    let line = Zeroizing::new(format!("{}\n", hex::encode(key.as_slice())));
+    write_new(&path, line.as_bytes())?;
+    Ok(path)
+}
+
+fn signing_key(path: PathBuf) -> Result<PathBuf, KeyError> {
+    let seed = Zeroizing::new(rand::random::<[u8; 32]>());
+    let pem = SigningKey::from_bytes(&seed)
+        .to_pkcs8_pem(LineEnding::LF)
+        .map_err(|error| content(&path, &error))?;
+    write_new(&path, pem.as_bytes())?;
+    Ok(path)
+}
+
+/// Readable by its owner alone from the first moment on.
+fn write_new(path: &Path, bytes: &[u8]) -> Result<(), KeyError> {
+    let written = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|mut file| file.write_all(bytes));
+    match written {
+        Err(cause) if cause.kind() != io::ErrorKind::AlreadyExists => {
+            Err(KeyError::Write { path: path.to_owned(), cause })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn read_secret<'a>(
+    path: Option<&'a Path>,
+    variable: &'static str,
+) -> Result<(&'a Path, Zeroizing<Vec<u8>>), KeyError> {
+    let path = path.ok_or(KeyError::NotSet(variable))?;
+    let read = || Ok((fs::read(path)?, fs::metadata(path)?.permissions().mode()));
+    let (bytes, mode) = read().map_err(|cause| KeyError::Read { path: path.to_owned(), cause })?;
+    if mode & 0o004 != 0 {
+        tracing::warn!(path = %path.display(), "Anyone on this machine can read key file {}", path.display());
+    }
+    Ok((path, Zeroizing::new(bytes)))
+}
+
+fn content(path: &Path, cause: &dyn std::fmt::Display) -> KeyError {
+    KeyError::Content { path: path.to_owned(), cause: cause.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_generated_set_loads_and_only_its_owner_can_read_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = generate_key_files(&dir.path().join("keys")).unwrap();
+        files.key_encryption_key().unwrap();
+        files.index_key().unwrap();
+        files.token_key().unwrap();
+        assert_eq!(files.verifying_keys().unwrap(), [files.signing_key().unwrap().verifying_key()]);
+        for entry in fs::read_dir(dir.path().join("keys")).unwrap() {
+            let entry = entry.unwrap();
+            assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{entry:?}");
+        }
+        assert_eq!(files.environment().len(), 5);
+    }
+
+    #[test]
+    fn generating_again_keeps_every_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let id = |files: &KeyFiles| files.key_encryption_key().unwrap().id();
+        let first = generate_key_files(dir.path()).unwrap();
+        let before = (id(&first), first.signing_key().unwrap().to_bytes());
+        let second = generate_key_files(dir.path()).unwrap();
+        assert_eq!((id(&second), second.signing_key().unwrap().to_bytes()), before);
+    }
+
+    #[test]
+    fn errors_name_the_file_and_the_cause_in_one_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("short.key");
+        fs::write(&path, "abc").unwrap();
+        let files = KeyFiles {
+            key_encryption_key_file: Some(path.clone()),
+            token_key_file: Some(path.clone()),
+            signing_key_file: Some(path),
+            index_key_file: Some(dir.path().join("missing.key")),
+            ..KeyFiles::default()
+        };
+        let messages = [
+            files.key_encryption_key().err().unwrap().to_string(),
+            files.token_key().err().unwrap().to_string(),
+            files.signing_key().err().unwrap().to_string(),
+            files.index_key().err().unwrap().to_string(),
+        ];
+        for message in &messages {
+            assert!(message.contains(dir.path().to_str().unwrap()) && !message.contains('\n'), "{message}");
+        }
+        let unset = KeyFiles::default().signing_key().unwrap_err().to_string();
+        assert_eq!(unset, "ROLECALL_SIGNING_KEY_FILE is not set");
+    }
+
+    #[test]
+    fn derived_tokens_repeat_and_differ_by_every_part() {
+        let key = TokenKey::parse(&[7; 32]).unwrap();
+        let id = Uuid::from_u128(1);
+        let token = key.derive("refresh", id, 1, b"n");
+        assert_eq!(token, key.derive("refresh", id, 1, b"n"));
+        for other in [
+            key.derive("reset", id, 1, b"n"),
+            key.derive("refresh", Uuid::from_u128(2), 1, b"n"),
+            key.derive("refresh", id, 2, b"n"),
+            key.derive("refresh", id, 1, b"m"),
+            TokenKey::parse(&[8; 32]).unwrap().derive("refresh", id, 1, b"n"),
+        ] {
+            assert_ne!(token, other);
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Serving until told to stop, and stopping without losing a request in flight.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+/// A client that dribbles its headers holds a connection no longer than this.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Out of file descriptors: wait for some to come free instead of spinning.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error("listening on {address}: {source}")]
+    Bind { address: SocketAddr, source: io::Error },
+    #[error("{open} connections were still busy after {grace:?}; they were closed")]
+    Grace { open: usize, grace: Duration },
+}
+
+pub async fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address).await.map_err(|source| ServeError::Bind { address, source })
+}
+
+/// Serves until `shutdown`; then accepts nothing, finishes what is in flight within `grace`, and
+/// closes the rest.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    shutdown: CancellationToken,
+    grace: Duration,
+) -> Result<(), ServeError> {
+    let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            () = shutdown.cancelled() => break,
+            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                connections.spawn(connection(stream, peer, router.clone(), graceful.watcher()));
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, "Accepting a connection failed");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    tokio::select! {
+        () = graceful.shutdown() => Ok(()),
+        () = tokio::time::sleep(grace) => {
+            while connections.try_join_next().is_some() {}
+            Err(ServeError::Grace { open: connections.len(), grace })
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, watcher: Watcher) {
+    // Answers are small: without this, Nagle's algorithm holds them back for 40 ms.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY could not be set");
+    }
+    let service = service_fn(move |request: Request<Incoming>| {
+        let router = router.clone();
+        async move {
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(ConnectInfo(peer));
+            router.oneshot(request).await.map_err(|never: Infallible| never)
+        }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = watcher.watch(served).await {
+        tracing::debug!(%error, "A connection broke off");
+    }
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+    )
+}
+
+/// Cancelled by the first SIGTERM or SIGINT. Call it inside the runtime.
+pub fn shutdown_signal() -> io::Result<CancellationToken> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let token = CancellationToken::new();
+    let cancel = token.clone();
+    tokio::spawn(async move {
+        let name = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        };
+        tracing::info!("Stopping on {name}");
+        cancel.cancel();
+    });
+    Ok(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    struct Running {
+        address: SocketAddr,
+        shutdown: CancellationToken,
+        served: tokio::task::JoinHandle<Result<(), ServeError>>,
+    }
+
+    async fn start(handler_takes: Duration, grace: Duration) -> Running {
+        let router = Router::new().route(
+            "/",
+            get(async move |ConnectInfo(peer): ConnectInfo<SocketAddr>| {
+                tokio::time::sleep(handler_takes).await;
+                format!("hello {}", peer.ip())
+            }),
+        );
+        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shutdown = CancellationToken::new();
+        let served = tokio::spawn(serve(listener, router, shutdown.clone(), grace));
+        Running { address, shutdown, served }
+    }
+
+    async fn ask(address: SocketAddr) -> TcpStream {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        stream
+    }
+
+    #[tokio::test]
+    async fn a_request_in_flight_is_answered_after_the_signal() {
+        let running = start(Duration::from_millis(200), Duration::from_secs(5)).await;
+        let idle = TcpStream::connect(running.address).await.unwrap();
+        let mut stream = ask(running.address).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        running.shutdown.cancel();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("hello 127.0.0.1"), "{answer}");
+        drop(idle);
+        running.served.await.unwrap().unwrap();
+        assert!(TcpStream::connect(running.address).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn an_endless_request_does_not_outlive_the_grace() {
+        let running = start(Duration::from_secs(600), Duration::from_millis(50)).await;
+        let _stream = ask(running.address).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        running.shutdown.cancel();
+        let error = running.served.await.unwrap().unwrap_err();
+        assert!(matches!(error, ServeError::Grace { open: 1, .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_taken_address_is_named() {
+        let running = start(Duration::ZERO, Duration::ZERO).await;
+        let error = bind(running.address).await.unwrap_err();
+        assert!(error.to_string().contains(&running.address.to_string()));
+    }
+}
