@@ -55,7 +55,10 @@ impl AtLeast {
             return Ok(());
         }
         let token: ConsistencyToken = part.parse()?;
-        let so_far = self.token.take().unwrap_or_else(|| ConsistencyToken::new(log_id));
+        let so_far = self
+            .token
+            .take()
+            .unwrap_or_else(|| ConsistencyToken::new(log_id));
         self.token = Some(so_far.join(&token)?);
         Ok(())
     }
@@ -86,7 +89,8 @@ impl IntoResponseParts for ConsistencyToken {
     type Error = Problem;
 
     fn into_response_parts(self, mut response: ResponseParts) -> Result<ResponseParts, Problem> {
-        let value = HeaderValue::try_from(self.to_string()).map_err(|error| Problem::internal(&error))?;
+        let value =
+            HeaderValue::try_from(self.to_string()).map_err(|error| Problem::internal(&error))?;
         response.headers_mut().insert(ROLECALL_TOKEN, value);
         Ok(response)
     }
@@ -120,11 +124,17 @@ impl Written<Empty> {
 
 impl<T> Written<T> {
     pub const fn new(answer: T, token: ConsistencyToken) -> Self {
-        Self { status: StatusCode::OK, body: WrittenBody { answer, token } }
+        Self {
+            status: StatusCode::OK,
+            body: WrittenBody { answer, token },
+        }
     }
 
     pub const fn created(answer: T, token: ConsistencyToken) -> Self {
-        Self { status: StatusCode::CREATED, body: WrittenBody { answer, token } }
+        Self {
+            status: StatusCode::CREATED,
+            body: WrittenBody { answer, token },
+        }
     }
 }
 
@@ -160,15 +170,32 @@ mod tests {
     }
 
     fn at(log_id: LogId, stream: Stream, offset: i64) -> ConsistencyToken {
-        ConsistencyToken::from_positions(log_id, [Position { stream, partition: 0, offset }])
+        ConsistencyToken::from_positions(
+            log_id,
+            [Position {
+                stream,
+                partition: 0,
+                offset,
+            }],
+        )
     }
 
     async fn ask(log_id: LogId, headers: &[&str]) -> Answer {
         let handler = async |wanted: AtLeast| match wanted.token {
-            Some(token) => Written::created(Made { user_id: u8::from(wanted.latest) }, token).into_response(),
+            Some(token) => Written::created(
+                Made {
+                    user_id: u8::from(wanted.latest),
+                },
+                token,
+            )
+            .into_response(),
             None => "nothing asked".into_response(),
         };
-        let router = http::standard(Router::new().route("/", get(handler)).with_state(State(log_id)));
+        let router = http::standard(
+            Router::new()
+                .route("/", get(handler))
+                .with_state(State(log_id)),
+        );
         let mut request = Request::get("/");
         for header in headers {
             request = request.header(ROLECALL_AT_LEAST, *header);
@@ -181,12 +208,18 @@ mod tests {
         let log_id = LogId::new_v7();
         let (user, role) = (at(log_id, Stream::Users, 7), at(log_id, Stream::Catalog, 3));
         let joined = user.clone().join(&role).unwrap().to_string();
-        for headers in [vec![user.to_string(), role.to_string()], vec![format!("{user}, {role}")]] {
+        for headers in [
+            vec![user.to_string(), role.to_string()],
+            vec![format!("{user}, {role}")],
+        ] {
             let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
             let answer = ask(log_id, &headers).await;
             assert_eq!(answer.status, 201);
             assert_eq!(answer.header("rolecall-token"), joined);
-            assert_eq!(answer.body, serde_json::json!({ "user_id": 0, "token": joined }));
+            assert_eq!(
+                answer.body,
+                serde_json::json!({ "user_id": 0, "token": joined })
+            );
         }
         let latest = ask(log_id, &["latest", &user.to_string()]).await;
         assert_eq!(latest.body["user_id"], 1);
@@ -201,17 +234,30 @@ mod tests {
     async fn foreign_and_broken_tokens_are_refused() {
         let foreign = at(LogId::new_v7(), Stream::Users, 1).to_string();
         let answer = ask(LogId::new_v7(), &[&foreign]).await;
-        assert_eq!((answer.status, answer.slug().as_str()), (400, "foreign-token"));
+        assert_eq!(
+            (answer.status, answer.slug().as_str()),
+            (400, "foreign-token")
+        );
         for broken in ["", "rc1.", "rc9.AAAA", "\u{e9}", "rc1.AAAA,"] {
             let answer = ask(LogId::new_v7(), &[broken]).await;
-            assert_eq!((answer.status, answer.slug().as_str()), (400, "invalid-token-header"), "{broken}");
+            assert_eq!(
+                (answer.status, answer.slug().as_str()),
+                (400, "invalid-token-header"),
+                "{broken}"
+            );
         }
     }
 
     #[test]
     fn an_empty_answer_is_the_token_alone() {
         let token = ConsistencyToken::new(LogId::new_v7());
-        let body = WrittenBody { answer: Empty {}, token: token.clone() };
-        assert_eq!(serde_json::to_value(body).unwrap(), serde_json::json!({ "token": token }));
+        let body = WrittenBody {
+            answer: Empty {},
+            token: token.clone(),
+        };
+        assert_eq!(
+            serde_json::to_value(body).unwrap(),
+            serde_json::json!({ "token": token })
+        );
     }
 }

@@ -57,16 +57,25 @@ pub struct Caller {
 }
 
 impl Caller {
-    pub fn from_headers(headers: &HeaderMap, state: &impl Authenticate) -> Result<Option<Self>, Problem> {
-        let Some(token) = bearer(headers)? else { return Ok(None) };
+    pub fn from_headers(
+        headers: &HeaderMap,
+        state: &impl Authenticate,
+    ) -> Result<Option<Self>, Problem> {
+        let Some(token) = bearer(headers)? else {
+            return Ok(None);
+        };
         let claims = state.verifier().verify(token, state.now())?;
         match state.session_state(claims.user_id, claims.session_id) {
-            SessionState::Live => Ok(Some(Self { user_id: claims.user_id, session_id: claims.session_id })),
+            SessionState::Live => Ok(Some(Self {
+                user_id: claims.user_id,
+                session_id: claims.session_id,
+            })),
             // Which of the two it was is not the business of whoever holds the token.
-            SessionState::Ended | SessionState::UserInactive => Err(ProblemType::SessionEnded.into()),
-            SessionState::Unknown => {
-                Err(Problem::new(ProblemType::NotYet).detail("the session of this token is not known here yet"))
+            SessionState::Ended | SessionState::UserInactive => {
+                Err(ProblemType::SessionEnded.into())
             }
+            SessionState::Unknown => Err(Problem::new(ProblemType::NotYet)
+                .detail("the session of this token is not known here yet")),
         }
     }
 }
@@ -80,7 +89,9 @@ impl From<TokenError> for Problem {
             | TokenError::WrongIssuer
             | TokenError::WrongAudience
             | TokenError::WrongType
-            | TokenError::UnknownKey => Self::new(ProblemType::Unauthenticated).detail(error.to_string()),
+            | TokenError::UnknownKey => {
+                Self::new(ProblemType::Unauthenticated).detail(error.to_string())
+            }
         }
     }
 }
@@ -88,20 +99,34 @@ impl From<TokenError> for Problem {
 /// Two `Authorization` headers are refused: a proxy may have looked at the other.
 fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    let refused = || Problem::new(ProblemType::Unauthenticated).detail("send one header Authorization: Bearer <token>");
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    let refused = || {
+        Problem::new(ProblemType::Unauthenticated)
+            .detail("send one header Authorization: Bearer <token>")
+    };
     if values.next().is_some() {
         return Err(refused());
     }
-    let (scheme, token) = value.to_str().ok().and_then(|text| text.split_once(' ')).ok_or_else(refused)?;
-    if scheme.eq_ignore_ascii_case("bearer") { Ok(Some(token.trim())) } else { Err(refused()) }
+    let (scheme, token) = value
+        .to_str()
+        .ok()
+        .and_then(|text| text.split_once(' '))
+        .ok_or_else(refused)?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        Ok(Some(token.trim()))
+    } else {
+        Err(refused())
+    }
 }
 
 impl<S: Authenticate + Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        Self::from_headers(&parts.headers, state)?.ok_or_else(|| ProblemType::Unauthenticated.into())
+        Self::from_headers(&parts.headers, state)?
+            .ok_or_else(|| ProblemType::Unauthenticated.into())
     }
 }
 
@@ -145,7 +170,9 @@ mod tests {
     }
 
     fn token(age: Duration) -> String {
-        let issued_at = Timestamp::from_micros(Timestamp::now().as_micros() - i64::try_from(age.as_micros()).unwrap());
+        let issued_at = Timestamp::from_micros(
+            Timestamp::now().as_micros() - i64::try_from(age.as_micros()).unwrap(),
+        );
         let claims = AccessClaims {
             user_id: UserId::from_uuid(Uuid::from_u128(1)),
             session_id: SessionId::from_uuid(Uuid::from_u128(2)),
@@ -160,10 +187,19 @@ mod tests {
 
     async fn ask(path: &str, session: SessionState, authorization: &[String]) -> Answer {
         let key = SigningKey::from_bytes(&[1; 32]).verifying_key();
-        let app = Arc::new(App { verifier: Verifier::new([key], TokenConfig::default()), session });
+        let app = Arc::new(App {
+            verifier: Verifier::new([key], TokenConfig::default()),
+            session,
+        });
         let router = Router::new()
-            .route("/me", get(async |caller: Caller| caller.user_id.to_string()))
-            .route("/open", get(async |caller: Option<Caller>| format!("{}", caller.is_some())))
+            .route(
+                "/me",
+                get(async |caller: Caller| caller.user_id.to_string()),
+            )
+            .route(
+                "/open",
+                get(async |caller: Option<Caller>| format!("{}", caller.is_some())),
+            )
             .with_state(app);
         let mut request = Request::get(path);
         for value in authorization {
@@ -179,7 +215,10 @@ mod tests {
     #[tokio::test]
     async fn a_good_token_names_the_caller() {
         let answer = ask("/me", SessionState::Live, &[fresh()]).await;
-        assert_eq!((answer.status, answer.text.as_str()), (200, "00000000-0000-0000-0000-000000000001"));
+        assert_eq!(
+            (answer.status, answer.text.as_str()),
+            (200, "00000000-0000-0000-0000-000000000001")
+        );
     }
 
     #[tokio::test]
@@ -194,7 +233,11 @@ mod tests {
         ];
         for authorization in bad {
             let answer = ask("/me", SessionState::Live, &authorization).await;
-            assert_eq!((answer.status, answer.slug().as_str()), (401, "unauthenticated"), "{authorization:?}");
+            assert_eq!(
+                (answer.status, answer.slug().as_str()),
+                (401, "unauthenticated"),
+                "{authorization:?}"
+            );
             assert!(answer.header("www-authenticate").starts_with("Bearer"));
         }
     }
@@ -202,9 +245,20 @@ mod tests {
     #[tokio::test]
     async fn expired_ended_and_unknown_are_told_apart() {
         let old = format!("Bearer {}", token(Duration::from_secs(301)));
-        assert_eq!(ask("/me", SessionState::Live, &[old]).await.slug(), "token-expired");
-        assert_eq!(ask("/me", SessionState::Ended, &[fresh()]).await.slug(), "session-ended");
-        assert_eq!(ask("/me", SessionState::UserInactive, &[fresh()]).await.slug(), "session-ended");
+        assert_eq!(
+            ask("/me", SessionState::Live, &[old]).await.slug(),
+            "token-expired"
+        );
+        assert_eq!(
+            ask("/me", SessionState::Ended, &[fresh()]).await.slug(),
+            "session-ended"
+        );
+        assert_eq!(
+            ask("/me", SessionState::UserInactive, &[fresh()])
+                .await
+                .slug(),
+            "session-ended"
+        );
         let answer = ask("/me", SessionState::Unknown, &[fresh()]).await;
         assert_eq!((answer.status, answer.slug().as_str()), (503, "not-yet"));
     }
@@ -212,7 +266,13 @@ mod tests {
     #[tokio::test]
     async fn an_open_call_takes_no_token_or_a_good_one() {
         assert_eq!(ask("/open", SessionState::Live, &[]).await.text, "false");
-        assert_eq!(ask("/open", SessionState::Live, &[fresh()]).await.text, "true");
-        assert_eq!(ask("/open", SessionState::Ended, &[fresh()]).await.status, 401);
+        assert_eq!(
+            ask("/open", SessionState::Live, &[fresh()]).await.text,
+            "true"
+        );
+        assert_eq!(
+            ask("/open", SessionState::Ended, &[fresh()]).await.status,
+            401
+        );
     }
 }

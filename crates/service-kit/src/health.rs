@@ -49,7 +49,10 @@ impl Readiness {
 
     pub fn set_not_ready(&self, condition: impl Into<Name>, reason: impl Into<String>) {
         let (condition, reason) = (condition.into(), reason.into());
-        let before = self.0.write().insert(condition.clone(), Some(reason.clone()));
+        let before = self
+            .0
+            .write()
+            .insert(condition.clone(), Some(reason.clone()));
         if before != Some(Some(reason.clone())) {
             tracing::info!(%condition, "Not ready: {condition}: {reason}");
         }
@@ -68,7 +71,10 @@ impl Readiness {
         let conditions = self.0.read();
         let unmet = conditions.iter().filter_map(|(condition, reason)| {
             let reason = reason.clone()?;
-            Some(NotReady { condition: condition.clone().into_owned(), reason })
+            Some(NotReady {
+                condition: condition.clone().into_owned(),
+                reason,
+            })
         });
         unmet.collect()
     }
@@ -87,7 +93,15 @@ pub fn health_router<S: Clone + Send + Sync + 'static>(
     metrics: PrometheusHandle,
 ) -> Router<S> {
     Router::new()
-        .route("/healthz", get(async || Json(Report { status: "alive", reasons: vec![] })))
+        .route(
+            "/healthz",
+            get(async || {
+                Json(Report {
+                    status: "alive",
+                    reasons: vec![],
+                })
+            }),
+        )
         .route("/readyz", get(readyz).with_state(readiness))
         .route("/metrics", get(render).with_state(metrics))
 }
@@ -95,14 +109,29 @@ pub fn health_router<S: Clone + Send + Sync + 'static>(
 async fn readyz(State(readiness): State<Readiness>) -> Response {
     let reasons = readiness.reasons();
     if reasons.is_empty() {
-        Json(Report { status: "ready", reasons }).into_response()
+        Json(Report {
+            status: "ready",
+            reasons,
+        })
+        .into_response()
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, Json(Report { status: "not-ready", reasons })).into_response()
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            Json(Report {
+                status: "not-ready",
+                reasons,
+            }),
+        )
+            .into_response()
     }
 }
 
 async fn render(State(metrics): State<PrometheusHandle>) -> Response {
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.render()).into_response()
+    (
+        [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+        metrics.render(),
+    )
+        .into_response()
 }
 
 #[cfg(test)]
@@ -121,18 +150,29 @@ mod tests {
         let answer = fetch(router.clone(), "/readyz").await;
         assert_eq!(answer.status, 503);
         let reasons = json!([{ "condition": "log", "reason": "starting" }]);
-        assert_eq!(answer.body, json!({ "status": "not-ready", "reasons": reasons }));
+        assert_eq!(
+            answer.body,
+            json!({ "status": "not-ready", "reasons": reasons })
+        );
         readiness.remove("log");
-        assert_eq!(fetch(router.clone(), "/readyz").await.body, json!({ "status": "ready" }));
+        assert_eq!(
+            fetch(router.clone(), "/readyz").await.body,
+            json!({ "status": "ready" })
+        );
         assert_eq!(fetch(router, "/healthz").await.status, 200);
     }
 
     #[tokio::test]
     async fn metrics_are_prometheus_text() {
-        let router: Router = health_router(Readiness::default(), telemetry::init_metrics().unwrap());
+        let router: Router =
+            health_router(Readiness::default(), telemetry::init_metrics().unwrap());
         metrics::counter!("health_test_total").increment(2);
         let answer = fetch(router, "/metrics").await;
         assert!(answer.text.contains("health_test_total 2"));
-        assert!(answer.header("content-type").starts_with("text/plain; version=0.0.4"));
+        assert!(
+            answer
+                .header("content-type")
+                .starts_with("text/plain; version=0.0.4")
+        );
     }
 }

@@ -19,7 +19,9 @@ impl IdempotencyKey {
 
     pub fn from_headers(headers: &HeaderMap) -> Result<Option<Self>, Problem> {
         let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
-        let Some(value) = values.next() else { return Ok(None) };
+        let Some(value) = values.next() else {
+            return Ok(None);
+        };
         let visible = value.as_bytes().iter().all(u8::is_ascii_graphic);
         match value.to_str() {
             Ok(text) if visible && (1..=255).contains(&text.len()) && values.next().is_none() => {
@@ -43,8 +45,9 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
-        Self::from_headers(&parts.headers)?
-            .ok_or_else(|| Problem::new(ProblemType::InvalidIdempotencyKey).detail("Idempotency-Key is missing"))
+        Self::from_headers(&parts.headers)?.ok_or_else(|| {
+            Problem::new(ProblemType::InvalidIdempotencyKey).detail("Idempotency-Key is missing")
+        })
     }
 }
 
@@ -67,8 +70,17 @@ mod tests {
         assert_eq!(parse(&[]), Ok(None));
         assert_eq!(parse(&[b"a-1"]).unwrap().unwrap().as_str(), "a-1");
         assert!(parse(&[&[b'x'; 255]]).is_ok());
-        for bad in [&[b"".as_slice()] as &[&[u8]], &[&[b'x'; 256]], &[b"a b"], &["\u{e9}".as_bytes()], &[b"a", b"a"]] {
-            assert_eq!(parse(bad).unwrap_err().kind, ProblemType::InvalidIdempotencyKey);
+        for bad in [
+            &[b"".as_slice()] as &[&[u8]],
+            &[&[b'x'; 256]],
+            &[b"a b"],
+            &["\u{e9}".as_bytes()],
+            &[b"a", b"a"],
+        ] {
+            assert_eq!(
+                parse(bad).unwrap_err().kind,
+                ProblemType::InvalidIdempotencyKey
+            );
         }
     }
 }

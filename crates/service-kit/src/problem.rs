@@ -99,7 +99,10 @@ impl Problem {
 
     #[must_use]
     pub fn field(mut self, field: impl Into<String>, detail: impl Into<String>) -> Self {
-        self.errors.push(FieldError { field: field.into(), detail: detail.into() });
+        self.errors.push(FieldError {
+            field: field.into(),
+            detail: detail.into(),
+        });
         self
     }
 
@@ -123,7 +126,11 @@ impl Problem {
             instance: request_id::current().map(|id| format!("urn:uuid:{id}")),
             retry_after: self.wait_seconds(),
             errors: self.errors.clone(),
-            extensions: self.extensions.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+            extensions: self
+                .extensions
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), value.clone()))
+                .collect(),
         }
     }
 
@@ -133,7 +140,9 @@ impl Problem {
             self.status(),
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
         );
-        let wait = self.retry_after.or(temporary.then_some(Duration::from_secs(1)))?;
+        let wait = self
+            .retry_after
+            .or(temporary.then_some(Duration::from_secs(1)))?;
         Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
     }
 }
@@ -221,9 +230,17 @@ mod tests {
         for kind in ProblemType::all() {
             let response = kind.into_response();
             let unauthorized = response.status() == StatusCode::UNAUTHORIZED;
-            assert_eq!(response.headers().contains_key(WWW_AUTHENTICATE), unauthorized, "{kind:?}");
+            assert_eq!(
+                response.headers().contains_key(WWW_AUTHENTICATE),
+                unauthorized,
+                "{kind:?}"
+            );
             let temporary = matches!(response.status().as_u16(), 429 | 503);
-            assert_eq!(response.headers().contains_key(RETRY_AFTER), temporary, "{kind:?}");
+            assert_eq!(
+                response.headers().contains_key(RETRY_AFTER),
+                temporary,
+                "{kind:?}"
+            );
         }
     }
 }

@@ -63,6 +63,7 @@ const COUNT: usize = ProblemType::Internal as usize + 1;
 use ProblemType as P;
 use StatusCode as S;
 
+#[rustfmt::skip] // one line a type, so that it reads as the table it is
 static TABLE: [Row; COUNT] = [
     Row(P::MalformedJson, S::BAD_REQUEST, "malformed-json", "The body is not JSON"),
     Row(P::InvalidBody, S::UNPROCESSABLE_ENTITY, "invalid-body", "The body does not fit this call"),
@@ -150,7 +151,9 @@ impl ProblemType {
     /// RFC 6750: a token that was sent and refused is told apart from none at all.
     pub(crate) fn challenge(self) -> Option<&'static str> {
         match self {
-            Self::TokenExpired | Self::SessionEnded => Some(r#"Bearer realm="rolecall", error="invalid_token""#),
+            Self::TokenExpired | Self::SessionEnded => {
+                Some(r#"Bearer realm="rolecall", error="invalid_token""#)
+            }
             _ if self.status() == StatusCode::UNAUTHORIZED => Some(r#"Bearer realm="rolecall""#),
             _ => None,
         }
@@ -176,7 +179,9 @@ mod tests {
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .filter(|name| name != "README.md")
             .collect();
-        let types: BTreeSet<String> = ProblemType::all().map(|kind| format!("{}.md", kind.slug())).collect();
+        let types: BTreeSet<String> = ProblemType::all()
+            .map(|kind| format!("{}.md", kind.slug()))
+            .collect();
         assert_eq!(pages, types);
     }
 

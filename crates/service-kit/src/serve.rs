@@ -28,13 +28,18 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     #[error("listening on {address}: {source}")]
-    Bind { address: SocketAddr, source: io::Error },
+    Bind {
+        address: SocketAddr,
+        source: io::Error,
+    },
     #[error("{open} connections were still busy after {grace:?}; they were closed")]
     Grace { open: usize, grace: Duration },
 }
 
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
-    TcpListener::bind(address).await.map_err(|source| ServeError::Bind { address, source })
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| ServeError::Bind { address, source })
 }
 
 /// Serves until `shutdown`; then accepts nothing, finishes what is in flight within `grace`, and
@@ -84,7 +89,10 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, watcher
         async move {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(ConnectInfo(peer));
-            router.oneshot(request).await.map_err(|never: Infallible| never)
+            router
+                .oneshot(request)
+                .await
+                .map_err(|never: Infallible| never)
         }
     });
     let served = http1::Builder::new()
@@ -99,7 +107,9 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, watcher
 fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
-        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+        io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
     )
 }
 
@@ -145,26 +155,35 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
         let served = tokio::spawn(serve(listener, router, shutdown.clone(), grace));
-        Running { address, shutdown, served }
+        Running {
+            address,
+            shutdown,
+            served,
+        }
     }
 
     async fn ask(address: SocketAddr) -> TcpStream {
         let mut stream = TcpStream::connect(address).await.unwrap();
-        stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            .await
+            .unwrap();
         stream
     }
 
     #[tokio::test]
     async fn a_request_in_flight_is_answered_after_the_signal() {
         let running = start(Duration::from_millis(200), Duration::from_secs(5)).await;
-        let idle = TcpStream::connect(running.address).await.unwrap();
+        let _idle = TcpStream::connect(running.address).await.unwrap();
         let mut stream = ask(running.address).await;
         tokio::time::sleep(Duration::from_millis(50)).await;
         running.shutdown.cancel();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("hello 127.0.0.1"), "{answer}");
-        drop(idle);
+        assert!(
+            answer.starts_with("HTTP/1.1 200") && answer.ends_with("hello 127.0.0.1"),
+            "{answer}"
+        );
         running.served.await.unwrap().unwrap();
         assert!(TcpStream::connect(running.address).await.is_err());
     }
@@ -176,7 +195,10 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(50)).await;
         running.shutdown.cancel();
         let error = running.served.await.unwrap().unwrap_err();
-        assert!(matches!(error, ServeError::Grace { open: 1, .. }), "{error}");
+        assert!(
+            matches!(error, ServeError::Grace { open: 1, .. }),
+            "{error}"
+        );
     }
 
     #[tokio::test]
