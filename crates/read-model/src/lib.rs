@@ -1,1 +1,27 @@
-//! Placeholder until its first feature.
+//! The PostgreSQL side of Rolecall: schema, shard map, pools, checkpoints, digests and the reads
+//! that services make. Rows depend on events and their positions alone, so that a rebuild from
+//! the log gives the same digest as the live tables.
+//!
+//! To add a table: write the next file in `migrations/`, list it in `digest.rs`, put its reads
+//! into a file of `queries/`, and add its projection to the projector.
+
+pub mod audit_months;
+pub mod checkpoint;
+pub mod digest;
+mod error;
+pub mod queries;
+mod rights;
+pub mod schema;
+mod shard_map;
+mod shards;
+
+pub use digest::{catalog_digest, digest};
+pub use error::{Error, is_transient};
+pub use rights::touches_rights;
+pub use shard_map::{ShardId, ShardMap};
+pub use shards::{PoolSettings, Shard, Shards};
+
+/// The `session_token` column: a hash, so that the table gives no usable token away.
+pub fn session_token(session: schemas::SessionId) -> String {
+    schemas::Sha256Digest::of(session.to_string().as_bytes()).to_hex()
+}

@@ -1,0 +1,77 @@
+-- One ledger's rows live together on one shard. Text about a person is ciphertext (base64); the
+-- *_index columns hold the keyed blind index that look-ups use. inet columns hold the coarse
+-- network only, the full address lies sealed beside it.
+CREATE TABLE users (
+    id                    uuid PRIMARY KEY,
+    ledger                smallint NOT NULL,
+    shard_id              integer NOT NULL,
+    username              varchar NOT NULL,
+    username_index        bytea NOT NULL,
+    email                 varchar NOT NULL,
+    email_index           bytea NOT NULL,
+    password_hash         text NOT NULL,
+    phone_number          varchar,
+    email_verified        boolean NOT NULL DEFAULT false,
+    phone_verified        boolean NOT NULL DEFAULT false,
+    is_active             boolean NOT NULL,
+    failed_login_attempts integer NOT NULL DEFAULT 0 CHECK (failed_login_attempts >= 0),
+    locked_until          timestamptz,
+    created_at            timestamptz NOT NULL,
+    updated_at            timestamptz NOT NULL,
+    last_login_at         timestamptz,
+    last_login_ip         inet,
+    last_login_ip_sealed  text,
+    deleted_at            timestamptz,
+    -- Sequence of the user's last event.
+    version               bigint NOT NULL,
+    -- Offset of the last event that touched rights, activity or session revocation: a reader that
+    -- knows of a later one does not use this row.
+    rights_position       bigint NOT NULL,
+    -- Time of the last event that the user's row of user_role_cache depends on.
+    rights_changed_at     timestamptz NOT NULL,
+    -- Per ledger: ledgers are projected independently, so a released address may reach its next
+    -- holder's ledger first. The look-up tables are unique across ledgers.
+    CONSTRAINT users_email UNIQUE (ledger, email_index),
+    CONSTRAINT users_username UNIQUE (ledger, username_index)
+) WITH (fillfactor = 85);
+CREATE INDEX users_locked ON users (locked_until) WHERE locked_until IS NOT NULL;
+
+CREATE TABLE user_sessions (
+    id                 uuid PRIMARY KEY,
+    user_id            uuid NOT NULL REFERENCES users (id),
+    ledger             smallint NOT NULL,
+    shard_id           integer NOT NULL,
+    -- SHA-256 of the session id, hexadecimal: the table gives no usable token away.
+    session_token      text NOT NULL UNIQUE,
+    refresh_token_hash text NOT NULL UNIQUE,
+    ip_address         inet,
+    ip_address_sealed  text,
+    user_agent         text,
+    device_fingerprint text,
+    country_code       char(2),
+    city               varchar,
+    created_at         timestamptz NOT NULL,
+    expires_at         timestamptz NOT NULL,
+    last_activity_at   timestamptz NOT NULL,
+    is_active          boolean NOT NULL,
+    revoked_at         timestamptz,
+    revoked_reason     varchar,
+    CHECK (is_active = (revoked_at IS NULL))
+) WITH (fillfactor = 85);
+CREATE INDEX user_sessions_by_user ON user_sessions (user_id, created_at DESC);
+
+CREATE TABLE user_roles (
+    -- Id of the event that granted it last.
+    id         uuid PRIMARY KEY,
+    user_id    uuid NOT NULL REFERENCES users (id),
+    role_id    uuid NOT NULL REFERENCES roles (id),
+    ledger     smallint NOT NULL,
+    shard_id   integer NOT NULL,
+    granted_at timestamptz NOT NULL,
+    expires_at timestamptz,
+    -- No foreign key: the grantor may live on another shard.
+    granted_by uuid,
+    is_active  boolean NOT NULL,
+    UNIQUE (user_id, role_id)
+) WITH (fillfactor = 85);
+CREATE INDEX user_roles_by_role ON user_roles (role_id) INCLUDE (user_id, expires_at) WHERE is_active;

@@ -1,0 +1,30 @@
+-- From an identifier or token to the shard of its user; each lies on its own ledger's shard. The
+-- first two are keyed by the blind index in hexadecimal and fed by the identifiers stream alone.
+CREATE TABLE email_shard_lookup (
+    email      varchar PRIMARY KEY,
+    user_id    uuid NOT NULL,
+    shard_id   integer NOT NULL,
+    ledger     smallint NOT NULL,
+    claim_id   uuid NOT NULL,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL
+);
+
+CREATE TABLE username_shard_lookup (
+    username   varchar PRIMARY KEY,
+    user_id    uuid NOT NULL,
+    shard_id   integer NOT NULL,
+    ledger     smallint NOT NULL,
+    claim_id   uuid NOT NULL,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL
+);
+
+CREATE TABLE session_shard_lookup (
+    session_token text PRIMARY KEY,
+    user_id       uuid NOT NULL,
+    shard_id      integer NOT NULL,
+    ledger        smallint NOT NULL,
+    expires_at    timestamptz NOT NULL,
+    created_at    timestamptz NOT NULL
+);

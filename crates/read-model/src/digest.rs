@@ -1,0 +1,110 @@
+//! Digests over the rows of a ledger, and of a shard's catalog copy: equal for live tables and a
+//! rebuild at the same positions, whatever the batches and the order between partitions were.
+
+use futures::TryStreamExt;
+use schemas::Sha256Digest;
+use sha2::{Digest as _, Sha256};
+use sqlx::{PgConnection, PgPool};
+
+use crate::checkpoint::{self, Placed};
+use crate::queries::Snapshot;
+use crate::Error;
+
+/// A digest and the positions at which it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DigestAt {
+    pub digest: Sha256Digest,
+    pub checkpoints: Vec<Placed>,
+}
+
+/// `shard_id` columns are left out: they tell where a row lies, not what happened.
+const LEDGER_TABLES: [(&str, &str); 8] = [
+    (
+        "users",
+        "SELECT ROW(id, username, username_index, email, email_index, password_hash, phone_number, email_verified,
+            phone_verified, is_active, failed_login_attempts, locked_until, created_at, updated_at, last_login_at,
+            last_login_ip, last_login_ip_sealed, deleted_at, version, rights_position, rights_changed_at)::text
+         FROM users WHERE ledger = $1 ORDER BY id",
+    ),
+    (
+        "user_sessions",
+        "SELECT ROW(id, user_id, session_token, refresh_token_hash, ip_address, ip_address_sealed, user_agent,
+            device_fingerprint, country_code, city, created_at, expires_at, last_activity_at, is_active, revoked_at,
+            revoked_reason)::text
+         FROM user_sessions WHERE ledger = $1 ORDER BY id",
+    ),
+    (
+        "user_roles",
+        "SELECT ROW(id, user_id, role_id, granted_at, expires_at, granted_by, is_active)::text
+         FROM user_roles WHERE ledger = $1 ORDER BY id",
+    ),
+    (
+        "email_shard_lookup",
+        "SELECT ROW(email, user_id, claim_id, created_at, updated_at)::text
+         FROM email_shard_lookup WHERE ledger = $1 ORDER BY email COLLATE \"C\"",
+    ),
+    (
+        "username_shard_lookup",
+        "SELECT ROW(username, user_id, claim_id, created_at, updated_at)::text
+         FROM username_shard_lookup WHERE ledger = $1 ORDER BY username COLLATE \"C\"",
+    ),
+    (
+        "session_shard_lookup",
+        "SELECT ROW(session_token, user_id, expires_at, created_at)::text
+         FROM session_shard_lookup WHERE ledger = $1 ORDER BY session_token COLLATE \"C\"",
+    ),
+    (
+        "security_audit_log",
+        "SELECT ROW(a.*)::text FROM security_audit_log a WHERE ledger = $1 ORDER BY id",
+    ),
+    (
+        "user_role_cache",
+        "SELECT ROW(user_id, username, email, user_active, role_names, permission_names, resource_actions, role_count,
+            permission_count, cache_updated_at)::text
+         FROM user_role_cache WHERE ledger = $1 ORDER BY user_id",
+    ),
+];
+
+/// The audit rows of catalog events lie on one shard only, so they are no part of its copies.
+const CATALOG_TABLES: [(&str, &str); 3] = [
+    ("roles", "SELECT ROW(r.*)::text FROM roles r WHERE $1 = -1 ORDER BY id"),
+    ("permissions", "SELECT ROW(p.*)::text FROM permissions p WHERE $1 = -1 ORDER BY id"),
+    ("role_permissions", "SELECT ROW(rp.*)::text FROM role_permissions rp WHERE $1 = -1 ORDER BY id"),
+];
+
+/// `security_audit_log.ledger` of catalog events.
+pub const CATALOG_LEDGER: i16 = -1;
+
+/// Digest of all rows of a ledger on its shard, in one snapshot with the shard's checkpoints.
+pub async fn digest(pool: &PgPool, ledger: i32) -> Result<DigestAt, Error> {
+    let ledger = i16::try_from(ledger).map_err(|_| Error::Corrupt { column: "ledger", value: ledger.to_string() })?;
+    of_tables(pool, &LEDGER_TABLES, ledger).await
+}
+
+/// Digest of a shard's copy of roles and permissions.
+pub async fn catalog_digest(pool: &PgPool) -> Result<DigestAt, Error> {
+    of_tables(pool, &CATALOG_TABLES, CATALOG_LEDGER).await
+}
+
+async fn of_tables(pool: &PgPool, tables: &[(&str, &'static str)], ledger: i16) -> Result<DigestAt, Error> {
+    let mut snapshot = Snapshot::begin(pool).await?;
+    let connection = snapshot.connection();
+    let mut hasher = Sha256::new();
+    for (name, sql) in tables {
+        hasher.update(name.as_bytes());
+        hasher.update(table(connection, sql, ledger).await?.0);
+    }
+    let checkpoints = checkpoint::all(connection).await?;
+    Ok(DigestAt { digest: Sha256Digest(hasher.finalize().into()), checkpoints })
+}
+
+async fn table(connection: &mut PgConnection, sql: &'static str, ledger: i16) -> Result<Sha256Digest, Error> {
+    let mut hasher = Sha256::new();
+    let mut rows = sqlx::query_scalar::<_, String>(sql).bind(ledger).fetch(connection);
+    while let Some(row) = rows.try_next().await? {
+        // Length first: two rows never read as one.
+        hasher.update((row.len() as u64).to_be_bytes());
+        hasher.update(row.as_bytes());
+    }
+    Ok(Sha256Digest(hasher.finalize().into()))
+}

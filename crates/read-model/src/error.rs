@@ -1,0 +1,57 @@
+//! What can go wrong with a shard, and whether trying again can help.
+
+/// Reading or writing a shard failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("asking the shard")]
+    Sql(#[from] sqlx::Error),
+    #[error("bringing the shard's schema up to date")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    #[error("the DSN of shard {0} cannot be read")]
+    Dsn(i32, #[source] sqlx::Error),
+    #[error("another worker moved the checkpoint of {topic}-{partition} away from {expected}: this one owns nothing")]
+    Fenced { topic: String, partition: i32, expected: i64 },
+    #[error("this database holds {found}, not {expected}")]
+    Foreign { expected: String, found: String },
+    #[error("column {column} holds {value:?}")]
+    Corrupt { column: &'static str, value: String },
+}
+
+/// Whether the same statement may succeed later: connection, overload, deadlock, a server that
+/// starts or stops. Constraint violations, bad data and SQL errors never do.
+pub fn is_transient(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Database(db) => db.code().is_none_or(|code| is_transient_code(&code)),
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::BeginFailed => true,
+        _ => false,
+    }
+}
+
+fn is_transient_code(code: &str) -> bool {
+    // 25006: read-only, a primary that was demoted. 3D000 and 28: databases and roles may follow.
+    const CLASSES: [&str; 7] = ["08", "28", "40", "53", "57", "58", "55"];
+    CLASSES.iter().any(|class| code.starts_with(class)) || code == "25006" || code == "3D000"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_may_pass_is_transient() {
+        for code in ["40001", "40P01", "08006", "57P01", "57014", "53300", "55P03", "25006"] {
+            assert!(is_transient_code(code), "{code}");
+        }
+        for code in ["23505", "23503", "22P02", "42P01", "25001"] {
+            assert!(!is_transient_code(code), "{code}");
+        }
+        assert!(is_transient(&sqlx::Error::PoolTimedOut));
+        assert!(!is_transient(&sqlx::Error::RowNotFound));
+    }
+}

@@ -1,0 +1,82 @@
+//! Reads of `user_roles` and `user_role_cache`.
+
+use schemas::{EventId, RoleId, Sealed, Timestamp, UserId};
+use sqlx::Row;
+use uuid::Uuid;
+
+use super::{Snapshot, optional_time, sealed, time};
+use crate::Error;
+
+/// An unrevoked grant; whether it has expired is for the reader's clock to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GrantRow {
+    /// The event that granted it.
+    pub id: EventId,
+    pub role_id: RoleId,
+    pub role_name: String,
+    pub granted_at: Timestamp,
+    pub expires_at: Option<Timestamp>,
+    pub granted_by: Option<UserId>,
+}
+
+/// The materialised mapping of one user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoleCacheRow {
+    pub user_id: UserId,
+    pub username: Sealed,
+    pub email: Sealed,
+    pub user_active: bool,
+    pub role_names: Vec<String>,
+    pub permission_names: Vec<String>,
+    /// `resource:action`.
+    pub resource_actions: Vec<String>,
+    pub cache_updated_at: Timestamp,
+}
+
+/// Unrevoked grants of roles that still exist, by name.
+pub async fn grants_of_user(snapshot: &mut Snapshot, user: UserId) -> Result<Vec<GrantRow>, Error> {
+    let rows = sqlx::query(
+        "SELECT ur.id, ur.role_id, r.name, ur.granted_at, ur.expires_at, ur.granted_by
+         FROM user_roles ur JOIN roles r ON r.id = ur.role_id AND r.deleted_at IS NULL
+         WHERE ur.user_id = $1 AND ur.is_active ORDER BY r.name",
+    )
+    .bind(user.as_uuid())
+    .fetch_all(snapshot.connection())
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(GrantRow {
+                id: row.try_get::<Uuid, _>("id")?.into(),
+                role_id: row.try_get::<Uuid, _>("role_id")?.into(),
+                role_name: row.try_get("name")?,
+                granted_at: time(row, "granted_at")?,
+                expires_at: optional_time(row, "expires_at")?,
+                granted_by: row.try_get::<Option<Uuid>, _>("granted_by")?.map(UserId::from),
+            })
+        })
+        .collect()
+}
+
+pub async fn role_cache_of_user(snapshot: &mut Snapshot, user: UserId) -> Result<Option<RoleCacheRow>, Error> {
+    let row = sqlx::query(
+        "SELECT user_id, username, email, user_active, role_names, permission_names, resource_actions,
+                cache_updated_at
+         FROM user_role_cache WHERE user_id = $1",
+    )
+    .bind(user.as_uuid())
+    .fetch_optional(snapshot.connection())
+    .await?;
+    row.map(|row| {
+        Ok(RoleCacheRow {
+            user_id: row.try_get::<Uuid, _>("user_id")?.into(),
+            username: sealed(&row, "username")?,
+            email: sealed(&row, "email")?,
+            user_active: row.try_get("user_active")?,
+            role_names: row.try_get("role_names")?,
+            permission_names: row.try_get("permission_names")?,
+            resource_actions: row.try_get("resource_actions")?,
+            cache_updated_at: time(&row, "cache_updated_at")?,
+        })
+    })
+    .transpose()
+}

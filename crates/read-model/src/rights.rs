@@ -1,0 +1,26 @@
+//! Which events make an older row of a user unusable.
+
+use schemas::user::UserEvent;
+
+/// Whether an event touches a user's rights, activity or the revocation of sessions. The position
+/// of the last such event is `users.rights_position`; a node that keeps the same position by the
+/// same rule knows whether a row is current.
+pub fn touches_rights(event: &UserEvent) -> bool {
+    match event {
+        UserEvent::Registered(_)
+        | UserEvent::RoleGranted(_)
+        | UserEvent::RoleRevoked(_)
+        | UserEvent::Deactivated(_)
+        | UserEvent::Reactivated(_)
+        | UserEvent::PasswordChanged(_)
+        | UserEvent::RefreshReuseDetected(_)
+        | UserEvent::SessionRevoked(_)
+        | UserEvent::SessionsRevoked(_) => true,
+        // A lock stops new sign-ins only; a session that a row lacks is unknown and so refused.
+        UserEvent::ClaimAbandoned(_)
+        | UserEvent::LoggedIn(_)
+        | UserEvent::LoginFailed(_)
+        | UserEvent::Locked(_)
+        | UserEvent::SessionRefreshed(_) => false,
+    }
+}

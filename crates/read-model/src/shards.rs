@@ -1,0 +1,115 @@
+//! Connections to the shards.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::PgPool;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+use crate::{Error, ShardId, ShardMap};
+
+/// Bounds of one shard's pool.
+#[derive(Clone, Debug)]
+pub struct PoolSettings {
+    /// As it appears in `pg_stat_activity`.
+    pub application_name: &'static str,
+    pub max_connections: u32,
+    pub acquire_timeout: Duration,
+    pub statement_timeout: Duration,
+    /// Off for projectors: rows and checkpoint are lost together and come again from the log.
+    pub synchronous_commit: bool,
+}
+
+impl PoolSettings {
+    /// For services that read.
+    pub const fn reading(application_name: &'static str) -> Self {
+        Self {
+            application_name,
+            max_connections: 8,
+            acquire_timeout: Duration::from_secs(2),
+            statement_timeout: Duration::from_secs(5),
+            synchronous_commit: true,
+        }
+    }
+
+    /// For projectors: few connections with long statements.
+    pub const fn projecting() -> Self {
+        Self {
+            application_name: "rolecall-projector",
+            max_connections: 3,
+            acquire_timeout: Duration::from_secs(30),
+            statement_timeout: Duration::from_secs(60),
+            synchronous_commit: false,
+        }
+    }
+
+    /// A pool that connects when it is first used.
+    pub fn pool(&self, dsn: &str) -> Result<PgPool, sqlx::Error> {
+        let statement_timeout = self.statement_timeout.as_millis().to_string();
+        let options = PgConnectOptions::from_str(dsn)?.application_name(self.application_name).options([
+            ("statement_timeout", statement_timeout.as_str()),
+            ("lock_timeout", "10s"),
+            ("idle_in_transaction_session_timeout", "60s"),
+            ("synchronous_commit", if self.synchronous_commit { "on" } else { "off" }),
+            // Digests hash the text of rows.
+            ("timezone", "UTC"),
+            ("datestyle", "ISO"),
+            ("bytea_output", "hex"),
+        ]);
+        Ok(PgPoolOptions::new()
+            .max_connections(self.max_connections)
+            .min_connections(0)
+            .acquire_timeout(self.acquire_timeout)
+            .idle_timeout(Duration::from_secs(300))
+            .test_before_acquire(false)
+            .connect_lazy_with(options))
+    }
+}
+
+/// One shard's primary.
+#[derive(Clone, Debug)]
+pub struct Shard {
+    pub id: ShardId,
+    pub pool: PgPool,
+}
+
+/// All shards; a shard's id is the place of its DSN in the list.
+#[derive(Clone, Debug)]
+pub struct Shards {
+    shards: Vec<Shard>,
+    map: ShardMap,
+}
+
+impl Shards {
+    /// Connects to nothing yet: a shard that is down must not keep a service from starting.
+    pub fn connect_lazy<S: AsRef<str>>(dsns: &[S], settings: &PoolSettings) -> Result<Self, Error> {
+        let open = |(id, dsn): (ShardId, &S)| {
+            let pool = settings.pool(dsn.as_ref()).map_err(|error| Error::Dsn(id, error))?;
+            Ok(Shard { id, pool })
+        };
+        let shards: Vec<Shard> = (0..).zip(dsns).map(open).collect::<Result<_, Error>>()?;
+        if shards.is_empty() {
+            return Err(Error::Dsn(0, sqlx::Error::Configuration("no shard is configured".into())));
+        }
+        let map = ShardMap::new(shards.iter().map(|shard| shard.id));
+        Ok(Self { shards, map })
+    }
+
+    pub fn map(&self) -> &ShardMap {
+        &self.map
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Shard> {
+        self.shards.iter()
+    }
+
+    /// The shard that holds a ledger.
+    pub fn of_ledger(&self, ledger: i32) -> &Shard {
+        let id = self.map.shard_of(ledger);
+        self.get(id).unwrap_or_else(|| unreachable!("the map names only these shards"))
+    }
+
+    pub fn get(&self, id: ShardId) -> Option<&Shard> {
+        self.shards.iter().find(|shard| shard.id == id)
+    }
+}
