@@ -80,6 +80,16 @@ macro_rules! events {
                 }
             }
         }
+
+        impl cqrs_es::DomainEvent for $events {
+            fn event_type(&self) -> String {
+                self.event_type().name.to_owned()
+            }
+
+            fn event_version(&self) -> String {
+                self.event_type().version.to_string()
+            }
+        }
     };
 }
 pub(crate) use events;

@@ -1,0 +1,167 @@
+//! What of a user a check needs, small enough to hold everyone in memory.
+
+use schemas::user::UserEvent;
+use schemas::{RoleId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::user::MAX_GRANTS;
+
+/// 24 bytes and 24 for each grant.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserAccess {
+    /// By role id.
+    grants: Box<[Grant]>,
+    standing: Standing,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    #[default]
+    Unregistered,
+    Active,
+    Inactive,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    pub role_id: RoleId,
+    /// Microseconds; [`NEVER`] instead of an option, which would take 8 bytes more.
+    until: i64,
+}
+
+const NEVER: i64 = i64::MAX;
+
+impl Grant {
+    fn new(role_id: RoleId, expires_at: Option<Timestamp>) -> Self {
+        Self { role_id, until: expires_at.map_or(NEVER, Timestamp::as_micros) }
+    }
+
+    /// The grant counts until then, exclusive.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        (self.until != NEVER).then(|| Timestamp::from_micros(self.until))
+    }
+
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        self.expires_at().is_none_or(|at| now < at)
+    }
+}
+
+impl UserAccess {
+    /// From rows or a cache; the order of the grants does not matter.
+    pub fn new(
+        standing: Standing,
+        grants: impl IntoIterator<Item = (RoleId, Option<Timestamp>)>,
+    ) -> Self {
+        let mut user = Self { standing, ..Self::default() };
+        for (role_id, expires_at) in grants {
+            user.grant(Grant::new(role_id, expires_at));
+        }
+        user
+    }
+
+    pub fn standing(&self) -> Standing {
+        self.standing
+    }
+
+    pub fn is_active(&self) -> bool {
+        self.standing == Standing::Active
+    }
+
+    /// Expired ones too; by role id.
+    pub fn grants(&self) -> &[Grant] {
+        &self.grants
+    }
+
+    /// The next moment after `now` at which an answer may change by itself.
+    pub fn next_expiry(&self, now: Timestamp) -> Option<Timestamp> {
+        self.grants.iter().filter_map(Grant::expires_at).filter(|at| now < *at).min()
+    }
+
+    pub fn apply(&mut self, event: &UserEvent) {
+        match event {
+            UserEvent::Registered(_) | UserEvent::Reactivated(_) => {
+                self.standing = Standing::Active;
+            }
+            UserEvent::Deactivated(_) => self.standing = Standing::Inactive,
+            UserEvent::RoleGranted(e) => self.grant(Grant::new(e.role_id, e.expires_at)),
+            UserEvent::RoleRevoked(e) => self.revoke(e.role_id),
+            // None of these gives or takes a right. A lock refuses sign-in, not what is signed in.
+            UserEvent::ClaimAbandoned(_)
+            | UserEvent::LoggedIn(_)
+            | UserEvent::LoginFailed(_)
+            | UserEvent::Locked(_)
+            | UserEvent::PasswordChanged(_)
+            | UserEvent::SessionRefreshed(_)
+            | UserEvent::RefreshReuseDetected(_)
+            | UserEvent::SessionRevoked(_)
+            | UserEvent::SessionsRevoked(_) => {}
+        }
+    }
+
+    fn grant(&mut self, new: Grant) {
+        match self.grants.binary_search_by_key(&new.role_id, |grant| grant.role_id) {
+            Ok(index) => {
+                if let Some(grant) = self.grants.get_mut(index) {
+                    *grant = new;
+                }
+            }
+            Err(index) => {
+                let mut grants = std::mem::take(&mut self.grants).into_vec();
+                grants.insert(index, new);
+                forget_expired(&mut grants, new.role_id);
+                self.grants = grants.into();
+            }
+        }
+    }
+
+    fn revoke(&mut self, role_id: RoleId) {
+        if let Ok(index) = self.grants.binary_search_by_key(&role_id, |grant| grant.role_id) {
+            let mut grants = std::mem::take(&mut self.grants).into_vec();
+            grants.remove(index);
+            self.grants = grants.into();
+        }
+    }
+}
+
+/// As in [`crate::User`]: live grants are bounded, so beyond the bound the first to expire has.
+fn forget_expired(grants: &mut Vec<Grant>, new: RoleId) {
+    if grants.len() <= MAX_GRANTS {
+        return;
+    }
+    let others = grants.iter().enumerate().filter(|(_, grant)| grant.role_id != new);
+    let expiring = others.filter(|(_, grant)| grant.until != NEVER);
+    let oldest = expiring.min_by_key(|(_, grant)| (grant.until, grant.role_id));
+    if let Some(index) = oldest.map(|(index, _)| index) {
+        grants.remove(index);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{NOW, registered, role, user_deactivated, user_granted, user_revoked};
+
+    #[test]
+    fn a_user_with_three_roles_takes_less_than_a_hundred_bytes() {
+        let grants = 3 * size_of::<Grant>();
+        assert!(size_of::<UserAccess>() + grants <= 100);
+    }
+
+    #[test]
+    fn events_and_rows_give_the_same_user() {
+        let mut user = UserAccess::default();
+        let events = [
+            registered(),
+            user_granted(role(2), None),
+            user_granted(role(1), Some(NOW)),
+            user_granted(role(3), None),
+            user_granted(role(2), Some(NOW)),
+            user_revoked(role(3)),
+            user_deactivated(),
+        ];
+        events.iter().for_each(|event| user.apply(event));
+        let grants = [(role(2), Some(NOW)), (role(1), Some(NOW))];
+        assert_eq!(user, UserAccess::new(Standing::Inactive, grants));
+    }
+}

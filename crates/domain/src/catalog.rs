@@ -1,0 +1,101 @@
+//! Roles in their hierarchy, permissions, and which role has which.
+
+mod attach_permission;
+mod define_permission;
+mod define_role;
+mod delete_permission;
+mod delete_role;
+mod detach_permission;
+mod hierarchy;
+mod state;
+mod text;
+
+#[cfg(test)]
+mod properties;
+
+use cqrs_es::Aggregate;
+use cqrs_es::event_sink::EventSink;
+use schemas::catalog::CatalogEvent;
+use serde::{Deserialize, Serialize};
+
+pub use attach_permission::AttachPermission;
+pub use define_permission::DefinePermission;
+pub use define_role::DefineRole;
+pub use delete_permission::DeletePermission;
+pub use delete_role::DeleteRole;
+pub use detach_permission::DetachPermission;
+pub use hierarchy::MAX_DEPTH;
+pub use state::{Catalog, Permission, Role};
+pub use text::{MAX_DESCRIPTION_CHARS, MAX_NAME_BYTES};
+
+use crate::decider::{self, Context, Decide};
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CatalogCommand {
+    DefineRole(DefineRole),
+    DeleteRole(DeleteRole),
+    DefinePermission(DefinePermission),
+    DeletePermission(DeletePermission),
+    AttachPermission(AttachPermission),
+    DetachPermission(DetachPermission),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub enum Error {
+    #[error("a name has 1 to {MAX_NAME_BYTES} letters (a-z), digits, or any of _.:-")]
+    InvalidName,
+    #[error("a description has at most {MAX_DESCRIPTION_CHARS} characters, none of them control characters")]
+    InvalidDescription,
+    #[error("no such role")]
+    NoSuchRole,
+    #[error("no such parent role")]
+    NoSuchParent,
+    #[error("no such permission")]
+    NoSuchPermission,
+    #[error("a role cannot stand below itself")]
+    Cycle,
+    #[error("a hierarchy has at most {MAX_DEPTH} levels")]
+    TooDeep,
+    #[error("other roles stand below the role")]
+    RoleInUse,
+    #[error("system roles are Rolecall's own")]
+    SystemRole,
+    #[error("permissions of the resource rolecall are Rolecall's own")]
+    SystemPermission,
+    #[error("the id names something else already")]
+    IdInUse,
+}
+
+impl Decide<Catalog> for CatalogCommand {
+    fn decide(self, catalog: &Catalog, ctx: &Context) -> Result<Vec<CatalogEvent>, Error> {
+        match self {
+            Self::DefineRole(command) => command.decide(catalog, ctx),
+            Self::DeleteRole(command) => command.decide(catalog, ctx),
+            Self::DefinePermission(command) => command.decide(catalog, ctx),
+            Self::DeletePermission(command) => command.decide(catalog, ctx),
+            Self::AttachPermission(command) => command.decide(catalog, ctx),
+            Self::DetachPermission(command) => command.decide(catalog, ctx),
+        }
+    }
+}
+
+impl Aggregate for Catalog {
+    const TYPE: &'static str = "catalog";
+    type Command = CatalogCommand;
+    type Event = CatalogEvent;
+    type Error = Error;
+    type Services = Context;
+
+    async fn handle(
+        &mut self,
+        command: CatalogCommand,
+        ctx: &Context,
+        sink: &EventSink<Self>,
+    ) -> Result<(), Error> {
+        decider::handle(self, command, ctx, sink).await
+    }
+
+    fn apply(&mut self, event: CatalogEvent) {
+        Self::apply(self, &event);
+    }
+}

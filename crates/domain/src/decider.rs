@@ -1,0 +1,34 @@
+//! How a command is decided, and the one place where that meets cqrs-es.
+
+use cqrs_es::Aggregate;
+use cqrs_es::event_sink::EventSink;
+use schemas::Timestamp;
+
+/// All a decision may know besides the state and its command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Context {
+    pub now: Timestamp,
+}
+
+/// A command to `A`: pure, so a decision can be repeated, tested and asked "what if".
+pub trait Decide<A: Aggregate> {
+    /// No events: the state already is what the command wants, which makes a retry safe.
+    fn decide(self, state: &A, ctx: &Context) -> Result<Vec<A::Event>, A::Error>;
+}
+
+/// Runs a decision for cqrs-es: every aggregate's `handle` is this.
+pub(crate) async fn handle<A>(
+    aggregate: &mut A,
+    command: A::Command,
+    ctx: &Context,
+    sink: &EventSink<A>,
+) -> Result<(), A::Error>
+where
+    A: Aggregate,
+    A::Command: Decide<A>,
+{
+    for event in command.decide(aggregate, ctx)? {
+        sink.write(event, aggregate).await;
+    }
+    Ok(())
+}

@@ -1,0 +1,124 @@
+//! A person's account: credentials, lock, sessions and grants, all invariants in one place.
+
+mod abandon_claim;
+mod change_password;
+mod deactivate;
+mod grant_role;
+mod log_in;
+mod reactivate;
+mod record_login_failure;
+mod refresh;
+mod register;
+mod revoke_role;
+mod revoke_session;
+mod revoke_sessions;
+mod state;
+
+#[cfg(test)]
+mod properties;
+
+use cqrs_es::Aggregate;
+use cqrs_es::event_sink::EventSink;
+use schemas::Timestamp;
+use schemas::user::UserEvent;
+use serde::{Deserialize, Serialize};
+
+pub use abandon_claim::AbandonClaim;
+pub use change_password::ChangePassword;
+pub use deactivate::Deactivate;
+pub use grant_role::GrantRole;
+pub use log_in::LogIn;
+pub use reactivate::Reactivate;
+pub use record_login_failure::RecordLoginFailure;
+pub use refresh::Refresh;
+pub use register::Register;
+pub use revoke_role::RevokeRole;
+pub use revoke_session::RevokeSession;
+pub use revoke_sessions::RevokeSessions;
+pub use state::{Account, FIRST_GENERATION, MAX_GRANTS, MAX_SESSIONS, Session, Status, User};
+
+use crate::decider::{self, Context, Decide};
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum UserCommand {
+    Register(Box<Register>),
+    AbandonClaim(AbandonClaim),
+    LogIn(Box<LogIn>),
+    RecordLoginFailure(RecordLoginFailure),
+    Refresh(Refresh),
+    RevokeSession(RevokeSession),
+    RevokeSessions(RevokeSessions),
+    ChangePassword(ChangePassword),
+    GrantRole(GrantRole),
+    RevokeRole(RevokeRole),
+    Deactivate(Deactivate),
+    Reactivate(Reactivate),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub enum Error {
+    #[error("no such user")]
+    NotFound,
+    #[error("the user is registered already")]
+    AlreadyRegistered,
+    #[error("the claim was abandoned")]
+    ClaimAbandoned,
+    #[error("the user registered under the claim")]
+    ClaimUsed,
+    #[error("sign-in is locked until {until}")]
+    Locked { until: Timestamp },
+    #[error("the user is deactivated")]
+    Deactivated,
+    #[error("the credentials changed since they were checked")]
+    CredentialsChanged,
+    #[error("the refresh token is not valid")]
+    InvalidToken,
+    #[error("the session has ended")]
+    SessionEnded,
+    #[error("no such session")]
+    NoSuchSession,
+    #[error("the expiry is not in the future")]
+    ExpiryInPast,
+    #[error("a user holds at most {MAX_GRANTS} roles")]
+    TooManyGrants,
+}
+
+impl Decide<User> for UserCommand {
+    fn decide(self, user: &User, ctx: &Context) -> Result<Vec<UserEvent>, Error> {
+        match self {
+            Self::Register(command) => command.decide(user, ctx),
+            Self::AbandonClaim(command) => command.decide(user, ctx),
+            Self::LogIn(command) => command.decide(user, ctx),
+            Self::RecordLoginFailure(command) => command.decide(user, ctx),
+            Self::Refresh(command) => command.decide(user, ctx),
+            Self::RevokeSession(command) => command.decide(user, ctx),
+            Self::RevokeSessions(command) => command.decide(user, ctx),
+            Self::ChangePassword(command) => command.decide(user, ctx),
+            Self::GrantRole(command) => command.decide(user, ctx),
+            Self::RevokeRole(command) => command.decide(user, ctx),
+            Self::Deactivate(command) => command.decide(user, ctx),
+            Self::Reactivate(command) => command.decide(user, ctx),
+        }
+    }
+}
+
+impl Aggregate for User {
+    const TYPE: &'static str = "user";
+    type Command = UserCommand;
+    type Event = UserEvent;
+    type Error = Error;
+    type Services = Context;
+
+    async fn handle(
+        &mut self,
+        command: UserCommand,
+        ctx: &Context,
+        sink: &EventSink<Self>,
+    ) -> Result<(), Error> {
+        decider::handle(self, command, ctx, sink).await
+    }
+
+    fn apply(&mut self, event: UserEvent) {
+        Self::apply(self, &event);
+    }
+}

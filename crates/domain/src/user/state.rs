@@ -1,0 +1,226 @@
+//! What the events of one user add up to.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemas::user::{LockReason, LoginFailed, UserEvent, UserLoggedIn, UserRegistered};
+use schemas::{BlindIndex, ClaimId, RoleId, Sealed, SessionId, Sha256Digest, Timestamp, UserId};
+use serde::{Deserialize, Serialize};
+
+use super::Error;
+use crate::decider::Context;
+
+/// A user's live sessions; a further sign-in ends the one that would expire first.
+pub const MAX_SESSIONS: usize = 100;
+/// A user's live grants.
+pub const MAX_GRANTS: usize = 1_000;
+/// Generation of the refresh token that a sign-in gives.
+pub const FIRST_GENERATION: i32 = 1;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// None until registered. A claim may be abandoned before that.
+    pub account: Option<Account>,
+    pub abandoned_claims: BTreeSet<ClaimId>,
+    /// Counts the credentials: 1 once registered, one more with each password change. A login
+    /// names the value its password was checked against.
+    pub credentials: i64,
+    /// Consecutive ones; a successful login starts anew.
+    pub failed_logins: i64,
+    /// Locks for failed logins since the last successful one: the next takes longer.
+    pub locks: u32,
+    pub locked_until: Option<Timestamp>,
+    /// May hold expired ones: time passes without events. They never count, see [`Self::session`].
+    pub sessions: BTreeMap<SessionId, Session>,
+    /// Role to expiry, exclusive; may hold expired ones as well.
+    pub grants: BTreeMap<RoleId, Option<Timestamp>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    Unregistered,
+    Active,
+    Deactivated,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    pub user_id: UserId,
+    pub claim_id: ClaimId,
+    pub username: Sealed,
+    pub username_index: BlindIndex,
+    pub email: Sealed,
+    pub email_index: BlindIndex,
+    pub phone_number: Option<Sealed>,
+    pub password_hash: Sealed,
+    pub deactivated: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// Of the refresh token that is valid now.
+    pub generation: i32,
+    pub nonce: Sealed,
+    pub refresh_token_hash: Sha256Digest,
+    pub expires_at: Timestamp,
+}
+
+impl User {
+    pub fn status(&self) -> Status {
+        match &self.account {
+            None => Status::Unregistered,
+            Some(account) if account.deactivated => Status::Deactivated,
+            Some(_) => Status::Active,
+        }
+    }
+
+    /// Until when sign-in is refused, if it is.
+    pub fn locked_at(&self, now: Timestamp) -> Option<Timestamp> {
+        self.locked_until.filter(|until| now < *until)
+    }
+
+    /// A session that has not ended.
+    pub fn session(&self, id: SessionId, now: Timestamp) -> Option<&Session> {
+        self.sessions.get(&id).filter(|session| now < session.expires_at)
+    }
+
+    pub fn live_sessions(&self, now: Timestamp) -> impl Iterator<Item = (SessionId, &Session)> {
+        let live = move |(_, session): &(SessionId, &Session)| now < session.expires_at;
+        self.sessions.iter().map(|(id, session)| (*id, session)).filter(live)
+    }
+
+    pub(super) fn live_session_ids(
+        &self,
+        now: Timestamp,
+        except: Option<SessionId>,
+    ) -> Vec<SessionId> {
+        let ids = self.live_sessions(now).map(|(id, _)| id);
+        ids.filter(|id| Some(*id) != except).collect()
+    }
+
+    pub(super) fn registered(&self) -> Result<&Account, Error> {
+        self.account.as_ref().ok_or(Error::NotFound)
+    }
+
+    pub(super) fn active(&self) -> Result<&Account, Error> {
+        let account = self.registered()?;
+        if account.deactivated { Err(Error::Deactivated) } else { Ok(account) }
+    }
+
+    /// Refuses an attempt to sign in, right or wrong, before its outcome counts.
+    pub(super) fn admits_login(&self, credentials: i64, ctx: &Context) -> Result<(), Error> {
+        self.active()?;
+        match self.locked_at(ctx.now) {
+            Some(until) => Err(Error::Locked { until }),
+            None if credentials != self.credentials => Err(Error::CredentialsChanged),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn failures_with(&self, failed: &LoginFailed) -> i64 {
+        self.failed_logins.saturating_add(i64::from(failed.count.max(1)))
+    }
+
+    pub fn apply(&mut self, event: &UserEvent) {
+        match event {
+            UserEvent::Registered(e) => self.register(e),
+            UserEvent::ClaimAbandoned(e) => {
+                self.abandoned_claims.insert(e.claim_id);
+            }
+            UserEvent::LoggedIn(e) => self.log_in(e),
+            UserEvent::LoginFailed(e) => self.failed_logins = self.failures_with(e),
+            UserEvent::Locked(e) => {
+                self.locked_until = Some(e.locked_until);
+                if e.reason == LockReason::FailedLogins {
+                    self.locks = self.locks.saturating_add(1);
+                }
+            }
+            UserEvent::PasswordChanged(e) => {
+                if let Some(account) = &mut self.account {
+                    account.password_hash = e.password_hash.clone();
+                }
+                self.credentials = self.credentials.saturating_add(1);
+                self.end_sessions(&e.revoked_sessions);
+            }
+            UserEvent::SessionRefreshed(e) => {
+                if let Some(session) = self.sessions.get_mut(&e.session_id) {
+                    session.generation = e.generation;
+                    session.nonce = e.nonce.clone();
+                    session.refresh_token_hash = e.refresh_token_hash;
+                }
+            }
+            UserEvent::RefreshReuseDetected(e) => self.end_sessions(&[e.session_id]),
+            UserEvent::SessionRevoked(e) => self.end_sessions(&[e.session_id]),
+            UserEvent::SessionsRevoked(e) => self.end_sessions(&e.session_ids),
+            UserEvent::RoleGranted(e) => self.grant(e.role_id, e.expires_at),
+            UserEvent::RoleRevoked(e) => {
+                self.grants.remove(&e.role_id);
+            }
+            UserEvent::Deactivated(_) => {
+                self.deactivate(true);
+                self.sessions.clear();
+            }
+            UserEvent::Reactivated(_) => self.deactivate(false),
+        }
+    }
+
+    fn register(&mut self, event: &UserRegistered) {
+        self.credentials = 1;
+        self.account = Some(Account {
+            user_id: event.user_id,
+            claim_id: event.claim_id,
+            username: event.username.clone(),
+            username_index: event.username_index,
+            email: event.email.clone(),
+            email_index: event.email_index,
+            phone_number: event.phone_number.clone(),
+            password_hash: event.password_hash.clone(),
+            deactivated: false,
+        });
+    }
+
+    fn log_in(&mut self, event: &UserLoggedIn) {
+        self.failed_logins = 0;
+        self.locks = 0;
+        self.locked_until = None;
+        let session = Session {
+            generation: FIRST_GENERATION,
+            nonce: event.nonce.clone(),
+            refresh_token_hash: event.refresh_token_hash,
+            expires_at: event.expires_at,
+        };
+        self.sessions.insert(event.session_id, session);
+        // The login ended what was live beyond the bound, so only expired ones are forgotten here.
+        while self.sessions.len() > MAX_SESSIONS {
+            let others = self.sessions.iter().filter(|(id, _)| **id != event.session_id);
+            match others.min_by_key(|(id, session)| (session.expires_at, **id)).map(|(id, _)| *id) {
+                Some(oldest) => self.sessions.remove(&oldest),
+                None => break,
+            };
+        }
+    }
+
+    fn grant(&mut self, role_id: RoleId, expires_at: Option<Timestamp>) {
+        self.grants.insert(role_id, expires_at);
+        // As with sessions: the bound holds for live grants, so the first to expire has expired.
+        while self.grants.len() > MAX_GRANTS {
+            let expiring = self.grants.iter().filter(|(id, _)| **id != role_id);
+            let oldest = expiring.filter_map(|(id, expiry)| expiry.map(|at| (at, *id))).min();
+            match oldest {
+                Some((_, oldest)) => self.grants.remove(&oldest),
+                None => break,
+            };
+        }
+    }
+
+    fn end_sessions(&mut self, ids: &[SessionId]) {
+        for id in ids {
+            self.sessions.remove(id);
+        }
+    }
+
+    fn deactivate(&mut self, deactivated: bool) {
+        if let Some(account) = &mut self.account {
+            account.deactivated = deactivated;
+        }
+    }
+}
