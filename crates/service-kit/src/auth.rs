@@ -29,18 +29,36 @@ pub trait Authenticate {
     /// Must remember an ended session for as long as its access tokens live.
     fn session_state(&self, user: UserId, session: SessionId) -> SessionState;
 
+    /// Asked once more about a session that [`Self::session_state`] calls unknown: the service may
+    /// wait a bounded time to catch up with the log. Still unknown then means that it could not.
+    fn settle_session(
+        &self,
+        _user: UserId,
+        _session: SessionId,
+    ) -> impl Future<Output = SessionState> + Send {
+        std::future::ready(SessionState::Unknown)
+    }
+
     fn now(&self) -> Timestamp {
         Timestamp::now()
     }
 }
 
-impl<T: Authenticate + ?Sized> Authenticate for Arc<T> {
+impl<T: Authenticate> Authenticate for Arc<T> {
     fn verifier(&self) -> &Verifier {
         (**self).verifier()
     }
 
     fn session_state(&self, user: UserId, session: SessionId) -> SessionState {
         (**self).session_state(user, session)
+    }
+
+    fn settle_session(
+        &self,
+        user: UserId,
+        session: SessionId,
+    ) -> impl Future<Output = SessionState> + Send {
+        (**self).settle_session(user, session)
     }
 
     fn now(&self) -> Timestamp {
@@ -57,15 +75,23 @@ pub struct Caller {
 }
 
 impl Caller {
-    pub fn from_headers(
+    pub async fn from_headers(
         headers: &HeaderMap,
-        state: &impl Authenticate,
+        state: &(impl Authenticate + Sync),
     ) -> Result<Option<Self>, Problem> {
         let Some(token) = bearer(headers)? else {
             return Ok(None);
         };
         let claims = state.verifier().verify(token, state.now())?;
-        match state.session_state(claims.user_id, claims.session_id) {
+        let standing = match state.session_state(claims.user_id, claims.session_id) {
+            SessionState::Unknown => {
+                state
+                    .settle_session(claims.user_id, claims.session_id)
+                    .await
+            }
+            known => known,
+        };
+        match standing {
             SessionState::Live => Ok(Some(Self {
                 user_id: claims.user_id,
                 session_id: claims.session_id,
@@ -125,7 +151,8 @@ impl<S: Authenticate + Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        Self::from_headers(&parts.headers, state)?
+        Self::from_headers(&parts.headers, state)
+            .await?
             .ok_or_else(|| ProblemType::Unauthenticated.into())
     }
 }
@@ -134,7 +161,7 @@ impl<S: Authenticate + Send + Sync> OptionalFromRequestParts<S> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Option<Self>, Problem> {
-        Self::from_headers(&parts.headers, state)
+        Self::from_headers(&parts.headers, state).await
     }
 }
 
@@ -157,6 +184,7 @@ mod tests {
     struct App {
         verifier: Verifier,
         session: SessionState,
+        settled: SessionState,
     }
 
     impl Authenticate for App {
@@ -166,6 +194,10 @@ mod tests {
 
         fn session_state(&self, _user: UserId, _session: SessionId) -> SessionState {
             self.session
+        }
+
+        async fn settle_session(&self, _user: UserId, _session: SessionId) -> SessionState {
+            self.settled
         }
     }
 
@@ -186,10 +218,20 @@ mod tests {
     }
 
     async fn ask(path: &str, session: SessionState, authorization: &[String]) -> Answer {
+        ask_settling(path, session, SessionState::Unknown, authorization).await
+    }
+
+    async fn ask_settling(
+        path: &str,
+        session: SessionState,
+        settled: SessionState,
+        authorization: &[String],
+    ) -> Answer {
         let key = SigningKey::from_bytes(&[1; 32]).verifying_key();
         let app = Arc::new(App {
             verifier: Verifier::new([key], TokenConfig::default()),
             session,
+            settled,
         });
         let router = Router::new()
             .route(
@@ -261,6 +303,17 @@ mod tests {
         );
         let answer = ask("/me", SessionState::Unknown, &[fresh()]).await;
         assert_eq!((answer.status, answer.slug().as_str()), (503, "not-yet"));
+    }
+
+    #[tokio::test]
+    async fn an_unknown_session_may_become_known_while_waiting() {
+        let settle = |settled| async move {
+            ask_settling("/me", SessionState::Unknown, settled, &[fresh()])
+                .await
+                .status
+        };
+        assert_eq!(settle(SessionState::Live).await, 200);
+        assert_eq!(settle(SessionState::Ended).await, 401);
     }
 
     #[tokio::test]
