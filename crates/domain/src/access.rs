@@ -28,19 +28,26 @@ pub struct Decision {
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// By a grant of this role, itself or by what it inherits.
-    Granted { role_id: RoleId },
+    Granted {
+        role_id: RoleId,
+    },
     UnknownUser,
     Inactive,
     /// No living permission has this resource and action: nobody is allowed.
     NoSuchPermission,
     /// A grant of this role would have allowed it until it expired.
-    Expired { role_id: RoleId },
+    Expired {
+        role_id: RoleId,
+    },
     NoGrant,
 }
 
 impl From<Reason> for Decision {
     fn from(reason: Reason) -> Self {
-        Self { allowed: matches!(reason, Reason::Granted { .. }), reason }
+        Self {
+            allowed: matches!(reason, Reason::Granted { .. }),
+            reason,
+        }
     }
 }
 
@@ -76,9 +83,14 @@ fn reason(
     let mut expired = None;
     for grant in user.grants() {
         // A deleted role is not in the catalog, and its id never comes back.
-        if catalog.role(grant.role_id).is_some_and(|role| role.allows(action)) {
+        if catalog
+            .role(grant.role_id)
+            .is_some_and(|role| role.allows(action))
+        {
             if grant.is_live(now) {
-                return Reason::Granted { role_id: grant.role_id };
+                return Reason::Granted {
+                    role_id: grant.role_id,
+                };
             }
             expired.get_or_insert(grant.role_id);
         }

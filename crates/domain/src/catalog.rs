@@ -11,7 +11,7 @@ mod state;
 mod text;
 
 #[cfg(test)]
-mod properties;
+pub(crate) mod properties;
 
 use cqrs_es::Aggregate;
 use cqrs_es::event_sink::EventSink;
@@ -44,7 +44,9 @@ pub enum CatalogCommand {
 pub enum Error {
     #[error("a name has 1 to {MAX_NAME_BYTES} letters (a-z), digits, or any of _.:-")]
     InvalidName,
-    #[error("a description has at most {MAX_DESCRIPTION_CHARS} characters, none of them control characters")]
+    #[error(
+        "a description has at most {MAX_DESCRIPTION_CHARS} characters, none of them control characters"
+    )]
     InvalidDescription,
     #[error("no such role")]
     NoSuchRole,

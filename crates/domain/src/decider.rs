@@ -32,3 +32,38 @@ where
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use cqrs_es::test::TestFramework;
+
+    use super::*;
+    use crate::testing::{NOW, logged_in, registered, session};
+    use crate::user::{Deactivate, Error, Reactivate, User, UserCommand};
+
+    #[test]
+    fn cqrs_es_gets_the_events_of_a_decision() {
+        let deactivate = Deactivate {};
+        let events = vec![registered(), logged_in(session(1))];
+        let user = events.iter().fold(User::default(), |mut user, event| {
+            user.apply(event);
+            user
+        });
+        let expected = deactivate
+            .clone()
+            .decide(&user, &Context { now: NOW })
+            .unwrap();
+        TestFramework::<User>::with(Context { now: NOW })
+            .given(events)
+            .when(UserCommand::Deactivate(deactivate))
+            .then_expect_events(expected);
+    }
+
+    #[test]
+    fn cqrs_es_gets_the_error_of_a_decision() {
+        TestFramework::<User>::with(Context { now: NOW })
+            .given_no_previous_events()
+            .when(UserCommand::Reactivate(Reactivate {}))
+            .then_expect_error(Error::NotFound);
+    }
+}

@@ -21,8 +21,13 @@ pub enum Identifier {
     #[default]
     Free,
     /// Waits for its user event. Its expiry frees nothing: it lets a contender ask.
-    Reserved { holder: Holder, expires_at: Timestamp },
-    Held { holder: Holder },
+    Reserved {
+        holder: Holder,
+        expires_at: Timestamp,
+    },
+    Held {
+        holder: Holder,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,7 +48,11 @@ pub enum IdentifierCommand {
 pub enum Error {
     /// Names the holder, whose ledger a contender may ask from the expiry on.
     #[error("the identifier is reserved")]
-    Reserved { user_id: UserId, claim_id: ClaimId, expires_at: Timestamp },
+    Reserved {
+        user_id: UserId,
+        claim_id: ClaimId,
+        expires_at: Timestamp,
+    },
     #[error("the identifier is taken")]
     Taken,
 }
@@ -60,17 +69,26 @@ impl Identifier {
     /// The holder, if this user holds it under this claim. Confirm and release do nothing for
     /// anyone else: repeated late, they must not touch what has gone to another since.
     fn held_under(&self, user_id: UserId, claim_id: ClaimId) -> Option<&Holder> {
-        self.holder().filter(|holder| holder.user_id == user_id && holder.claim_id == claim_id)
+        self.holder()
+            .filter(|holder| holder.user_id == user_id && holder.claim_id == claim_id)
     }
 
     pub fn apply(&mut self, event: &IdentifierEvent) {
         *self = match event {
             IdentifierEvent::Reserved(e) => Self::Reserved {
-                holder: Holder { kind: e.kind, user_id: e.user_id, claim_id: e.claim_id },
+                holder: Holder {
+                    kind: e.kind,
+                    user_id: e.user_id,
+                    claim_id: e.claim_id,
+                },
                 expires_at: e.expires_at,
             },
             IdentifierEvent::Confirmed(e) => Self::Held {
-                holder: Holder { kind: e.kind, user_id: e.user_id, claim_id: e.claim_id },
+                holder: Holder {
+                    kind: e.kind,
+                    user_id: e.user_id,
+                    claim_id: e.claim_id,
+                },
             },
             IdentifierEvent::Released(_) => Self::Free,
         };

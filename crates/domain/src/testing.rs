@@ -1,0 +1,237 @@
+//! `given(events).when(command).then(events)`, and small values to say it with.
+
+use std::fmt::Debug;
+
+use cqrs_es::Aggregate;
+use schemas::identifier::{IdentifierEvent, IdentifierKind, IdentifierReserved};
+use schemas::user::{
+    LoginFailed, RoleGranted, RoleRevoked, UserDeactivated, UserEvent, UserLoggedIn, UserRegistered,
+};
+use schemas::{
+    BlindIndex, ClaimId, PermissionId, RoleId, Sealed, SessionId, Sha256Digest, Timestamp, UserId,
+};
+use uuid::Uuid;
+
+use crate::catalog::{AttachPermission, Catalog, DefinePermission, DefineRole};
+use crate::decider::{Context, Decide};
+
+pub(crate) const NOW: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
+
+/// So many minutes from now.
+pub(crate) fn minutes(count: i64) -> Timestamp {
+    Timestamp::from_micros(NOW.as_micros() + count * 60_000_000)
+}
+
+pub(crate) struct Given<A: Aggregate> {
+    state: A,
+    now: Timestamp,
+}
+
+pub(crate) fn given<A: Aggregate>(events: impl IntoIterator<Item = A::Event>) -> Given<A> {
+    Given {
+        state: A::default(),
+        now: NOW,
+    }
+    .after(events)
+}
+
+impl<A: Aggregate> Given<A> {
+    pub(crate) fn after(mut self, events: impl IntoIterator<Item = A::Event>) -> Self {
+        events.into_iter().for_each(|event| self.state.apply(event));
+        self
+    }
+
+    /// The command succeeded before.
+    pub(crate) fn and(self, command: impl Decide<A>) -> Self {
+        let events = self.decide(command).unwrap();
+        self.after(events)
+    }
+
+    pub(crate) fn at(self, now: Timestamp) -> Self {
+        Self { now, ..self }
+    }
+
+    pub(crate) fn state(&self) -> &A {
+        &self.state
+    }
+
+    fn decide(&self, command: impl Decide<A>) -> Result<Vec<A::Event>, A::Error> {
+        command.decide(&self.state, &Context { now: self.now })
+    }
+
+    pub(crate) fn when(self, command: impl Decide<A>) -> Outcome<A> {
+        Outcome(self.decide(command))
+    }
+}
+
+pub(crate) struct Outcome<A: Aggregate>(Result<Vec<A::Event>, A::Error>);
+
+impl<A: Aggregate<Error: PartialEq + Debug>> Outcome<A> {
+    #[track_caller]
+    pub(crate) fn then(self, events: impl IntoIterator<Item = A::Event>) {
+        assert_eq!(self.0, Ok(events.into_iter().collect()));
+    }
+
+    #[track_caller]
+    pub(crate) fn then_nothing(self) {
+        self.then([]);
+    }
+
+    #[track_caller]
+    pub(crate) fn then_error(self, error: A::Error) {
+        assert_eq!(self.0, Err(error));
+    }
+}
+
+pub(crate) fn user(number: u128) -> UserId {
+    UserId::from_uuid(Uuid::from_u128(number))
+}
+
+pub(crate) fn claim(number: u128) -> ClaimId {
+    ClaimId::from_uuid(Uuid::from_u128(number))
+}
+
+pub(crate) fn session(number: u128) -> SessionId {
+    SessionId::from_uuid(Uuid::from_u128(number))
+}
+
+pub(crate) fn role(number: u128) -> RoleId {
+    RoleId::from_uuid(Uuid::from_u128(number))
+}
+
+pub(crate) fn permission(number: u128) -> PermissionId {
+    PermissionId::from_uuid(Uuid::from_u128(number))
+}
+
+pub(crate) fn sealed(text: &str) -> Sealed {
+    Sealed::from_bytes(text.as_bytes())
+}
+
+pub(crate) fn digest(text: &str) -> Sha256Digest {
+    Sha256Digest::of(text.as_bytes())
+}
+
+/// By [`user`] 1 under [`claim`] 1.
+pub(crate) fn registration() -> UserRegistered {
+    UserRegistered {
+        user_id: user(1),
+        claim_id: claim(1),
+        username: sealed("alice"),
+        username_index: BlindIndex(digest("alice")),
+        email: sealed("alice@example.org"),
+        email_index: BlindIndex(digest("alice@example.org")),
+        phone_number: None,
+        password_hash: sealed("first hash"),
+    }
+}
+
+pub(crate) fn registered() -> UserEvent {
+    UserEvent::Registered(registration())
+}
+
+/// Refresh token hash: [`digest`] of "token 1".
+pub(crate) fn login(session_id: SessionId, expires_at: Timestamp) -> UserLoggedIn {
+    UserLoggedIn {
+        session_id,
+        nonce: sealed("nonce 1"),
+        refresh_token_hash: digest("token 1"),
+        expires_at,
+        ip_network: None,
+        ip_address: None,
+        user_agent: None,
+        device_fingerprint: None,
+        country_code: None,
+        city: None,
+    }
+}
+
+/// Until an hour from now.
+pub(crate) fn logged_in(session_id: SessionId) -> UserEvent {
+    UserEvent::LoggedIn(login(session_id, minutes(60)))
+}
+
+pub(crate) fn login_failure(count: i32) -> LoginFailed {
+    LoginFailed {
+        count,
+        first_at: NOW,
+        last_at: NOW,
+        ip_network: None,
+        ip_address: None,
+        user_agent: None,
+    }
+}
+
+pub(crate) fn user_granted(role_id: RoleId, expires_at: Option<Timestamp>) -> UserEvent {
+    UserEvent::RoleGranted(RoleGranted {
+        role_id,
+        expires_at,
+    })
+}
+
+pub(crate) fn user_revoked(role_id: RoleId) -> UserEvent {
+    UserEvent::RoleRevoked(RoleRevoked { role_id })
+}
+
+pub(crate) fn user_deactivated() -> UserEvent {
+    UserEvent::Deactivated(UserDeactivated {
+        revoked_sessions: vec![],
+    })
+}
+
+/// Until an hour from now.
+pub(crate) fn identifier_reserved(user_id: UserId, claim_id: ClaimId) -> IdentifierEvent {
+    IdentifierEvent::Reserved(IdentifierReserved {
+        kind: IdentifierKind::Email,
+        user_id,
+        claim_id,
+        expires_at: minutes(60),
+        index_key_id: "key".to_owned(),
+    })
+}
+
+/// Takes its id from `number`.
+pub(crate) fn define_role(number: u128, name: &str, parent: Option<&str>) -> DefineRole {
+    DefineRole {
+        role_id: role(number),
+        name: name.to_owned(),
+        description: None,
+        parent: parent.map(str::to_owned),
+        is_system_role: false,
+    }
+}
+
+/// Its name is `resource:action`; takes its id from `number`.
+pub(crate) fn define_permission(number: u128, resource: &str, action: &str) -> DefinePermission {
+    DefinePermission {
+        permission_id: permission(number),
+        name: format!("{resource}:{action}"),
+        resource: resource.to_owned(),
+        action: action.to_owned(),
+        description: None,
+        category: None,
+        is_dangerous: false,
+        system: false,
+    }
+}
+
+pub(crate) fn attach(role: &str, permission: &str) -> AttachPermission {
+    AttachPermission {
+        role: role.to_owned(),
+        permission: permission.to_owned(),
+        system: false,
+    }
+}
+
+/// With the system role `root` and the permission `rolecall.own` of the resource `rolecall`.
+pub(crate) fn with_system_things() -> Given<Catalog> {
+    let root = DefineRole {
+        is_system_role: true,
+        ..define_role(900, "root", None)
+    };
+    let own = DefinePermission {
+        name: "rolecall.own".to_owned(),
+        system: true,
+        ..define_permission(901, "rolecall", "own")
+    };
+    given([]).and(root).and(own)
+}

@@ -19,6 +19,7 @@ pub struct CompiledCatalog {
     permissions: Vec<CompiledPermission>,
     /// Resource, then action: a look-up needs no key of its own.
     actions: HashMap<String, HashMap<String, ActionIndex>>,
+    action_count: usize,
 }
 
 /// A distinct pair of resource and action; several permissions may share it. Means something only
@@ -84,25 +85,24 @@ impl CompiledCatalog {
     }
 
     fn intern(&mut self, resource: &str, action: &str) -> ActionIndex {
-        let next = ActionIndex(self.action_count());
         let actions = self.actions.entry(resource.to_owned()).or_default();
-        *actions.entry(action.to_owned()).or_insert(next)
-    }
-
-    fn action_count(&self) -> usize {
-        self.actions.values().map(HashMap::len).sum()
+        *actions.entry(action.to_owned()).or_insert_with(|| {
+            self.action_count += 1;
+            ActionIndex(self.action_count - 1)
+        })
     }
 
     fn add_role(&mut self, id: RoleId, role: &Role, own: impl Iterator<Item = usize>) {
-        let parent = role.parent_id.and_then(|parent| self.role_ids.get(&parent).copied());
-        let (mut permissions, mut actions) =
-            match parent.and_then(|index| self.roles.get(index)) {
-                Some(parent) => (parent.permissions.clone(), parent.actions.clone()),
-                None => (
-                    Bits::with_room(self.permissions.len()),
-                    Bits::with_room(self.action_count()),
-                ),
-            };
+        let parent = role
+            .parent_id
+            .and_then(|parent| self.role_ids.get(&parent).copied());
+        let (mut permissions, mut actions) = match parent.and_then(|index| self.roles.get(index)) {
+            Some(parent) => (parent.permissions.clone(), parent.actions.clone()),
+            None => (
+                Bits::with_room(self.permissions.len()),
+                Bits::with_room(self.action_count),
+            ),
+        };
         for number in own {
             permissions.insert(number);
             if let Some(permission) = self.permissions.get(number) {
@@ -112,7 +112,14 @@ impl CompiledCatalog {
         self.role_ids.insert(id, self.roles.len());
         self.role_names.insert(role.name.clone(), self.roles.len());
         let (name, level) = (role.name.clone(), role.level);
-        self.roles.push(CompiledRole { id, name, level, parent, permissions, actions });
+        self.roles.push(CompiledRole {
+            id,
+            name,
+            level,
+            parent,
+            permissions,
+            actions,
+        });
     }
 
     /// None: no permission has this resource and action.
@@ -148,20 +155,21 @@ impl CompiledCatalog {
         &self,
         action: ActionIndex,
     ) -> impl Iterator<Item = &CompiledPermission> {
-        self.permissions.iter().filter(move |permission| permission.action_index == action)
+        self.permissions
+            .iter()
+            .filter(move |permission| permission.action_index == action)
     }
 
     /// The role and those it inherits from, upwards.
-    pub fn lineage<'a>(
-        &'a self,
-        role: &'a CompiledRole,
-    ) -> impl Iterator<Item = &'a CompiledRole> {
+    pub fn lineage<'a>(&'a self, role: &'a CompiledRole) -> impl Iterator<Item = &'a CompiledRole> {
         // A parent has the smaller index, so this ends.
         std::iter::successors(Some(role), |role| self.roles.get(role.parent?))
     }
 
     pub(super) fn numbered(&self, numbers: &Bits) -> impl Iterator<Item = &CompiledPermission> {
-        numbers.iter().filter_map(|number| self.permissions.get(number))
+        numbers
+            .iter()
+            .filter_map(|number| self.permissions.get(number))
     }
 
     pub(super) fn no_permissions(&self) -> Bits {

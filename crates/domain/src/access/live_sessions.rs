@@ -22,7 +22,10 @@ impl LiveSessions {
     }
 
     pub fn live(&self, now: Timestamp) -> impl Iterator<Item = SessionId> {
-        let live = self.0.iter().filter(move |session| now < session.expires_at);
+        let live = self
+            .0
+            .iter()
+            .filter(move |session| now < session.expires_at);
         live.map(|session| session.id)
     }
 

@@ -26,7 +26,10 @@ pub struct DefinePermission {
 
 impl Decide<Catalog> for DefinePermission {
     fn decide(self, catalog: &Catalog, _: &Context) -> Result<Vec<CatalogEvent>, Error> {
-        for name in [&self.name, &self.resource, &self.action].into_iter().chain(&self.category) {
+        for name in [&self.name, &self.resource, &self.action]
+            .into_iter()
+            .chain(&self.category)
+        {
             check_name(name)?;
         }
         check_description(self.description.as_deref())?;
@@ -65,6 +68,112 @@ impl DefinePermission {
             description: self.description.clone(),
             category: self.category.clone(),
             is_dangerous: self.is_dangerous,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Given, define_permission, given, permission, with_system_things};
+
+    fn event(number: u128, command: DefinePermission) -> CatalogEvent {
+        CatalogEvent::PermissionDefined(PermissionDefined {
+            permission_id: permission(number),
+            name: command.name,
+            resource: command.resource,
+            action: command.action,
+            description: command.description,
+            category: command.category,
+            is_dangerous: command.is_dangerous,
+        })
+    }
+
+    fn defined() -> Given<Catalog> {
+        given([]).and(define_permission(1, "invoice", "read"))
+    }
+
+    #[test]
+    fn a_permission_is_defined() {
+        let command = define_permission(1, "invoice", "read");
+        given([]).when(command.clone()).then([event(1, command)]);
+    }
+
+    #[test]
+    fn a_changed_permission_keeps_its_id_and_the_same_one_records_nothing() {
+        let changed = DefinePermission {
+            is_dangerous: true,
+            ..define_permission(9, "invoice", "read")
+        };
+        defined().when(changed.clone()).then([event(1, changed)]);
+        defined()
+            .when(define_permission(9, "invoice", "read"))
+            .then_nothing();
+    }
+
+    #[test]
+    fn two_permissions_may_give_the_same_action() {
+        let command = DefinePermission {
+            name: "see-invoices".to_owned(),
+            ..define_permission(2, "invoice", "read")
+        };
+        defined().when(command.clone()).then([event(2, command)]);
+    }
+
+    #[test]
+    fn every_text_is_checked() {
+        let good = || define_permission(2, "invoice", "write");
+        let bad = || "a b".to_owned();
+        for command in [
+            DefinePermission {
+                name: bad(),
+                ..good()
+            },
+            DefinePermission {
+                resource: bad(),
+                ..good()
+            },
+            DefinePermission {
+                action: bad(),
+                ..good()
+            },
+            DefinePermission {
+                category: Some(bad()),
+                ..good()
+            },
+        ] {
+            defined().when(command).then_error(Error::InvalidName);
+        }
+        let command = DefinePermission {
+            description: Some("\0".to_owned()),
+            ..good()
+        };
+        defined()
+            .when(command)
+            .then_error(Error::InvalidDescription);
+    }
+
+    #[test]
+    fn an_id_names_one_permission() {
+        let command = define_permission(1, "invoice", "write");
+        defined().when(command).then_error(Error::IdInUse);
+    }
+
+    #[test]
+    fn what_is_rolecalls_own_is_defined_by_rolecall_alone() {
+        let of_the_resource = define_permission(2, "rolecall", "user_read");
+        let of_the_name = DefinePermission {
+            name: "rolecall.later".to_owned(),
+            ..define_permission(2, "invoice", "write")
+        };
+        let renamed_away = DefinePermission {
+            name: "rolecall.own".to_owned(),
+            ..define_permission(2, "invoice", "write")
+        };
+        for command in [of_the_resource, of_the_name, renamed_away] {
+            with_system_things()
+                .when(command)
+                .then_error(Error::SystemPermission);
         }
     }
 }

@@ -25,3 +25,36 @@ pub(super) fn check_description(description: Option<&str>) -> Result<(), Error> 
         Err(Error::InvalidDescription)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_short_and_plain() {
+        let longest = "a".repeat(MAX_NAME_BYTES);
+        for good in ["a", "Billing.Admin", "invoice:read_all-2", &longest] {
+            assert_eq!(check_name(good), Ok(()), "{good}");
+        }
+        let too_long = "a".repeat(MAX_NAME_BYTES + 1);
+        for bad in ["", " ", "a b", "a/b", "a\0", "rôle", "%2e", &too_long] {
+            assert_eq!(check_name(bad), Err(Error::InvalidName), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_description_is_readable_and_bounded() {
+        let longest = "ô".repeat(MAX_DESCRIPTION_CHARS);
+        for good in ["", "Zwei\nZeilen\tund 😀", &longest] {
+            assert_eq!(check_description(Some(good)), Ok(()), "{good}");
+        }
+        let too_long = "a".repeat(MAX_DESCRIPTION_CHARS + 1);
+        for bad in ["a\0b", "\u{1b}[31m", &too_long] {
+            assert_eq!(
+                check_description(Some(bad)),
+                Err(Error::InvalidDescription),
+                "{bad}"
+            );
+        }
+    }
+}

@@ -25,3 +25,48 @@ impl Decide<Identifier> for Release {
         Ok(events.into_iter().collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use schemas::identifier::IdentifierKind;
+
+    use super::*;
+    use crate::identifier::Confirm;
+    use crate::testing::{claim, given, identifier_reserved, user};
+
+    fn release(number: u128) -> Release {
+        Release {
+            user_id: user(number),
+            claim_id: claim(number),
+        }
+    }
+
+    #[test]
+    fn reserved_or_held_it_is_released_once() {
+        let released = || {
+            IdentifierEvent::Released(IdentifierReleased {
+                kind: IdentifierKind::Email,
+                user_id: user(1),
+                claim_id: claim(1),
+            })
+        };
+        let reserved = || given([identifier_reserved(user(1), claim(1))]);
+        let confirm = Confirm {
+            user_id: user(1),
+            claim_id: claim(1),
+        };
+        reserved().when(release(1)).then([released()]);
+        reserved().and(confirm).when(release(1)).then([released()]);
+        reserved().and(release(1)).when(release(1)).then_nothing();
+    }
+
+    #[test]
+    fn a_late_release_does_not_touch_another_holder() {
+        given([identifier_reserved(user(2), claim(2))])
+            .when(release(1))
+            .then_nothing();
+        given([identifier_reserved(user(1), claim(2))])
+            .when(release(1))
+            .then_nothing();
+    }
+}

@@ -28,3 +28,50 @@ impl Decide<User> for ChangePassword {
         })])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{given, logged_in, registered, sealed, session, user_deactivated};
+
+    fn change(credentials: i64) -> ChangePassword {
+        ChangePassword {
+            password_hash: sealed("new"),
+            credentials,
+            keep: Some(session(2)),
+        }
+    }
+
+    #[test]
+    fn other_sessions_end_with_the_old_password() {
+        let signed_in = || given([registered(), logged_in(session(1)), logged_in(session(2))]);
+        signed_in()
+            .when(change(1))
+            .then([UserEvent::PasswordChanged(PasswordChanged {
+                password_hash: sealed("new"),
+                revoked_sessions: vec![session(1)],
+            })]);
+        let changed = signed_in().and(change(1));
+        let user = changed.state();
+        assert_eq!(user.account.as_ref().unwrap().password_hash, sealed("new"));
+        assert_eq!(user.sessions.keys().collect::<Vec<_>>(), [&session(2)]);
+        assert_eq!(user.credentials, 2);
+    }
+
+    #[test]
+    fn of_two_changes_from_one_password_the_first_wins() {
+        let changed = given([registered()]).and(change(1));
+        changed
+            .when(change(1))
+            .then_error(Error::CredentialsChanged);
+    }
+
+    #[test]
+    fn only_active_users_change_their_password() {
+        given([]).when(change(0)).then_error(Error::NotFound);
+        let deactivated = [registered(), user_deactivated()];
+        given(deactivated)
+            .when(change(1))
+            .then_error(Error::Deactivated);
+    }
+}

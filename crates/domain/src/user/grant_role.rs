@@ -16,7 +16,10 @@ pub struct GrantRole {
 impl Decide<User> for GrantRole {
     fn decide(self, user: &User, ctx: &Context) -> Result<Vec<UserEvent>, Error> {
         user.registered()?;
-        let Self { role_id, expires_at } = self;
+        let Self {
+            role_id,
+            expires_at,
+        } = self;
         let lives = |expiry: Option<Timestamp>| expiry.is_none_or(|at| ctx.now < at);
         if !lives(expires_at) {
             return Err(Error::ExpiryInPast);
@@ -24,10 +27,90 @@ impl Decide<User> for GrantRole {
         if user.grants.get(&role_id) == Some(&expires_at) {
             return Ok(vec![]);
         }
-        let others = user.grants.iter().filter(|(id, expiry)| **id != role_id && lives(**expiry));
+        let others = user
+            .grants
+            .iter()
+            .filter(|(id, expiry)| **id != role_id && lives(**expiry));
         if others.count() >= MAX_GRANTS {
             return Err(Error::TooManyGrants);
         }
-        Ok(vec![UserEvent::RoleGranted(RoleGranted { role_id, expires_at })])
+        Ok(vec![UserEvent::RoleGranted(RoleGranted {
+            role_id,
+            expires_at,
+        })])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Given, NOW, given, minutes, registered, role, user_granted};
+
+    const fn grant(role_id: RoleId, expires_at: Option<Timestamp>) -> GrantRole {
+        GrantRole {
+            role_id,
+            expires_at,
+        }
+    }
+
+    fn with_grants(count: usize, expires_at: Option<Timestamp>) -> Given<User> {
+        let grants = (1..)
+            .map(role)
+            .take(count)
+            .map(|id| user_granted(id, expires_at));
+        given([registered()]).after(grants)
+    }
+
+    #[test]
+    fn a_role_is_granted_for_good_or_until_a_time() {
+        for expires_at in [None, Some(minutes(1))] {
+            let granted = user_granted(role(1), expires_at);
+            given([registered()])
+                .when(grant(role(1), expires_at))
+                .then([granted]);
+        }
+    }
+
+    #[test]
+    fn granting_again_moves_the_expiry_and_the_same_grant_records_nothing() {
+        let granted = || given([registered(), user_granted(role(1), Some(minutes(1)))]);
+        granted()
+            .when(grant(role(1), Some(minutes(1))))
+            .then_nothing();
+        granted()
+            .when(grant(role(1), None))
+            .then([user_granted(role(1), None)]);
+    }
+
+    #[test]
+    fn a_grant_that_never_counts_is_refused() {
+        given([registered()])
+            .when(grant(role(1), Some(NOW)))
+            .then_error(Error::ExpiryInPast);
+    }
+
+    #[test]
+    fn an_unknown_user_gets_no_role() {
+        given([])
+            .when(grant(role(1), None))
+            .then_error(Error::NotFound);
+    }
+
+    #[test]
+    fn a_user_holds_a_bounded_number_of_roles() {
+        let full = || with_grants(MAX_GRANTS, None);
+        full()
+            .when(grant(role(5_000), None))
+            .then_error(Error::TooManyGrants);
+        let moved = user_granted(role(1), Some(minutes(1)));
+        full().when(grant(role(1), Some(minutes(1)))).then([moved]);
+    }
+
+    #[test]
+    fn expired_grants_make_room() {
+        let full = with_grants(MAX_GRANTS, Some(minutes(1))).at(minutes(1));
+        let after = full.and(grant(role(5_000), None));
+        assert_eq!(after.state().grants.len(), MAX_GRANTS);
+        assert!(after.state().grants.contains_key(&role(5_000)));
     }
 }

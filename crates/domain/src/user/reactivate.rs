@@ -18,3 +18,22 @@ impl Decide<User> for Reactivate {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{given, registered, user_deactivated};
+
+    #[test]
+    fn a_deactivated_user_comes_back_once() {
+        let reactivated = UserEvent::Reactivated(UserReactivated {});
+        let away = || given([registered(), user_deactivated()]);
+        away().when(Reactivate {}).then([reactivated]);
+        away().and(Reactivate {}).when(Reactivate {}).then_nothing();
+    }
+
+    #[test]
+    fn nobody_cannot_be_reactivated() {
+        given([]).when(Reactivate {}).then_error(Error::NotFound);
+    }
+}

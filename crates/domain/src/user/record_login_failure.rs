@@ -37,10 +37,104 @@ impl Decide<User> for RecordLoginFailure {
 }
 
 fn lock_span(locks_before: u32) -> Duration {
-    let doubled = 1_u64.checked_shl(locks_before).map_or(LONGEST_LOCK, minutes);
+    let doubled = 1_u64
+        .checked_shl(locks_before)
+        .map_or(LONGEST_LOCK, minutes);
     doubled.min(LONGEST_LOCK)
 }
 
 const fn minutes(count: u64) -> Duration {
     Duration::from_secs(count.saturating_mul(60))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{
+        Given, given, logged_in, login_failure, minutes, registered, session, user_deactivated,
+    };
+
+    fn fail(count: i32) -> RecordLoginFailure {
+        RecordLoginFailure {
+            failure: login_failure(count),
+            credentials: 1,
+        }
+    }
+
+    fn failed(count: i32) -> UserEvent {
+        UserEvent::LoginFailed(login_failure(count))
+    }
+
+    fn locked(minute: i64) -> UserEvent {
+        let (reason, locked_until) = (LockReason::FailedLogins, minutes(minute));
+        UserEvent::Locked(UserLocked {
+            reason,
+            locked_until,
+        })
+    }
+
+    fn failing(times: usize) -> Given<User> {
+        (0..times).fold(given([registered()]), |user, _| user.and(fail(1)))
+    }
+
+    #[test]
+    fn four_failures_do_not_lock_and_the_fifth_does() {
+        failing(3).when(fail(1)).then([failed(1)]);
+        failing(4).when(fail(1)).then([failed(1), locked(1)]);
+    }
+
+    #[test]
+    fn folded_failures_count_each() {
+        failing(2).when(fail(3)).then([failed(3), locked(1)]);
+    }
+
+    #[test]
+    fn a_nonsensical_count_is_one_failure() {
+        failing(4).when(fail(-7)).then([failed(-7), locked(1)]);
+    }
+
+    #[test]
+    fn a_lock_refuses_to_count_further_failures() {
+        failing(5)
+            .when(fail(1))
+            .then_error(Error::Locked { until: minutes(1) });
+    }
+
+    #[test]
+    fn locks_grow_to_fifteen_minutes_and_no_longer() {
+        let (mut user, mut start) = (failing(4), 0);
+        for length in [1, 2, 4, 8, 15, 15, 15] {
+            user = user.at(minutes(start)).and(fail(1));
+            start += length;
+            assert_eq!(user.state().locked_until, Some(minutes(start)));
+        }
+        assert_eq!(lock_span(u32::MAX), LONGEST_LOCK);
+    }
+
+    #[test]
+    fn a_login_starts_the_count_anew() {
+        let back = failing(5).after([logged_in(session(1))]);
+        assert_eq!(back.state().locked_until, None);
+        back.when(fail(1)).then([failed(1)]);
+    }
+
+    #[test]
+    fn failures_of_nobody_and_of_deactivated_users_are_not_recorded() {
+        given([]).when(fail(1)).then_error(Error::NotFound);
+        let deactivated = [registered(), user_deactivated()];
+        given(deactivated)
+            .when(fail(1))
+            .then_error(Error::Deactivated);
+    }
+
+    #[test]
+    fn a_password_checked_before_it_changed_is_checked_again() {
+        let outdated = RecordLoginFailure {
+            credentials: 0,
+            ..fail(1)
+        };
+        given([registered()])
+            .when(outdated)
+            .then_error(Error::CredentialsChanged);
+    }
 }

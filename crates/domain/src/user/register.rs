@@ -22,3 +22,53 @@ impl Decide<User> for Register {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use schemas::user::ClaimAbandoned;
+
+    use super::*;
+    use crate::testing::{claim, given, registered, registration};
+
+    fn register(claim_number: u128) -> Register {
+        let registration = UserRegistered {
+            claim_id: claim(claim_number),
+            ..registration()
+        };
+        Register { registration }
+    }
+
+    #[test]
+    fn a_new_user_is_registered_with_credentials_number_one() {
+        let registered = UserEvent::Registered(register(1).registration);
+        given([]).when(register(1)).then([registered]);
+        assert_eq!(given::<User>([]).and(register(1)).state().credentials, 1);
+    }
+
+    #[test]
+    fn the_same_claim_again_records_nothing() {
+        given([registered()]).when(register(1)).then_nothing();
+    }
+
+    #[test]
+    fn an_abandoned_claim_comes_too_late() {
+        let abandoned = UserEvent::ClaimAbandoned(ClaimAbandoned { claim_id: claim(1) });
+        given([abandoned])
+            .when(register(1))
+            .then_error(Error::ClaimAbandoned);
+    }
+
+    #[test]
+    fn another_claim_may_follow_an_abandoned_one() {
+        let abandoned = UserEvent::ClaimAbandoned(ClaimAbandoned { claim_id: claim(1) });
+        let registered = UserEvent::Registered(register(2).registration);
+        given([abandoned]).when(register(2)).then([registered]);
+    }
+
+    #[test]
+    fn a_user_registers_once() {
+        given([registered()])
+            .when(register(2))
+            .then_error(Error::AlreadyRegistered);
+    }
+}

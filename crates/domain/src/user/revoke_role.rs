@@ -18,6 +18,29 @@ impl Decide<User> for RevokeRole {
         if !user.grants.contains_key(&self.role_id) {
             return Ok(vec![]);
         }
-        Ok(vec![UserEvent::RoleRevoked(RoleRevoked { role_id: self.role_id })])
+        Ok(vec![UserEvent::RoleRevoked(RoleRevoked {
+            role_id: self.role_id,
+        })])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{given, registered, role, user_granted, user_revoked};
+
+    #[test]
+    fn a_held_role_is_revoked_once() {
+        let revoke = RevokeRole { role_id: role(1) };
+        let granted = || given([registered(), user_granted(role(1), None)]);
+        granted().when(revoke.clone()).then([user_revoked(role(1))]);
+        granted().and(revoke.clone()).when(revoke).then_nothing();
+    }
+
+    #[test]
+    fn an_unknown_user_loses_no_role() {
+        given([])
+            .when(RevokeRole { role_id: role(1) })
+            .then_error(Error::NotFound);
     }
 }

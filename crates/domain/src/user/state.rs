@@ -80,12 +80,17 @@ impl User {
 
     /// A session that has not ended.
     pub fn session(&self, id: SessionId, now: Timestamp) -> Option<&Session> {
-        self.sessions.get(&id).filter(|session| now < session.expires_at)
+        self.sessions
+            .get(&id)
+            .filter(|session| now < session.expires_at)
     }
 
     pub fn live_sessions(&self, now: Timestamp) -> impl Iterator<Item = (SessionId, &Session)> {
         let live = move |(_, session): &(SessionId, &Session)| now < session.expires_at;
-        self.sessions.iter().map(|(id, session)| (*id, session)).filter(live)
+        self.sessions
+            .iter()
+            .map(|(id, session)| (*id, session))
+            .filter(live)
     }
 
     pub(super) fn live_session_ids(
@@ -103,7 +108,11 @@ impl User {
 
     pub(super) fn active(&self) -> Result<&Account, Error> {
         let account = self.registered()?;
-        if account.deactivated { Err(Error::Deactivated) } else { Ok(account) }
+        if account.deactivated {
+            Err(Error::Deactivated)
+        } else {
+            Ok(account)
+        }
     }
 
     /// Refuses an attempt to sign in, right or wrong, before its outcome counts.
@@ -117,7 +126,8 @@ impl User {
     }
 
     pub(super) fn failures_with(&self, failed: &LoginFailed) -> i64 {
-        self.failed_logins.saturating_add(i64::from(failed.count.max(1)))
+        self.failed_logins
+            .saturating_add(i64::from(failed.count.max(1)))
     }
 
     pub fn apply(&mut self, event: &UserEvent) {
@@ -191,8 +201,14 @@ impl User {
         self.sessions.insert(event.session_id, session);
         // The login ended what was live beyond the bound, so only expired ones are forgotten here.
         while self.sessions.len() > MAX_SESSIONS {
-            let others = self.sessions.iter().filter(|(id, _)| **id != event.session_id);
-            match others.min_by_key(|(id, session)| (session.expires_at, **id)).map(|(id, _)| *id) {
+            let others = self
+                .sessions
+                .iter()
+                .filter(|(id, _)| **id != event.session_id);
+            match others
+                .min_by_key(|(id, session)| (session.expires_at, **id))
+                .map(|(id, _)| *id)
+            {
                 Some(oldest) => self.sessions.remove(&oldest),
                 None => break,
             };
@@ -204,7 +220,9 @@ impl User {
         // As with sessions: the bound holds for live grants, so the first to expire has expired.
         while self.grants.len() > MAX_GRANTS {
             let expiring = self.grants.iter().filter(|(id, _)| **id != role_id);
-            let oldest = expiring.filter_map(|(id, expiry)| expiry.map(|at| (at, *id))).min();
+            let oldest = expiring
+                .filter_map(|(id, expiry)| expiry.map(|at| (at, *id)))
+                .min();
             match oldest {
                 Some((_, oldest)) => self.grants.remove(&oldest),
                 None => break,

@@ -1,0 +1,116 @@
+//! What holds for every history that decisions can make.
+
+use proptest::prelude::*;
+use schemas::user::RevokeReason;
+
+use super::*;
+use crate::access::{LiveSessions, Standing, UserAccess};
+use crate::testing::{
+    claim, digest, login, login_failure, minutes, registered, registration, role, sealed, session,
+};
+
+fn refresh(number: u128, generation: i32, hash_of: i32) -> UserCommand {
+    UserCommand::Refresh(Refresh {
+        session_id: session(number),
+        presented_generation: generation,
+        presented_hash: digest(&format!("token {hash_of}")),
+        nonce: sealed("nonce"),
+        refresh_token_hash: digest(&format!("token {}", hash_of + 1)),
+        ip_network: None,
+        ip_address: None,
+        user_agent: None,
+    })
+}
+
+/// Ids and times from a small range, so that commands meet each other.
+fn any_command() -> impl Strategy<Value = UserCommand> {
+    let expiry = prop_oneof![Just(None), (0..300_i64).prop_map(|at| Some(minutes(at)))];
+    let registered = Register {
+        registration: registration(),
+    };
+    prop_oneof![
+        2 => Just(UserCommand::Register(Box::new(registered))),
+        1 => (1..4_u128)
+            .prop_map(|n| UserCommand::AbandonClaim(AbandonClaim { claim_id: claim(n) })),
+        40 => (0..400_u128, 0..300_i64, 1..3_i64).prop_map(|(n, until, credentials)| {
+            let login = login(session(n), minutes(until));
+            UserCommand::LogIn(Box::new(LogIn { login, credentials }))
+        }),
+        2 => (-1..3_i32).prop_map(|count| {
+            let failure = login_failure(count);
+            UserCommand::RecordLoginFailure(RecordLoginFailure { failure, credentials: 1 })
+        }),
+        4 => (0..400_u128, 0..4_i32, 0..4_i32).prop_map(|(n, g, h)| refresh(n, g, h)),
+        2 => (0..400_u128).prop_map(|n| UserCommand::RevokeSession(RevokeSession {
+            session_id: session(n),
+            reason: RevokeReason::Logout,
+        })),
+        1 => (0..400_u128).prop_map(|n| UserCommand::RevokeSessions(RevokeSessions {
+            except: Some(session(n)),
+            reason: RevokeReason::UserRequest,
+        })),
+        1 => (1..3_i64).prop_map(|credentials| UserCommand::ChangePassword(ChangePassword {
+            password_hash: sealed("hash"),
+            credentials,
+            keep: None,
+        })),
+        8 => (0..20_u128, expiry).prop_map(|(n, expires_at)| {
+            UserCommand::GrantRole(GrantRole { role_id: role(n), expires_at })
+        }),
+        4 => (0..20_u128)
+            .prop_map(|n| UserCommand::RevokeRole(RevokeRole { role_id: role(n) })),
+        1 => Just(UserCommand::Deactivate(Deactivate {})),
+        2 => Just(UserCommand::Reactivate(Reactivate {})),
+    ]
+}
+
+fn access_of(user: &User) -> UserAccess {
+    let standing = match user.status() {
+        Status::Unregistered => Standing::Unregistered,
+        Status::Active => Standing::Active,
+        Status::Deactivated => Standing::Inactive,
+    };
+    UserAccess::new(
+        standing,
+        user.grants.iter().map(|(id, expiry)| (*id, *expiry)),
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// And what the nodes keep in memory never differs from what the owner decides on.
+    #[test]
+    fn every_history_folds_into_a_bounded_user(
+        signed_in in prop::collection::vec(0..300_i64, 0..MAX_SESSIONS),
+        commands in prop::collection::vec((any_command(), 0..2_i64), 0..400),
+    ) {
+        let (mut user, mut access, mut live) =
+            (User::default(), UserAccess::default(), LiveSessions::default());
+        let logins = (1_000..).zip(signed_in).map(|(n, at)| login(session(n), minutes(at)));
+        for event in [registered()].into_iter().chain(logins.map(UserEvent::LoggedIn)) {
+            user.apply(&event);
+            access.apply(&event);
+            live.apply(&event);
+        }
+        let mut minute = 0;
+        for (command, passed) in commands {
+            minute += passed;
+            let now = minutes(minute);
+            for event in command.decide(&user, &Context { now }).unwrap_or_default() {
+                user.apply(&event);
+                access.apply(&event);
+                live.apply(&event);
+            }
+            prop_assert!(user.sessions.len() <= MAX_SESSIONS);
+            let sessions: Vec<_> = user.live_sessions(now).map(|(id, _)| id).collect();
+            let mut known: Vec<_> = live.live(now).collect();
+            known.sort_unstable();
+            prop_assert_eq!(sessions, known);
+        }
+        prop_assert!(user.grants.len() <= MAX_GRANTS);
+        prop_assert_eq!(access, access_of(&user));
+        let snapshot = serde_json::to_string(&user).unwrap();
+        prop_assert_eq!(serde_json::from_str::<User>(&snapshot).unwrap(), user);
+    }
+}
