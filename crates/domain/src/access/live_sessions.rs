@@ -77,3 +77,37 @@ impl LiveSessions {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{NOW, logged_in, login, minutes, session, user_deactivated};
+
+    #[test]
+    fn a_session_lives_until_it_expires() {
+        let mut sessions = LiveSessions::default();
+        sessions.apply(&logged_in(session(1)));
+        assert!(sessions.is_live(session(1), minutes(59)));
+        assert!(!sessions.is_live(session(1), minutes(60)));
+        assert!(!sessions.is_live(session(2), NOW));
+    }
+
+    #[test]
+    fn deactivation_ends_them_all() {
+        let mut sessions = LiveSessions::default();
+        sessions.apply(&logged_in(session(1)));
+        sessions.apply(&user_deactivated());
+        assert!(sessions.is_empty());
+    }
+
+    #[test]
+    fn expired_sessions_do_not_pile_up() {
+        let mut sessions = LiveSessions::default();
+        for number in 1..=150 {
+            sessions.apply(&UserEvent::LoggedIn(login(session(number), NOW)));
+        }
+        sessions.apply(&logged_in(session(1_000)));
+        assert_eq!(sessions.0.len(), MAX_SESSIONS);
+        assert!(sessions.is_live(session(1_000), NOW));
+    }
+}

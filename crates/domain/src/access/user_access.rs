@@ -159,12 +159,26 @@ fn forget_expired(grants: &mut Vec<Grant>, new: RoleId) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{NOW, registered, role, user_deactivated, user_granted, user_revoked};
+    use crate::testing::{
+        NOW, minutes, registered, role, user_deactivated, user_granted, user_revoked,
+    };
 
     #[test]
     fn a_user_with_three_roles_takes_less_than_a_hundred_bytes() {
         let grants = 3 * size_of::<Grant>();
         assert!(size_of::<UserAccess>() + grants <= 100);
+    }
+
+    #[test]
+    fn expired_grants_do_not_pile_up() {
+        let mut user = UserAccess::default();
+        for number in 1..=2_000 {
+            user.apply(&user_granted(role(number), Some(minutes(1))));
+        }
+        user.apply(&user_granted(role(1), None));
+        assert_eq!(user.grants().len(), MAX_GRANTS);
+        assert_eq!(user.next_expiry(NOW), Some(minutes(1)));
+        assert_eq!(user.next_expiry(minutes(1)), None);
     }
 
     #[test]

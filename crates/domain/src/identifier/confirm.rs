@@ -65,6 +65,9 @@ mod tests {
         given([identifier_reserved(user(1), claim(2))])
             .when(confirm(1))
             .then_nothing();
+        given([identifier_reserved(user(2), claim(1))])
+            .when(confirm(1))
+            .then_nothing();
         given([]).when(confirm(1)).then_nothing();
     }
 }

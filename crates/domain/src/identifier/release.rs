@@ -68,5 +68,8 @@ mod tests {
         given([identifier_reserved(user(1), claim(2))])
             .when(release(1))
             .then_nothing();
+        given([identifier_reserved(user(2), claim(1))])
+            .when(release(1))
+            .then_nothing();
     }
 }

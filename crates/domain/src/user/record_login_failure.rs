@@ -115,7 +115,8 @@ mod tests {
     fn a_login_starts_the_count_anew() {
         let back = failing(5).after([logged_in(session(1))]);
         assert_eq!(back.state().locked_until, None);
-        back.when(fail(1)).then([failed(1)]);
+        let four_more = (0..4).fold(back, |user, _| user.and(fail(1)));
+        four_more.when(fail(1)).then([failed(1), locked(1)]);
     }
 
     #[test]
