@@ -1,1 +1,29 @@
-//! Placeholder until its first feature.
+//! The command service: HTTP commands in, events out.
+//!
+//! A request passes `call.rs` (who asks), its file in `endpoints/` (what is asked), `authorise.rs`
+//! (may they), and the bus, which decides and commits on the user's ledger.
+//!
+//! To add a command: write its decision in `domain`, its endpoint file here, and name the endpoint
+//! in `routes.rs`.
+
+mod app;
+mod authorise;
+mod bootstrap;
+mod call;
+mod claims;
+mod config;
+mod endpoints;
+mod passwords;
+mod refusals;
+mod routes;
+mod sealing;
+mod startup;
+mod tokens;
+
+pub use config::Config;
+pub use startup::{StartError, run};
+
+/// The OpenAPI document of this service.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    routes::api().1
+}

@@ -1,1 +1,15 @@
-//! Placeholder until its first feature.
+//! The log followed into memory: every user's rights and live sessions, and the catalog compiled.
+//!
+//! Command and query service each run one. It answers checks without asking anyone, knows which
+//! positions its answers rest on, and waits for those a caller demands.
+//!
+//! To add a fact that checks depend on: take its event in `partition.rs`.
+
+mod follower;
+mod node;
+mod partition;
+mod positions;
+mod sessions;
+
+pub use node::{AccessNode, NodeError, NotYet, UserView};
+pub use sessions::SessionStanding;

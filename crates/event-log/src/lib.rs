@@ -1,1 +1,51 @@
-//! Placeholder until its first feature.
+//! The Kafka log: one fenced writer for each ledger, group commit, and the tail that readers follow.
+//!
+//! A *ledger* is partition i of the users, identifiers and keys topics. Ledgers belong to writer
+//! groups; a group has one transactional producer, so whoever claims the group is the only one
+//! whose commits Kafka accepts. Reading is [`Tail`]; writing is [`Bus`], behind which
+//! [`Group`] decides, appends and settles doubts.
+//!
+//! To add an aggregate: implement [`LedgerAggregate`] for it and give it a map in `ledger.rs`.
+
+mod aggregate;
+mod bus;
+mod config;
+mod consumer;
+mod creation;
+mod entry;
+mod group;
+mod group_log;
+mod identity_reader;
+mod key_ring;
+mod ledger;
+mod memory;
+mod native;
+mod producer;
+mod record;
+mod settle;
+mod store;
+mod tail;
+mod topics;
+mod watermarks;
+mod writer_log;
+
+/// The log's identity: who it is, read before anything else.
+pub mod identity {
+    pub use crate::identity_reader::{IdentityError, LogIdentity, await_log, find_log};
+}
+
+pub use aggregate::LedgerAggregate;
+pub use bus::{Bus, BusError, Inspected};
+pub use config::KafkaConfig;
+pub use creation::{CreateError, LogSpec, create_log, register_schemas};
+pub use entry::{CommandContext, NewDataKey, Receipt, Recorded};
+pub use group::{Group, GroupSpec, GroupStatus};
+pub use key_ring::{KeyRing, KeyRingError};
+pub use memory::{Failure, MemoryLog};
+pub use producer::KafkaWriterLog;
+pub use record::{DecodeError, Record, TailItem, decode};
+pub use store::KafkaEventStore;
+pub use tail::{Tail, TailError};
+pub use topics::Topics;
+pub use watermarks::{HighWatermarks, WatermarkError};
+pub use writer_log::{CommitError, Outgoing, Target, WriterLog, WriterLogError, WriterTransaction};

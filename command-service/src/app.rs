@@ -1,0 +1,84 @@
+//! What every endpoint works with.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use access_node::{AccessNode, SessionStanding};
+use event_log::{Bus, KeyRing};
+use schemas::{IndexKey, KeyEncryptionKey, LogId, SessionId, Stream, Timestamp, UserId};
+use service_kit::at_least::LogIdentity;
+use service_kit::auth::{Authenticate, SessionState};
+use service_kit::client_info::TrustsProxy;
+use service_kit::jwt::{Signer, Verifier};
+use service_kit::keys::TokenKey;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Registration;
+use crate::passwords::Passwords;
+
+/// How long a session not heard of is waited for.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// Shared by all requests.
+pub struct App {
+    pub bus: Bus,
+    pub node: Arc<AccessNode>,
+    pub keys: KeyRing,
+    pub index_key: IndexKey,
+    pub key_encryption_key: KeyEncryptionKey,
+    pub token_key: TokenKey,
+    pub signer: Signer,
+    pub verifier: Verifier,
+    pub passwords: Passwords,
+    pub registration: Registration,
+    pub session_ttl: Duration,
+    pub token_ttl: Duration,
+    pub trust_proxy: bool,
+    /// Work that a closed connection must not stop half way.
+    pub sagas: TaskTracker,
+}
+
+impl Authenticate for App {
+    fn verifier(&self) -> &Verifier {
+        &self.verifier
+    }
+
+    fn session_state(&self, user: UserId, session: SessionId) -> SessionState {
+        self.standing(user, session)
+    }
+
+    /// A session may have begun a moment ago: what is in the log by now decides.
+    async fn settle_session(&self, user: UserId, session: SessionId) -> SessionState {
+        let Ok(mut latest) = self.node.latest().await else { return SessionState::Unknown };
+        let ledger = self.node.ledger(user);
+        latest.retain(|position| position.stream == Stream::Users && position.partition == ledger);
+        match self.node.wait_for(&latest, SETTLE).await {
+            // Not in the log: it ended so long ago that nobody remembers.
+            Ok(()) if self.standing(user, session) == SessionState::Unknown => SessionState::Ended,
+            Ok(()) => self.standing(user, session),
+            Err(_) => SessionState::Unknown,
+        }
+    }
+}
+
+impl App {
+    fn standing(&self, user: UserId, session: SessionId) -> SessionState {
+        match self.node.session_standing(user, session, Timestamp::now()) {
+            SessionStanding::Live => SessionState::Live,
+            SessionStanding::Ended => SessionState::Ended,
+            SessionStanding::Unknown => SessionState::Unknown,
+        }
+    }
+}
+
+impl LogIdentity for App {
+    fn log_id(&self) -> LogId {
+        self.node.log_id()
+    }
+}
+
+impl TrustsProxy for App {
+    fn trusts_proxy(&self) -> bool {
+        self.trust_proxy
+    }
+}

@@ -1,0 +1,116 @@
+//! Whether the caller may: decided by Rolecall's own access model.
+
+use std::time::Duration;
+
+use domain::access::CompiledCatalog;
+use domain::rolecall_permissions::{Permission, RESOURCE};
+use schemas::{Position, RoleId, Stream, Timestamp, UserId};
+use service_kit::at_least::AtLeast;
+use service_kit::problem::{Problem, ProblemType};
+
+use crate::app::App;
+use crate::call::Call;
+
+/// How long a request waits for the node to apply what it must rest on.
+const WAIT: Duration = Duration::from_secs(2);
+
+impl App {
+    /// Lets the caller pass who holds the permission, as of what the request demands. Gives the
+    /// positions that the decision relied on.
+    pub async fn authorise(&self, call: &Call, permission: Permission) -> Result<Vec<Position>, Problem> {
+        self.await_at_least(&call.open.at_least).await?;
+        self.require(call.caller.user_id, permission)
+    }
+
+    /// As [`Self::authorise`], for changes of rights: decided on everything that is in the log at
+    /// this moment, so that an administrator revoked a moment ago on another instance changes
+    /// nothing any more.
+    pub async fn authorise_at_latest(&self, call: &Call, permission: Permission) -> Result<Vec<Position>, Problem> {
+        self.await_at_least(&call.open.at_least).await?;
+        self.await_latest(Some(self.node.ledger(call.caller.user_id))).await?;
+        self.require(call.caller.user_id, permission)
+    }
+
+    /// Lets people pass on their own account, others by permission.
+    pub async fn authorise_self_or(
+        &self,
+        call: &Call,
+        user: UserId,
+        permission: Permission,
+    ) -> Result<Vec<Position>, Problem> {
+        if call.caller.user_id == user {
+            self.await_at_least(&call.open.at_least).await?;
+            return Ok(Vec::new());
+        }
+        self.authorise(call, permission).await
+    }
+
+    pub async fn await_at_least(&self, at_least: &AtLeast) -> Result<(), Problem> {
+        if let Some(token) = &at_least.token {
+            let wanted: Vec<_> = token.positions().collect();
+            self.node.wait_for(&wanted, WAIT).await.map_err(not_yet)?;
+        }
+        if at_least.latest {
+            self.await_latest(None).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the node has applied what is in the log now: of all ledgers, or of one.
+    async fn await_latest(&self, ledger: Option<i32>) -> Result<(), Problem> {
+        let mut wanted = self.node.latest().await.map_err(|error| Problem::unavailable(&error))?;
+        if let Some(ledger) = ledger {
+            wanted.retain(|p| p.stream == Stream::Catalog || p.partition == ledger);
+        }
+        self.node.wait_for(&wanted, WAIT).await.map_err(not_yet)
+    }
+
+    fn require(&self, user: UserId, permission: Permission) -> Result<Vec<Position>, Problem> {
+        let basis = self.node.basis(user);
+        if self.holds(user, permission) {
+            return Ok(basis);
+        }
+        Err(Problem::new(ProblemType::Forbidden).detail(format!("this needs the permission {}", permission.name())))
+    }
+
+    pub fn holds(&self, user: UserId, permission: Permission) -> bool {
+        self.node.check(user, RESOURCE, permission.action(), Timestamp::now()).allowed
+    }
+
+    /// Nobody gives rights over Rolecall that they do not hold: each `rolecall` permission that the
+    /// role gives must be the caller's own.
+    pub fn refuse_escalation(&self, caller: UserId, role: RoleId) -> Result<(), Problem> {
+        let catalog = self.node.catalog();
+        let lacking = Permission::ALL
+            .into_iter()
+            .find(|p| gives(&catalog, role, *p) && !self.holds(caller, *p));
+        lacking.map_or(Ok(()), |permission| Err(escalation(permission.name())))
+    }
+
+    /// As [`Self::refuse_escalation`], for one permission by name.
+    pub fn refuse_escalation_by(&self, caller: UserId, permission: &str) -> Result<(), Problem> {
+        let lacking = Permission::ALL.into_iter().find(|p| p.name() == permission && !self.holds(caller, *p));
+        lacking.map_or(Ok(()), |permission| Err(escalation(permission.name())))
+    }
+
+    /// End of every users partition: what an event that adds rights to a role must be applied
+    /// behind, so that no reader sees the new right together with an older grant.
+    pub async fn users_basis(&self) -> Result<Vec<Position>, Problem> {
+        let mut ends = self.node.latest().await.map_err(|error| Problem::unavailable(&error))?;
+        ends.retain(|p| p.stream == Stream::Users);
+        Ok(ends)
+    }
+}
+
+fn gives(catalog: &CompiledCatalog, role: RoleId, permission: Permission) -> bool {
+    let action = catalog.action(RESOURCE, permission.action());
+    catalog.role(role).zip(action).is_some_and(|(role, action)| role.allows(action))
+}
+
+fn escalation(permission: &str) -> Problem {
+    Problem::new(ProblemType::Escalation).detail(format!("you do not hold {permission} yourself"))
+}
+
+fn not_yet(error: access_node::NotYet) -> Problem {
+    Problem::new(ProblemType::NotYet).detail(error.to_string()).retry_after(Duration::from_secs(1))
+}

@@ -1,0 +1,60 @@
+//! PUT /v1/users/{id}/roles/{role}: grant a role, for good or until a time.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use domain::rolecall_permissions::Permission;
+use domain::user::{GrantRole, User, UserCommand};
+use schemas::{RoleId, Timestamp, UserId};
+use serde::{Deserialize, Serialize};
+use service_kit::at_least::{Empty, Written, WrittenBody};
+use service_kit::json::OptionalJson;
+use service_kit::params::Path;
+use service_kit::problem::{Problem, ProblemDetails, ProblemType};
+use utoipa::ToSchema;
+
+use crate::app::App;
+use crate::call::Call;
+use crate::refusals::problem;
+
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AssignRoleRequest {
+    /// The grant counts until then; for good when absent.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+#[derive(Serialize)]
+struct Fingerprint {
+    user: UserId,
+    role: RoleId,
+    expires_at: Option<Timestamp>,
+}
+
+#[utoipa::path(put, path = "/v1/users/{id}/roles/{role}", tag = "roles", security(("bearer" = [])),
+    params(("id" = uuid::Uuid, Path, description = "User id"), ("role" = String, Path, description = "Role name")),
+    request_body = Option<AssignRoleRequest>, responses(
+    (status = 200, body = WrittenBody<Empty>),
+    (status = 403, body = ProblemDetails),
+    (status = 404, body = ProblemDetails),
+    (status = 422, body = ProblemDetails),
+    (status = "default", body = ProblemDetails),
+))]
+#[tracing::instrument(name = "http.user.assign_role", skip_all, fields(user.id = %user))]
+pub async fn assign_role(
+    State(app): State<Arc<App>>,
+    call: Call,
+    Path((user, role)): Path<(UserId, String)>,
+    OptionalJson(request): OptionalJson<AssignRoleRequest>,
+) -> Result<Written, Problem> {
+    let basis = app.authorise_at_latest(&call, Permission::RoleGrant).await?;
+    let role_id = app.node.catalog().role_by_name(&role).map(|role| role.id).ok_or(ProblemType::NoSuchRole)?;
+    app.refuse_escalation(call.caller.user_id, role_id)?;
+    let expires_at = request.expires_at.map(Timestamp::from);
+    let fingerprint = Fingerprint { user, role: role_id, expires_at };
+    let context = call.context(&app, "assign-role", &fingerprint, basis.clone());
+    let command = UserCommand::GrantRole(GrantRole { role_id, expires_at });
+    let receipt = app.bus.execute::<User>(&user.to_string(), command, context).await.map_err(problem)?;
+    Ok(Written::at(call.open.token(&app, &basis, &receipt)))
+}

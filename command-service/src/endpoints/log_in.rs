@@ -1,0 +1,174 @@
+//! POST /v1/sessions: sign in with a password.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use domain::user::{self, LogIn, RecordLoginFailure, User, UserCommand};
+use event_log::{BusError, Receipt};
+use schemas::identifier::IdentifierKind;
+use schemas::user::{LoginFailed, UserEvent, UserLoggedIn};
+use schemas::{SessionId, Timestamp, UserId};
+use serde::{Deserialize, Serialize};
+use service_kit::at_least::{Written, WrittenBody};
+use service_kit::json::Json;
+use service_kit::problem::{Problem, ProblemDetails, ProblemType};
+use utoipa::ToSchema;
+
+use crate::app::App;
+use crate::call::OpenCall;
+use crate::refusals::problem;
+use crate::sealing::{Seal, field};
+use crate::tokens::SessionAnswer;
+
+/// A password change in between makes the check stale; more often than this is no accident.
+const TRIES: usize = 3;
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LogInRequest {
+    /// Either this or `email`.
+    pub username: Option<String>,
+    pub email: Option<String>,
+    pub password: String,
+}
+
+#[derive(Serialize)]
+struct Fingerprint {
+    user: UserId,
+}
+
+#[utoipa::path(post, path = "/v1/sessions", tag = "sessions", request_body = LogInRequest, responses(
+    (status = 201, body = WrittenBody<SessionAnswer>),
+    (status = 401, body = ProblemDetails, description = "Wrong name or password"),
+    (status = 423, body = ProblemDetails, description = "Too many failures; sign-in is locked for a while"),
+    (status = 429, body = ProblemDetails),
+    (status = "default", body = ProblemDetails),
+))]
+#[tracing::instrument(name = "http.session.log_in", skip_all)]
+pub async fn log_in(
+    State(app): State<Arc<App>>,
+    call: OpenCall,
+    Json(request): Json<LogInRequest>,
+) -> Result<Written<SessionAnswer>, Problem> {
+    app.await_at_least(&call.at_least).await?;
+    let Some(user) = find(&app, &request).await? else {
+        app.passwords.verify_dummy(request.password).await?;
+        return Err(ProblemType::InvalidCredentials.into());
+    };
+    let seal = app.seal_of(user).await?;
+    for _ in 0..TRIES {
+        match attempt(&app, &call, &seal, user, &request.password).await? {
+            Some(receipt) => return answer(&app, &call, &seal, user, &receipt),
+            None => tracing::debug!(user.id = %user, "The credentials changed while they were checked"),
+        }
+    }
+    Err(ProblemType::NotApplied.into())
+}
+
+async fn find(app: &App, request: &LogInRequest) -> Result<Option<UserId>, Problem> {
+    let index = match (&request.username, &request.email) {
+        (Some(name), None) => app.index_key.index(IdentifierKind::Username, name),
+        (None, Some(email)) => app.index_key.index(IdentifierKind::Email, email),
+        _ => {
+            return Err(Problem::new(ProblemType::InvalidBody)
+                .detail("name either username or email")
+                .field("username", "either this or email"));
+        }
+    };
+    // What cannot be anyone's name is answered like an unknown one.
+    let Ok(index) = index else { return Ok(None) };
+    let Some(holder) = app.holder_of(index).await? else { return Ok(None) };
+    let user = app.bus.inspect::<User>(&holder.to_string()).await.map_err(problem)?;
+    // A reservation whose registration never came.
+    Ok(user.aggregate.account.map(|_| holder))
+}
+
+/// Checks the password against the credentials of this moment and records how it went; `None` when
+/// they changed in between.
+async fn attempt(
+    app: &App,
+    call: &OpenCall,
+    seal: &Seal,
+    user: UserId,
+    password: &str,
+) -> Result<Option<Receipt<UserEvent>>, Problem> {
+    let state = app.bus.inspect::<User>(&user.to_string()).await.map_err(problem)?.aggregate;
+    let now = Timestamp::now();
+    if let Some(until) = state.locked_at(now) {
+        return Err(problem(BusError::Refused(user::Error::Locked { until })));
+    }
+    let Some(account) = &state.account else { return Err(ProblemType::InvalidCredentials.into()) };
+    let phc = seal.open(field::PASSWORD_HASH, &account.password_hash)?;
+    let right = app.passwords.verify(password.to_owned(), phc).await?;
+    if right && account.deactivated {
+        return Err(ProblemType::UserDeactivated.into());
+    }
+    let command = if right {
+        let login = login(app, call, seal, user, now)?;
+        UserCommand::LogIn(Box::new(LogIn { login, credentials: state.credentials }))
+    } else {
+        UserCommand::RecordLoginFailure(RecordLoginFailure {
+            failure: failure(call, seal, now)?,
+            credentials: state.credentials,
+        })
+    };
+    // A wrong password must never meet the stored answer of a right one.
+    let mut context = call.context(app, "log-in", &Fingerprint { user }, Vec::new());
+    if !right {
+        context.idempotency = None;
+    }
+    match app.bus.execute::<User>(&user.to_string(), command, context).await {
+        Ok(receipt) if right => Ok(Some(receipt)),
+        Ok(_) | Err(BusError::Refused(user::Error::Deactivated)) => Err(ProblemType::InvalidCredentials.into()),
+        Err(BusError::Refused(user::Error::CredentialsChanged)) => Ok(None),
+        Err(error) => Err(problem(error)),
+    }
+}
+
+fn login(app: &App, call: &OpenCall, seal: &Seal, user: UserId, now: Timestamp) -> Result<UserLoggedIn, Problem> {
+    let session_id = SessionId::new_v7();
+    let token = app.new_refresh_token(seal, user, session_id, user::FIRST_GENERATION)?;
+    let client = seal.client(&call.client)?;
+    Ok(UserLoggedIn {
+        session_id,
+        nonce: token.nonce,
+        refresh_token_hash: token.hash,
+        expires_at: now.plus(app.session_ttl),
+        ip_network: client.ip_network,
+        ip_address: client.ip_address,
+        user_agent: client.user_agent,
+        device_fingerprint: None,
+        country_code: None,
+        city: None,
+    })
+}
+
+/// What a wrong password leaves in the log.
+pub fn failure(call: &OpenCall, seal: &Seal, now: Timestamp) -> Result<LoginFailed, Problem> {
+    let client = seal.client(&call.client)?;
+    Ok(LoginFailed {
+        count: 1,
+        first_at: now,
+        last_at: now,
+        ip_network: client.ip_network,
+        ip_address: client.ip_address,
+        user_agent: client.user_agent,
+    })
+}
+
+fn answer(
+    app: &App,
+    call: &OpenCall,
+    seal: &Seal,
+    user: UserId,
+    receipt: &Receipt<UserEvent>,
+) -> Result<Written<SessionAnswer>, Problem> {
+    let began = receipt.records.iter().find_map(|record| match &record.event {
+        UserEvent::LoggedIn(event) => Some((&record.meta, event)),
+        _ => None,
+    });
+    let (meta, event) = began.ok_or(ProblemType::OutcomeUnknown)?;
+    let generation = (user::FIRST_GENERATION, &event.nonce);
+    let answer = app.session_answer(seal, meta, user, event.session_id, generation)?;
+    Ok(Written::created(answer, call.token(app, &[], receipt)))
+}

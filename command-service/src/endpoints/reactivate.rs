@@ -1,0 +1,30 @@
+//! POST /v1/users/{id}/reactivate: open a deactivated account again.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use domain::rolecall_permissions::Permission;
+use domain::user::{Reactivate, User, UserCommand};
+use schemas::UserId;
+use service_kit::at_least::{Empty, Written, WrittenBody};
+use service_kit::params::Path;
+use service_kit::problem::{Problem, ProblemDetails};
+
+use crate::app::App;
+use crate::call::Call;
+use crate::refusals::problem;
+
+#[utoipa::path(post, path = "/v1/users/{id}/reactivate", tag = "users", security(("bearer" = [])),
+    params(("id" = uuid::Uuid, Path, description = "User id")), responses(
+    (status = 200, body = WrittenBody<Empty>),
+    (status = 404, body = ProblemDetails),
+    (status = "default", body = ProblemDetails),
+))]
+#[tracing::instrument(name = "http.user.reactivate", skip_all, fields(user.id = %user))]
+pub async fn reactivate(State(app): State<Arc<App>>, call: Call, Path(user): Path<UserId>) -> Result<Written, Problem> {
+    let basis = app.authorise_at_latest(&call, Permission::UserReactivate).await?;
+    let command = UserCommand::Reactivate(Reactivate {});
+    let context = call.context(&app, "reactivate", &user, basis.clone());
+    let receipt = app.bus.execute::<User>(&user.to_string(), command, context).await.map_err(problem)?;
+    Ok(Written::at(call.open.token(&app, &basis, &receipt)))
+}

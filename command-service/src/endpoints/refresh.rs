@@ -1,0 +1,80 @@
+//! POST /v1/sessions/refresh: exchange a refresh token for its successor.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use domain::user::{Refresh, User, UserCommand};
+use schemas::Sha256Digest;
+use schemas::user::UserEvent;
+use serde::{Deserialize, Serialize};
+use service_kit::at_least::{Written, WrittenBody};
+use service_kit::json::Json;
+use service_kit::problem::{Problem, ProblemDetails, ProblemType};
+use utoipa::ToSchema;
+
+use crate::app::App;
+use crate::call::OpenCall;
+use crate::refusals::problem;
+use crate::tokens::{RefreshToken, SessionAnswer, not_a_refresh_token};
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RefreshRequest {
+    pub refresh_token: String,
+}
+
+/// The hash of a random token gives nothing away, unlike a password's.
+#[derive(Serialize)]
+struct Fingerprint {
+    presented: Sha256Digest,
+}
+
+#[utoipa::path(post, path = "/v1/sessions/refresh", tag = "sessions", request_body = RefreshRequest, responses(
+    (status = 200, body = WrittenBody<SessionAnswer>),
+    (status = 401, body = ProblemDetails, description = "Unknown, ended or reused; reuse ends the session"),
+    (status = "default", body = ProblemDetails),
+))]
+#[tracing::instrument(name = "http.session.refresh", skip_all)]
+pub async fn refresh(
+    State(app): State<Arc<App>>,
+    call: OpenCall,
+    Json(request): Json<RefreshRequest>,
+) -> Result<Written<SessionAnswer>, Problem> {
+    app.await_at_least(&call.at_least).await?;
+    let presented = RefreshToken::parse(&request.refresh_token)
+        .filter(|token| app.issued(token))
+        .ok_or_else(not_a_refresh_token)?;
+    let user = presented.user_id;
+    let known = app.bus.inspect::<User>(&user.to_string()).await.map_err(problem)?;
+    if known.aggregate.account.is_none() {
+        return Err(not_a_refresh_token());
+    }
+    let seal = app.seal_of(user).await?;
+    let generation = presented.generation.checked_add(1).ok_or_else(not_a_refresh_token)?;
+    let next = app.new_refresh_token(&seal, user, presented.session_id, generation)?;
+    let client = seal.client(&call.client)?;
+    let command = UserCommand::Refresh(Refresh {
+        session_id: presented.session_id,
+        presented_generation: presented.generation,
+        presented_hash: presented.hash(),
+        nonce: next.nonce,
+        refresh_token_hash: next.hash,
+        ip_network: client.ip_network,
+        ip_address: client.ip_address,
+        user_agent: client.user_agent,
+    });
+    let context = call.context(&app, "refresh", &Fingerprint { presented: presented.hash() }, Vec::new());
+    let receipt = app.bus.execute::<User>(&user.to_string(), command, context).await.map_err(problem)?;
+    for record in &receipt.records {
+        match &record.event {
+            UserEvent::SessionRefreshed(event) => {
+                let generation = (event.generation, &event.nonce);
+                let answer = app.session_answer(&seal, &record.meta, user, event.session_id, generation)?;
+                return Ok(Written::new(answer, call.token(&app, &[], &receipt)));
+            }
+            UserEvent::RefreshReuseDetected(_) => return Err(ProblemType::RefreshReused.into()),
+            _ => {}
+        }
+    }
+    Err(ProblemType::OutcomeUnknown.into())
+}

@@ -1,0 +1,160 @@
+//! POST /v1/users: register a user.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use domain::rolecall_permissions::Permission;
+use event_log::NewDataKey;
+use schemas::identifier::IdentifierKind;
+use schemas::user::UserRegistered;
+use schemas::{ClaimId, DataKey, NormaliseError, UserId};
+use serde::{Deserialize, Serialize};
+use service_kit::at_least::{Written, WrittenBody};
+use service_kit::json::Json;
+use service_kit::problem::{Problem, ProblemDetails, ProblemType};
+use utoipa::ToSchema;
+use uuid::{Builder, Uuid};
+
+use crate::app::App;
+use crate::call::OpenCall;
+use crate::config::Registration;
+use crate::passwords::check_strength;
+use crate::sealing::{Seal, field};
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RegisterRequest {
+    /// 3 to 64 letters, digits, dots, hyphens or underscores.
+    pub username: String,
+    pub email: String,
+    /// 8 to 256 characters.
+    pub password: String,
+    pub phone_number: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct Registered {
+    pub user_id: Uuid,
+}
+
+/// A user to be, in plain.
+pub struct NewUser {
+    pub user_id: UserId,
+    pub claim_id: ClaimId,
+    pub username: String,
+    pub email: String,
+    pub phone_number: Option<String>,
+    pub password: String,
+}
+
+#[derive(Serialize)]
+struct Fingerprint<'a> {
+    username: &'a str,
+    email: &'a str,
+    phone_number: Option<&'a str>,
+}
+
+#[utoipa::path(post, path = "/v1/users", tag = "users", request_body = RegisterRequest, responses(
+    (status = 201, body = WrittenBody<Registered>),
+    (status = 409, body = ProblemDetails, description = "User name or e-mail is taken"),
+    (status = 422, body = ProblemDetails, description = "Weak password or malformed name"),
+    (status = "default", body = ProblemDetails),
+))]
+#[tracing::instrument(name = "http.user.register", skip_all)]
+pub async fn register(
+    State(app): State<Arc<App>>,
+    call: OpenCall,
+    Json(request): Json<RegisterRequest>,
+) -> Result<Written<Registered>, Problem> {
+    app.await_at_least(&call.at_least).await?;
+    authorise(&app, &call)?;
+    check_strength(&request.password, &[&request.username, &request.email])?;
+    let fingerprint = Fingerprint {
+        username: &request.username,
+        email: &request.email,
+        phone_number: request.phone_number.as_deref(),
+    };
+    let context = call.context(&app, "register", &fingerprint, Vec::new());
+    // With a key the ids follow from it, so that a retry meets the same ledger and the same claim.
+    let (user_id, claim_id) = context.idempotency.map_or_else(
+        || (UserId::new_v7(), ClaimId::new_v7()),
+        |key| {
+            let of = |purpose| derived(app.index_key.digest(purpose, &[&key.key_digest.0]).0);
+            (of("registration-user").into(), of("registration-claim").into())
+        },
+    );
+    let new_user = NewUser {
+        user_id,
+        claim_id,
+        username: request.username,
+        email: request.email,
+        phone_number: request.phone_number,
+        password: request.password,
+    };
+    let (registered, key) = registration(&app, new_user).await?;
+    let context = event_log::CommandContext { new_data_key: Some(key), ..context };
+    let receipt = app.register(registered, context).await?;
+    let token = call.token(&app, &[], &receipt);
+    Ok(Written::created(Registered { user_id: user_id.as_uuid() }, token))
+}
+
+fn authorise(app: &App, call: &OpenCall) -> Result<(), Problem> {
+    match (app.registration, call.caller) {
+        (Registration::Open, _) => Ok(()),
+        (Registration::Closed, Some(caller)) if app.holds(caller.user_id, Permission::UserRegister) => Ok(()),
+        (Registration::Closed, Some(_)) => Err(ProblemType::Forbidden.into()),
+        (Registration::Closed, None) => Err(ProblemType::Unauthenticated.into()),
+    }
+}
+
+fn derived(digest: [u8; 32]) -> Uuid {
+    let (bytes, _) = digest.split_first_chunk::<16>().unwrap_or((&[0; 16], &[]));
+    Builder::from_custom_bytes(*bytes).into_uuid()
+}
+
+/// The event of a new user: names indexed, password hashed, everything personal encrypted under a
+/// key made for this user, which comes along wrapped.
+pub async fn registration(app: &App, new: NewUser) -> Result<(UserRegistered, NewDataKey), Problem> {
+    let index = |kind, value: &str| app.index_key.index(kind, value).map_err(malformed);
+    let email_index = index(IdentifierKind::Email, &new.email)?;
+    let username_index = index(IdentifierKind::Username, &new.username)?;
+    let phc = app.passwords.hash(new.password).await?;
+    let (user_id, log_id) = (new.user_id, app.node.log_id());
+    let key = DataKey::generate();
+    let wrapped = app
+        .key_encryption_key
+        .wrap(log_id, user_id, &key)
+        .map_err(|error| Problem::internal(&error))?;
+    let seal = Seal::new(key, log_id, user_id);
+    let phone_number = new.phone_number.as_deref().map(check_phone_number).transpose()?;
+    let registered = UserRegistered {
+        user_id,
+        claim_id: new.claim_id,
+        username: seal.seal(field::USERNAME, new.username.trim())?,
+        username_index,
+        email: seal.seal(field::EMAIL, new.email.trim())?,
+        email_index,
+        phone_number: phone_number.map(|number| seal.seal(field::PHONE_NUMBER, number)).transpose()?,
+        password_hash: seal.seal(field::PASSWORD_HASH, &phc)?,
+    };
+    let key_encryption_key_id = app.key_encryption_key.id();
+    Ok((registered, NewDataKey { user_id, wrapped, key_encryption_key_id }))
+}
+
+fn malformed(error: NormaliseError) -> Problem {
+    let kind = match error {
+        NormaliseError::Email => ProblemType::InvalidEmail,
+        NormaliseError::Username => ProblemType::InvalidUsername,
+    };
+    Problem::new(kind).detail(error.to_string())
+}
+
+fn check_phone_number(number: &str) -> Result<&str, Problem> {
+    let number = number.trim();
+    let digits = number.chars().filter(char::is_ascii_digit).count();
+    let clean = number.chars().all(|c| c.is_ascii_digit() || "+-() .".contains(c));
+    if (5..=15).contains(&digits) && clean && number.len() <= 32 {
+        return Ok(number);
+    }
+    Err(Problem::new(ProblemType::InvalidBody).field("phone_number", "5 to 15 digits, such as +49 30 123456"))
+}

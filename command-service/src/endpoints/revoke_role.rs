@@ -1,0 +1,37 @@
+//! DELETE /v1/users/{id}/roles/{role}: take a role away.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use domain::rolecall_permissions::Permission;
+use domain::user::{RevokeRole, User, UserCommand};
+use schemas::UserId;
+use service_kit::at_least::{Empty, Written, WrittenBody};
+use service_kit::params::Path;
+use service_kit::problem::{Problem, ProblemDetails, ProblemType};
+
+use crate::app::App;
+use crate::call::Call;
+use crate::refusals::problem;
+
+#[utoipa::path(delete, path = "/v1/users/{id}/roles/{role}", tag = "roles", security(("bearer" = [])),
+    params(("id" = uuid::Uuid, Path, description = "User id"), ("role" = String, Path, description = "Role name")),
+    responses(
+    (status = 200, body = WrittenBody<Empty>),
+    (status = 403, body = ProblemDetails),
+    (status = 404, body = ProblemDetails),
+    (status = "default", body = ProblemDetails),
+))]
+#[tracing::instrument(name = "http.user.revoke_role", skip_all, fields(user.id = %user))]
+pub async fn revoke_role(
+    State(app): State<Arc<App>>,
+    call: Call,
+    Path((user, role)): Path<(UserId, String)>,
+) -> Result<Written, Problem> {
+    let basis = app.authorise_at_latest(&call, Permission::RoleRevoke).await?;
+    let role_id = app.node.catalog().role_by_name(&role).map(|role| role.id).ok_or(ProblemType::NoSuchRole)?;
+    let context = call.context(&app, "revoke-role", &(user, role_id), basis.clone());
+    let command = UserCommand::RevokeRole(RevokeRole { role_id });
+    let receipt = app.bus.execute::<User>(&user.to_string(), command, context).await.map_err(problem)?;
+    Ok(Written::at(call.open.token(&app, &basis, &receipt)))
+}

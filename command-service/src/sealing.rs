@@ -1,0 +1,69 @@
+//! Encrypting what an event says about a person.
+
+use event_log::KeyRingError;
+use schemas::{DataKey, LogId, Sealed, UserId};
+use service_kit::client_info::ClientInfo;
+use service_kit::problem::{Problem, ProblemType};
+
+use crate::app::App;
+
+/// Names of sealed fields: part of what a ciphertext is bound to, so they never change.
+pub mod field {
+    pub const USERNAME: &str = "username";
+    pub const EMAIL: &str = "email";
+    pub const PHONE_NUMBER: &str = "phone_number";
+    pub const PASSWORD_HASH: &str = "password_hash";
+    pub const IP_ADDRESS: &str = "ip_address";
+    pub const USER_AGENT: &str = "user_agent";
+    pub const NONCE: &str = "nonce";
+}
+
+/// One user's data key, with what its ciphertexts are bound to.
+pub struct Seal {
+    key: DataKey,
+    log: LogId,
+    user: UserId,
+}
+
+/// The client of a request as events keep it.
+pub struct SealedClient {
+    pub ip_network: Option<String>,
+    pub ip_address: Option<Sealed>,
+    pub user_agent: Option<Sealed>,
+}
+
+impl Seal {
+    pub fn new(key: DataKey, log: LogId, user: UserId) -> Self {
+        Self { key, log, user }
+    }
+
+    pub fn seal(&self, field: &str, text: &str) -> Result<Sealed, Problem> {
+        self.key.seal(self.log, self.user, field, text).map_err(|error| Problem::internal(&error))
+    }
+
+    pub fn open(&self, field: &str, sealed: &Sealed) -> Result<String, Problem> {
+        self.key.open(self.log, self.user, field, sealed).map_err(|error| Problem::internal(&error))
+    }
+
+    pub fn client(&self, client: &ClientInfo) -> Result<SealedClient, Problem> {
+        let address = client.address.map(|address| address.to_string());
+        let seal = |field, text: Option<&str>| text.map(|text| self.seal(field, text)).transpose();
+        Ok(SealedClient {
+            ip_network: client.network(),
+            ip_address: seal(field::IP_ADDRESS, address.as_deref())?,
+            user_agent: seal(field::USER_AGENT, client.user_agent.as_deref())?,
+        })
+    }
+}
+
+impl App {
+    /// An existing user's key.
+    pub async fn seal_of(&self, user: UserId) -> Result<Seal, Problem> {
+        let key = self.keys.get(user).await.map_err(|error| match error {
+            KeyRingError::Destroyed => Problem::new(ProblemType::NoSuchUser),
+            KeyRingError::Kafka(_) => Problem::unavailable(&error),
+            KeyRingError::Missing | KeyRingError::Unwrap => Problem::internal(&error),
+        })?;
+        Ok(Seal::new(key, self.node.log_id(), user))
+    }
+}

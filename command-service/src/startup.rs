@@ -1,0 +1,221 @@
+//! Starting: the log first, then its ledgers, then the doors.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use access_node::{AccessNode, NodeError};
+use arc_swap::ArcSwap;
+use axum::Router;
+use event_log::identity::LogIdentity;
+use event_log::{
+    Bus, CreateError, Group, GroupSpec, GroupStatus, KafkaConfig, KafkaWriterLog, KeyRing, KeyRingError, LogSpec,
+    create_log,
+};
+use schemas::WriterId;
+use service_kit::docs_ui::docs_router;
+use service_kit::health::{Readiness, health_router};
+use service_kit::http::standard;
+use service_kit::jwt::{Signer, Verifier};
+use service_kit::keys::KeyError;
+use service_kit::problem::chain;
+use service_kit::serve::{ServeError, bind, serve};
+use service_kit::telemetry::{TelemetryError, init_metrics};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::{ServiceExt, service_fn};
+
+use crate::app::App;
+use crate::bootstrap::{BootstrapError, bootstrap};
+use crate::config::Config;
+use crate::passwords::Passwords;
+use crate::routes;
+
+/// Requests in flight get this long to finish when the service stops.
+const GRACE: Duration = Duration::from_secs(20);
+const WATCH: Duration = Duration::from_millis(200);
+
+/// Why the service does not run. Each message is one line that names the cause.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error("opening the log")]
+    Log(#[from] CreateError),
+    #[error("reaching Kafka")]
+    Kafka(#[from] rdkafka::error::KafkaError),
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    #[error(transparent)]
+    Keys(#[from] KeyRingError),
+    #[error(transparent)]
+    Bootstrap(#[from] BootstrapError),
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
+    #[error("preparing password hashing")]
+    Hashing(#[from] argon2::password_hash::Error),
+    #[error("preparing the signing key")]
+    Signing(#[from] serde_json::Error),
+    #[error("ledger {ledger} cannot be served: {reason}")]
+    Ledger { ledger: i32, reason: String },
+    #[error("stopped before it was ready")]
+    Stopped,
+}
+
+/// Runs until `shutdown`, then finishes every accepted command.
+pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), StartError> {
+    let metrics = init_metrics()?;
+    let listener = bind(config.listen).await?;
+    let readiness = Readiness::awaiting(["log", "ledgers", "access", "administrator"]);
+    let health = health_router::<()>(readiness.clone(), metrics);
+    // Health answers from the first moment; the API joins it once it can serve.
+    let doors = Arc::new(ArcSwap::from_pointee(standard(health.clone())));
+    let front = Router::new().fallback_service(service_fn({
+        let doors = Arc::clone(&doors);
+        move |request| Router::clone(&doors.load()).oneshot(request)
+    }));
+    let stop_serving = CancellationToken::new();
+    let served = tokio::spawn(serve(listener, front, stop_serving.clone(), GRACE));
+    tracing::info!(address = %config.listen, "Listening on {}", config.listen);
+    let started = tokio::select! {
+        started = start(&config, &readiness) => started,
+        () = shutdown.cancelled() => Err(StartError::Stopped),
+    };
+    let app = match started {
+        Ok(app) => app,
+        Err(error) => {
+            stop_serving.cancel();
+            return Err(error);
+        }
+    };
+    let (router, api) = routes::api();
+    let router = router.with_state(Arc::clone(&app)).merge(health).merge(docs_router(api));
+    doors.store(Arc::new(standard(router)));
+    let watching = tokio::spawn(watch(Arc::clone(&app), readiness.clone()));
+    shutdown.cancelled().await;
+    readiness.set_not_ready("running", "stopping");
+    stop_serving.cancel();
+    let outcome = served.await;
+    app.sagas.close();
+    app.sagas.wait().await;
+    app.bus.shut_down().await;
+    watching.abort();
+    outcome.map_err(|_| StartError::Stopped)?.map_err(StartError::Serve)
+}
+
+async fn start(config: &Config, readiness: &Readiness) -> Result<Arc<App>, StartError> {
+    let kafka = KafkaConfig::new(&config.kafka, &config.topic_prefix);
+    let identity = open_log(config, &kafka, readiness).await?;
+    readiness.set_ready("log");
+    let bus = claim_ledgers(&kafka, &identity)?;
+    let node = AccessNode::start(&kafka, &identity)?;
+    let app = Arc::new(app(config, &kafka, &identity, bus, node)?);
+    app.bus.settled().await;
+    if let Some((ledger, reason)) = halted(&app.bus) {
+        return Err(StartError::Ledger { ledger, reason });
+    }
+    readiness.set_ready("ledgers");
+    bootstrap(&app, identity.created.administrator, config).await?;
+    readiness.set_ready("administrator");
+    app.node.caught_up().await;
+    readiness.set_ready("access");
+    Ok(app)
+}
+
+/// Tries for ever while Kafka or the registry may still come; refuses at once what cannot fit.
+async fn open_log(config: &Config, kafka: &KafkaConfig, readiness: &Readiness) -> Result<LogIdentity, StartError> {
+    let key = config.keys.key_encryption_key()?;
+    let spec = LogSpec {
+        ledgers: config.ledgers,
+        groups: config.writer_groups.min(config.ledgers),
+        replication: config.replication,
+        index_key_id: config.keys.index_key()?.id(),
+    };
+    let mut wait = Duration::from_millis(250);
+    loop {
+        match create_log(kafka, &spec, &key, &config.schema_registry_url).await {
+            Ok(identity) => return Ok(identity),
+            Err(error) if error.is_permanent() => return Err(error.into()),
+            Err(error) => {
+                let reason = chain(&error);
+                tracing::warn!("Opening the log: {reason}; trying again");
+                readiness.set_not_ready("log", reason);
+            }
+        }
+        tokio::time::sleep(wait.mul_f64(0.5 + rand::random::<f64>())).await;
+        wait = (wait * 2).min(Duration::from_secs(5));
+    }
+}
+
+fn claim_ledgers(kafka: &KafkaConfig, identity: &LogIdentity) -> Result<Bus, StartError> {
+    let created = &identity.created;
+    let bus = Bus::new(created.ledgers);
+    let log = Arc::new(KafkaWriterLog::new(kafka, created.log_id)?);
+    let ids = Arc::new(identity.schema_ids.clone());
+    let instance = WriterId::new_v7();
+    let groups = (0..created.groups).map(|number| GroupSpec::of_ledgers(number, created.groups, created.ledgers));
+    for spec in groups.chain([GroupSpec::catalog()]) {
+        let group = Group::start(Arc::clone(&log), &spec, Arc::clone(&ids), instance);
+        bus.route(&spec.partitions, group);
+    }
+    Ok(bus)
+}
+
+fn app(
+    config: &Config,
+    kafka: &KafkaConfig,
+    identity: &LogIdentity,
+    bus: Bus,
+    node: Arc<AccessNode>,
+) -> Result<App, StartError> {
+    let created = &identity.created;
+    let key_encryption_key = config.keys.key_encryption_key()?;
+    let signing_key = config.keys.signing_key()?;
+    let threads = config
+        .hashing_threads
+        .or_else(|| std::thread::available_parallelism().ok().map(usize::from))
+        .unwrap_or(1);
+    Ok(App {
+        bus,
+        node,
+        keys: KeyRing::open(kafka, created.ledgers, created.log_id, key_encryption_key.clone())?,
+        index_key: config.keys.index_key()?,
+        key_encryption_key,
+        token_key: config.keys.token_key()?,
+        signer: Signer::new(signing_key, config.tokens.clone())?,
+        verifier: Verifier::new(config.keys.verifying_keys()?, config.tokens.clone()),
+        passwords: Passwords::new(threads, config.hashing_queue)?,
+        registration: config.registration,
+        session_ttl: Duration::from_secs(config.session_ttl),
+        token_ttl: config.tokens.ttl(),
+        trust_proxy: config.proxy.trust_proxy,
+        sagas: TaskTracker::new(),
+    })
+}
+
+fn halted(bus: &Bus) -> Option<(i32, String)> {
+    bus.not_serving().into_iter().find_map(|((_, partition), status)| match status {
+        GroupStatus::Halted(reason) => Some((partition, reason)),
+        GroupStatus::GivenUp => Some((partition, "another instance owns it".to_owned())),
+        GroupStatus::Claiming(_) | GroupStatus::Serving => None,
+    })
+}
+
+/// Keeps `/readyz` true to what the ledgers and the node say.
+async fn watch(app: Arc<App>, readiness: Readiness) {
+    let mut tick = tokio::time::interval(WATCH);
+    loop {
+        tick.tick().await;
+        match app.bus.not_serving().first() {
+            None => readiness.set_ready("ledgers"),
+            Some(((stream, partition), status)) => {
+                readiness.set_not_ready("ledgers", format!("{}-{partition}: {status:?}", stream.name()));
+            }
+        }
+        match app.node.trouble() {
+            None => readiness.set_ready("access"),
+            Some(why) => readiness.set_not_ready("access", why),
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Refresh tokens, and the answer that carries a pair of tokens.
+//!
+//! A refresh token is derived, not stored: `rt1.` and base64url of user id, session id, generation
+//! (4 bytes), HMAC(token key, "refresh", session id, generation, nonce) and a proof of issue, the
+//! first 16 bytes of the same HMAC without nonce. The log keeps its SHA-256 and, encrypted, the
+//! nonce; so a lost answer can be given again, and nobody who reads the log can make one. The proof
+//! is what lets an old generation, whose nonce is gone, count as reuse: a forged one must not be
+//! able to end a session.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use schemas::{Meta, Sealed, SessionId, Sha256Digest, UserId};
+use serde::Serialize;
+use service_kit::jwt::AccessClaims;
+use service_kit::problem::{Problem, ProblemType};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::sealing::{Seal, field};
+
+const PREFIX: &str = "rt1.";
+
+/// A parsed refresh token; only its hash in the log says whether it is a true one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RefreshToken {
+    pub user_id: UserId,
+    pub session_id: SessionId,
+    pub generation: i32,
+    mac: [u8; 32],
+    proof: [u8; 16],
+}
+
+impl RefreshToken {
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(text.strip_prefix(PREFIX)?).ok()?;
+        let (user, rest) = bytes.split_first_chunk::<16>()?;
+        let (session, rest) = rest.split_first_chunk::<16>()?;
+        let (generation, rest) = rest.split_first_chunk::<4>()?;
+        let (mac, proof) = rest.split_first_chunk::<32>()?;
+        Some(Self {
+            user_id: Uuid::from_bytes(*user).into(),
+            session_id: Uuid::from_bytes(*session).into(),
+            generation: i32::from_be_bytes(*generation),
+            mac: *mac,
+            proof: proof.try_into().ok()?,
+        })
+    }
+
+    pub fn text(&self) -> String {
+        let bytes = [
+            self.user_id.as_uuid().as_bytes().as_slice(),
+            self.session_id.as_uuid().as_bytes(),
+            &self.generation.to_be_bytes(),
+            &self.mac,
+            &self.proof,
+        ]
+        .concat();
+        format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes))
+    }
+
+    /// What the log keeps of it.
+    pub fn hash(&self) -> Sha256Digest {
+        Sha256Digest::of(self.text().as_bytes())
+    }
+}
+
+/// A refresh token about to be issued, with what its event needs.
+pub struct NewRefreshToken {
+    pub nonce: Sealed,
+    pub hash: Sha256Digest,
+}
+
+/// The answer to a login or a refresh.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct SessionAnswer {
+    pub session_id: Uuid,
+    pub user_id: Uuid,
+    pub access_token: String,
+    pub refresh_token: String,
+    /// Always `Bearer`.
+    pub token_type: &'static str,
+    /// Seconds until the access token expires.
+    pub expires_in: u64,
+}
+
+impl App {
+    fn refresh_token(&self, user_id: UserId, session_id: SessionId, generation: i32, nonce: &str) -> RefreshToken {
+        let number = u64::from(generation.unsigned_abs());
+        let mac = self.token_key.derive("refresh", session_id.as_uuid(), number, nonce.as_bytes());
+        RefreshToken { user_id, session_id, generation, mac, proof: self.proof_of_issue(session_id, generation) }
+    }
+
+    fn proof_of_issue(&self, session_id: SessionId, generation: i32) -> [u8; 16] {
+        let number = u64::from(generation.unsigned_abs());
+        let digest = self.token_key.derive("refresh-issued", session_id.as_uuid(), number, &[]);
+        digest.first_chunk().copied().unwrap_or_default()
+    }
+
+    /// Whether the token was issued here, be it current or long replaced.
+    pub fn issued(&self, token: &RefreshToken) -> bool {
+        // A digest of both hides where they differ from whoever measures the time.
+        let ours = self.proof_of_issue(token.session_id, token.generation);
+        token.generation > 0 && Sha256Digest::of(&ours) == Sha256Digest::of(&token.proof)
+    }
+
+    pub fn new_refresh_token(
+        &self,
+        seal: &Seal,
+        user_id: UserId,
+        session_id: SessionId,
+        generation: i32,
+    ) -> Result<NewRefreshToken, Problem> {
+        let nonce = Uuid::new_v4().simple().to_string();
+        let token = self.refresh_token(user_id, session_id, generation, &nonce);
+        Ok(NewRefreshToken { nonce: seal.seal(field::NONCE, &nonce)?, hash: token.hash() })
+    }
+
+    /// The answer as the event that began or refreshed the session has it: made again from the log,
+    /// it is the same.
+    pub fn session_answer(
+        &self,
+        seal: &Seal,
+        meta: &Meta,
+        user_id: UserId,
+        session_id: SessionId,
+        (generation, nonce): (i32, &Sealed),
+    ) -> Result<SessionAnswer, Problem> {
+        let nonce = seal.open(field::NONCE, nonce)?;
+        let issued_at = meta.occurred_at;
+        let claims = AccessClaims {
+            user_id,
+            session_id,
+            client_id: "rolecall".into(),
+            issued_at,
+            expires_at: issued_at.plus(self.token_ttl),
+            token_id: meta.event_id.as_uuid(),
+        };
+        Ok(SessionAnswer {
+            session_id: session_id.as_uuid(),
+            user_id: user_id.as_uuid(),
+            access_token: self.signer.issue(&claims).map_err(|error| Problem::internal(&error))?,
+            refresh_token: self.refresh_token(user_id, session_id, generation, &nonce).text(),
+            token_type: "Bearer",
+            expires_in: self.token_ttl.as_secs(),
+        })
+    }
+}
+
+/// A refresh token that is none.
+pub fn not_a_refresh_token() -> Problem {
+    Problem::new(ProblemType::InvalidCredentials).detail("this is not a refresh token")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refresh_token_survives_its_text_form() {
+        let token = RefreshToken {
+            user_id: UserId::new_v7(),
+            session_id: SessionId::new_v7(),
+            generation: 7,
+            mac: [9; 32],
+            proof: [3; 16],
+        };
+        assert_eq!(RefreshToken::parse(&token.text()), Some(token));
+    }
+
+    #[test]
+    fn what_is_no_refresh_token_is_refused() {
+        for text in ["", "rt1.", "rt1.AAAA", "rt2.AAAA", "eyJhbGciOiJub25lIn0.e30."] {
+            assert_eq!(RefreshToken::parse(text), None, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! The node: what it knows, and asking it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use domain::access::{self, CompiledCatalog, Decision, UserAccess};
+use domain::ledger::ledger_of;
+use event_log::identity::LogIdentity;
+use event_log::{HighWatermarks, KafkaConfig, Tail, TailError, WatermarkError};
+use parking_lot::RwLock;
+use schemas::user::UserEvent;
+use schemas::{LogId, Meta, Position, SessionId, Stream, Timestamp, UserId};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::follower::Follower;
+use crate::partition::UsersPartition;
+use crate::positions::Positions;
+use crate::sessions::SessionStanding;
+
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    #[error(transparent)]
+    Tail(#[from] TailError),
+    #[error("asking for the end of the log: {0}")]
+    Watermarks(String),
+}
+
+/// The node has not applied a position yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not applied yet: {0:?}")]
+pub struct NotYet(pub Position);
+
+/// What is in memory.
+pub(crate) struct Model {
+    users: Box<[RwLock<UsersPartition>]>,
+    catalog: ArcSwap<CompiledCatalog>,
+    pub(crate) positions: Positions,
+}
+
+impl Model {
+    fn new(ledgers: i32) -> Self {
+        Self {
+            users: (0..ledgers).map(|_| RwLock::default()).collect(),
+            catalog: ArcSwap::default(),
+            positions: Positions::new(ledgers),
+        }
+    }
+
+    pub(crate) fn apply_user(&self, partition: i32, meta: &Meta, event: &UserEvent) {
+        let Some(users) = usize::try_from(partition).ok().and_then(|i| self.users.get(i)) else { return };
+        if let Err(error) = users.write().apply(meta, event) {
+            tracing::error!(%error, "A user event names no user id");
+        }
+    }
+
+    pub(crate) fn set_catalog(&self, catalog: CompiledCatalog) {
+        self.catalog.store(Arc::new(catalog));
+    }
+}
+
+/// Whether the node can answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Standing {
+    Loading,
+    Following,
+    Stopped(String),
+}
+
+/// A user's rights as the node has them.
+#[derive(Clone, Debug)]
+pub struct UserView {
+    pub access: UserAccess,
+}
+
+/// The log in memory.
+pub struct AccessNode {
+    model: Arc<Model>,
+    watermarks: HighWatermarks,
+    standing: watch::Receiver<Standing>,
+    log_id: LogId,
+    ledgers: i32,
+}
+
+impl AccessNode {
+    /// Starts to follow the log from its beginning; [`Self::caught_up`] tells when it has arrived.
+    pub fn start(config: &KafkaConfig, identity: &LogIdentity) -> Result<Arc<Self>, NodeError> {
+        let ledgers = identity.created.ledgers;
+        let start: Vec<_> = followed(ledgers).map(|(stream, partition)| (stream, partition, 0)).collect();
+        let tail = Tail::open(config, &start)?;
+        let watermarks = HighWatermarks::new(config, followed(ledgers).collect())
+            .map_err(|error| NodeError::Watermarks(error.to_string()))?;
+        let model = Arc::new(Model::new(ledgers));
+        let follower = Follower::new(tail, Arc::clone(&model), identity.schema_ids.clone());
+        let (standing, watch) = watch::channel(Standing::Loading);
+        let node = Arc::new(Self { model, watermarks, standing: watch, log_id: identity.created.log_id, ledgers });
+        tokio::spawn(follow(follower, Arc::clone(&node), standing));
+        Ok(node)
+    }
+
+    pub fn log_id(&self) -> LogId {
+        self.log_id
+    }
+
+    /// Why the node cannot answer; `None` when it can.
+    pub fn trouble(&self) -> Option<String> {
+        match &*self.standing.borrow() {
+            Standing::Following => None,
+            Standing::Loading => Some("the log is being read".to_owned()),
+            Standing::Stopped(why) => Some(why.clone()),
+        }
+    }
+
+    /// Waits until the log as it was at start is applied.
+    pub async fn caught_up(&self) {
+        let mut standing = self.standing.clone();
+        // A dropped sender has left its last standing behind.
+        standing.wait_for(|s| *s != Standing::Loading).await.ok();
+    }
+
+    pub fn catalog(&self) -> Arc<CompiledCatalog> {
+        self.model.catalog.load_full()
+    }
+
+    /// Whether the user may; decided on what is applied at this moment.
+    pub fn check(&self, user: UserId, resource: &str, action: &str, now: Timestamp) -> Decision {
+        // Users before catalog: a grant seen implies its catalog is seen too, as events wait for
+        // their basis; the other way round a fresh grant could meet an old catalog.
+        let users = self.partition(user).read();
+        let catalog = self.model.catalog.load();
+        access::check(&catalog, users.user(user), resource, action, now)
+    }
+
+    pub fn user(&self, user: UserId) -> Option<UserView> {
+        self.partition(user).read().user(user).map(|access| UserView { access: access.clone() })
+    }
+
+    pub fn session_standing(&self, user: UserId, session: SessionId, now: Timestamp) -> SessionStanding {
+        self.partition(user).read().standing(user, session, now)
+    }
+
+    /// Whose live session this is.
+    pub fn session_owner(&self, session: SessionId) -> Option<UserId> {
+        self.model.users.iter().find_map(|users| users.read().session_owner(session))
+    }
+
+    pub fn user_count(&self) -> usize {
+        self.model.users.iter().map(|users| users.read().len()).sum()
+    }
+
+    /// What an answer about this user rests on at least: its ledger and the catalog as applied.
+    /// Read before deciding, so that the answer is never older than what it says.
+    pub fn basis(&self, user: UserId) -> Vec<Position> {
+        let places = [(Stream::Catalog, 0), (Stream::Users, self.ledger(user))];
+        places
+            .into_iter()
+            .filter_map(|(stream, partition)| {
+                let next = self.model.positions.next(stream, partition);
+                (next > 0).then_some(Position { stream, partition, offset: next - 1 })
+            })
+            .collect()
+    }
+
+    /// Waits until all positions are applied.
+    pub async fn wait_for(&self, wanted: &[Position], at_most: Duration) -> Result<(), NotYet> {
+        self.model.positions.wait_for(wanted, Instant::now() + at_most).await.map_err(NotYet)
+    }
+
+    /// Everything in the log at this moment, as positions to wait for.
+    pub async fn latest(&self) -> Result<Vec<Position>, WatermarkError> {
+        let ends = self.watermarks.latest().await?;
+        let behind = |&((stream, partition), end): &((Stream, i32), i64)| {
+            (end > 0).then_some(Position { stream, partition, offset: end - 1 })
+        };
+        Ok(ends.iter().filter_map(behind).collect())
+    }
+
+    /// The ledger of a user.
+    pub fn ledger(&self, user: UserId) -> i32 {
+        ledger_of(&user.to_string(), self.ledgers)
+    }
+
+    fn partition(&self, user: UserId) -> &RwLock<UsersPartition> {
+        // `ledger_of` gives less than `ledgers`, which is how many there are.
+        &self.model.users[usize::try_from(self.ledger(user)).unwrap_or(0)]
+    }
+}
+
+fn followed(ledgers: i32) -> impl Iterator<Item = (Stream, i32)> {
+    (0..ledgers).map(|partition| (Stream::Users, partition)).chain([(Stream::Catalog, 0)])
+}
+
+async fn follow(follower: Follower, node: Arc<AccessNode>, standing: watch::Sender<Standing>) {
+    let arrive = async {
+        let mut wait = Duration::from_millis(100);
+        loop {
+            match node.latest().await {
+                Ok(wanted) if node.wait_for(&wanted, Duration::from_secs(60)).await.is_ok() => break,
+                Ok(_) => {}
+                Err(error) => tracing::warn!("Asking for the end of the log: {error}"),
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(Duration::from_secs(3));
+        }
+        tracing::info!(users = node.user_count(), "The log is applied up to its end");
+        standing.send_replace(Standing::Following);
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        outcome = follower.run() => {
+            let why = outcome.err().map_or_else(|| "the tail ended".to_owned(), |error| error.to_string());
+            tracing::error!("The log cannot be followed: {why}");
+            standing.send_replace(Standing::Stopped(why));
+        }
+        () = arrive => {}
+    }
+}

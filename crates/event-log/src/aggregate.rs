@@ -1,0 +1,78 @@
+//! What an aggregate must tell to live on a ledger.
+
+use cqrs_es::Aggregate;
+use domain::decider::Context;
+use domain::{catalog::Catalog, identifier::Identifier, user::User};
+use schemas::catalog::CatalogEvent;
+use schemas::identifier::IdentifierEvent;
+use schemas::user::UserEvent;
+use schemas::{Event, Stream};
+
+use crate::ledger::{AggregateMap, Ledger};
+
+/// An aggregate whose events stand in one stream of the log.
+pub trait LedgerAggregate: Aggregate<Services = Context> + Clone + Send + Sync + 'static {
+    const STREAM: Stream;
+
+    fn wrap(event: Self::Event) -> Event;
+    fn unwrap(event: Event) -> Option<Self::Event>;
+    #[doc(hidden)]
+    fn map(ledger: &Ledger) -> &AggregateMap<Self>;
+}
+
+impl LedgerAggregate for User {
+    const STREAM: Stream = Stream::Users;
+
+    fn wrap(event: UserEvent) -> Event {
+        Event::User(event)
+    }
+
+    fn unwrap(event: Event) -> Option<UserEvent> {
+        match event {
+            Event::User(event) => Some(event),
+            Event::Identifier(_) | Event::Catalog(_) | Event::Log(_) => None,
+        }
+    }
+
+    fn map(ledger: &Ledger) -> &AggregateMap<Self> {
+        &ledger.users
+    }
+}
+
+impl LedgerAggregate for Identifier {
+    const STREAM: Stream = Stream::Identifiers;
+
+    fn wrap(event: IdentifierEvent) -> Event {
+        Event::Identifier(event)
+    }
+
+    fn unwrap(event: Event) -> Option<IdentifierEvent> {
+        match event {
+            Event::Identifier(event) => Some(event),
+            Event::User(_) | Event::Catalog(_) | Event::Log(_) => None,
+        }
+    }
+
+    fn map(ledger: &Ledger) -> &AggregateMap<Self> {
+        &ledger.identifiers
+    }
+}
+
+impl LedgerAggregate for Catalog {
+    const STREAM: Stream = Stream::Catalog;
+
+    fn wrap(event: CatalogEvent) -> Event {
+        Event::Catalog(event)
+    }
+
+    fn unwrap(event: Event) -> Option<CatalogEvent> {
+        match event {
+            Event::Catalog(event) => Some(event),
+            Event::User(_) | Event::Identifier(_) | Event::Log(_) => None,
+        }
+    }
+
+    fn map(ledger: &Ledger) -> &AggregateMap<Self> {
+        &ledger.catalogs
+    }
+}

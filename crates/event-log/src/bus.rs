@@ -1,0 +1,213 @@
+//! The one way to run a command: it knows the owner of each ledger.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use cqrs_es::{Aggregate, AggregateError, CqrsFramework};
+use domain::catalog::Catalog;
+use domain::decider::Context;
+use domain::ledger::ledger_of;
+use schemas::{Position, Stream, Timestamp};
+use tokio_util::task::TaskTracker;
+
+use crate::aggregate::LedgerAggregate;
+use crate::entry::{CommandContext, Receipt};
+use crate::group::{Group, GroupStatus};
+use crate::group_log::AppendError;
+use crate::store::KafkaEventStore;
+
+/// A command waits this long at most for its turn and its transaction.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Why a command came to nothing, or to something not known.
+#[derive(Debug, thiserror::Error)]
+pub enum BusError<E> {
+    /// The aggregate refused.
+    #[error(transparent)]
+    Refused(E),
+    #[error("the idempotency key came with another request before")]
+    KeyReused,
+    /// Certainly not in the log; the caller may try again.
+    #[error("the command was not applied")]
+    NotApplied,
+    /// In the log or not; the same idempotency key finds out.
+    #[error("the command's outcome is unknown")]
+    OutcomeUnknown,
+    /// No instance owns the ledger at the moment, or its queue is full.
+    #[error("the ledger is not served at the moment")]
+    Unavailable,
+    #[error("the event cannot be written: {0}")]
+    Internal(String),
+}
+
+/// An aggregate's state and the position of its last event.
+#[derive(Clone, Debug)]
+pub struct Inspected<A> {
+    pub aggregate: A,
+    /// Events so far.
+    pub sequence: i64,
+    pub last: Option<Position>,
+}
+
+/// Runs commands at the owner of their ledger: here always this process.
+#[derive(Clone)]
+pub struct Bus {
+    ledgers: i32,
+    groups: Arc<ArcSwap<HashMap<(Stream, i32), Arc<Group>>>>,
+    running: TaskTracker,
+}
+
+impl Bus {
+    pub fn new(ledgers: i32) -> Self {
+        Self { ledgers, groups: Arc::default(), running: TaskTracker::new() }
+    }
+
+    /// The partition of an aggregate: the catalog has one, users and identifiers have ledgers.
+    pub fn partition_of<A: LedgerAggregate>(&self, id: &str) -> i32 {
+        match A::STREAM {
+            Stream::Catalog => 0,
+            Stream::Users | Stream::Identifiers => ledger_of(id, self.ledgers),
+        }
+    }
+
+    /// Routes these partitions to a group from now on.
+    pub fn route(&self, partitions: &[(Stream, i32)], group: Group) {
+        let group = Arc::new(group);
+        self.groups.rcu(|old| {
+            let mut groups = HashMap::clone(old);
+            groups.extend(partitions.iter().map(|&p| (p, Arc::clone(&group))));
+            groups
+        });
+    }
+
+    /// Gives partitions up: their commands are refused at once; what is queued is still committed.
+    pub fn unroute(&self, partitions: &[(Stream, i32)]) {
+        self.groups.rcu(|old| {
+            let mut groups = HashMap::clone(old);
+            groups.retain(|p, _| !partitions.contains(p));
+            groups
+        });
+    }
+
+    /// Partitions whose group does not serve, and why.
+    pub fn not_serving(&self) -> Vec<((Stream, i32), GroupStatus)> {
+        let groups = self.groups.load();
+        let mut waiting: Vec<_> = groups
+            .iter()
+            .map(|(&p, group)| (p, group.status().borrow().clone()))
+            .filter(|(_, status)| *status != GroupStatus::Serving)
+            .collect();
+        waiting.sort_by_key(|(p, _)| *p);
+        waiting
+    }
+
+    /// Waits until every routed group serves or can never serve.
+    pub async fn settled(&self) {
+        let groups: Vec<_> = self.groups.load().values().cloned().collect();
+        for group in groups {
+            let mut status = group.status();
+            // A dropped sender has left its last status behind.
+            status.wait_for(|s| !matches!(s, GroupStatus::Claiming(_))).await.ok();
+        }
+    }
+
+    /// Runs a command in a task of its own, so that a caller who hangs up cannot stop it half way.
+    pub async fn execute<A>(
+        &self,
+        id: &str,
+        command: A::Command,
+        context: CommandContext,
+    ) -> Result<Receipt<A::Event>, BusError<A::Error>>
+    where
+        A: LedgerAggregate,
+        A::Command: Send + 'static,
+        A::Error: Send + 'static,
+    {
+        let (bus, id) = (self.clone(), id.to_owned());
+        let task = self.running.spawn(async move { bus.run::<A>(&id, command, context).await });
+        task.await.unwrap_or_else(|error| Err(BusError::Internal(error.to_string())))
+    }
+
+    async fn run<A: LedgerAggregate>(
+        &self,
+        id: &str,
+        command: A::Command,
+        context: CommandContext,
+    ) -> Result<Receipt<A::Event>, BusError<A::Error>> {
+        let deadline = Instant::now() + DEADLINE;
+        let partition = self.partition_of::<A>(id);
+        let (group, ledger) = self.owner::<A>(partition)?;
+        let entry = A::map(&ledger).entry(id);
+        let entry = tokio::time::timeout_at(deadline.into(), entry.lock_owned())
+            .await
+            .map_err(|_| BusError::NotApplied)?;
+        // The group may have been given up while this waited for its turn.
+        self.owner::<A>(partition)?;
+        if let Some(idempotency) = &context.idempotency
+            && let Some(receipt) = entry.find(idempotency, Timestamp::now()).map_err(|_| BusError::KeyReused)?
+        {
+            return Ok(receipt);
+        }
+        let store = KafkaEventStore::<A>::new(entry, partition, group.appends(), context, deadline);
+        let decide_at = Context { now: Timestamp::now() };
+        let framework = CqrsFramework::<A, _>::new(&store, Vec::new(), decide_at);
+        let outcome = framework.execute(id, command).await;
+        match outcome {
+            Ok(()) => store.take_receipt().ok_or(BusError::OutcomeUnknown),
+            Err(AggregateError::UserError(refusal)) => Err(BusError::Refused(refusal)),
+            Err(AggregateError::UnexpectedError(error)) => Err(match error.downcast::<AppendError>() {
+                Ok(error) => from_append(*error),
+                Err(error) => BusError::Internal(error.to_string()),
+            }),
+            Err(error) => Err(BusError::Internal(error.to_string())),
+        }
+    }
+
+    /// The state of an aggregate as its owner has it, all committed. It may change right after.
+    pub async fn inspect<A: LedgerAggregate>(&self, id: &str) -> Result<Inspected<A>, BusError<A::Error>> {
+        let (_, ledger) = self.owner::<A>(self.partition_of::<A>(id))?;
+        let Some(entry) = A::map(&ledger).existing(id) else {
+            return Ok(Inspected { aggregate: A::default(), sequence: 0, last: None });
+        };
+        let entry = tokio::time::timeout(DEADLINE, entry.lock()).await.map_err(|_| BusError::Unavailable)?;
+        Ok(Inspected { aggregate: entry.aggregate.clone(), sequence: entry.sequence, last: entry.last })
+    }
+
+    /// The catalog, whole.
+    pub async fn catalog(&self) -> Result<Inspected<Catalog>, BusError<<Catalog as Aggregate>::Error>> {
+        self.inspect::<Catalog>("catalog").await
+    }
+
+    fn owner<A: LedgerAggregate>(
+        &self,
+        partition: i32,
+    ) -> Result<(Arc<Group>, Arc<crate::ledger::Ledger>), BusError<A::Error>> {
+        let groups = self.groups.load();
+        let group = groups.get(&(A::STREAM, partition)).ok_or(BusError::Unavailable)?;
+        let ledger = group.ledger(A::STREAM, partition).ok_or(BusError::Unavailable)?;
+        Ok((Arc::clone(group), ledger))
+    }
+
+    /// Waits for every accepted command, then gives all groups back.
+    pub async fn shut_down(&self) {
+        self.running.close();
+        self.running.wait().await;
+        let groups = self.groups.swap(Arc::default());
+        let ended: Vec<_> = groups.values().map(|group| group.status()).collect();
+        drop(groups);
+        for mut status in ended {
+            status.wait_for(|s| matches!(s, GroupStatus::GivenUp | GroupStatus::Halted(_))).await.ok();
+        }
+    }
+}
+
+fn from_append<E>(error: AppendError) -> BusError<E> {
+    match error {
+        AppendError::NotApplied | AppendError::Expired => BusError::NotApplied,
+        AppendError::OutcomeUnknown => BusError::OutcomeUnknown,
+        AppendError::NotOwner => BusError::Unavailable,
+        AppendError::Encoding(message) => BusError::Internal(message),
+    }
+}

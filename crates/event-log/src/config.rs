@@ -1,0 +1,72 @@
+//! How a program reaches Kafka.
+
+use rdkafka::ClientConfig;
+
+use crate::topics::Topics;
+
+/// Where the log is. Several logs may share a cluster under different prefixes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KafkaConfig {
+    /// Comma-separated host:port list.
+    pub bootstrap: String,
+    /// First part of every topic's name and transactional id, `rolecall` by default.
+    pub topic_prefix: String,
+}
+
+impl KafkaConfig {
+    pub fn new(bootstrap: impl Into<String>, topic_prefix: impl Into<String>) -> Self {
+        Self { bootstrap: bootstrap.into(), topic_prefix: topic_prefix.into() }
+    }
+
+    pub fn topics(&self) -> Topics {
+        Topics::new(&self.topic_prefix)
+    }
+
+    pub(crate) fn client(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", &self.bootstrap)
+            .set("client.id", "rolecall")
+            .set("socket.nagle.disable", "true")
+            .set("reconnect.backoff.ms", "50")
+            .set("reconnect.backoff.max.ms", "1000")
+            .set("log_level", "4");
+        config
+    }
+
+    /// A reader that sees only committed records, from offsets that Rolecall keeps itself.
+    pub(crate) fn reader(&self) -> ClientConfig {
+        let mut config = self.client();
+        config
+            // Never joined: librdkafka wants a name before it lets a consumer assign partitions.
+            .set("group.id", format!("{}-reader", self.topic_prefix))
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("isolation.level", "read_committed")
+            .set("auto.offset.reset", "error")
+            .set("allow.auto.create.topics", "false")
+            .set("enable.partition.eof", "true")
+            .set("check.crcs", "true")
+            .set("fetch.min.bytes", "1")
+            .set("fetch.wait.max.ms", "500")
+            // One partition that is slow to come back must not stall the rest for a second.
+            .set("fetch.error.backoff.ms", "50")
+            .set("fetch.queue.backoff.ms", "20")
+            .set("queued.min.messages", "20000")
+            .set("queued.max.messages.kbytes", "16384");
+        config
+    }
+
+    pub(crate) fn writer(&self, transactional_id: &str) -> ClientConfig {
+        let mut config = self.client();
+        config
+            .set("transactional.id", transactional_id)
+            .set("transaction.timeout.ms", "10000")
+            .set("acks", "all")
+            .set("enable.idempotence", "true")
+            .set("linger.ms", "0")
+            .set("delivery.timeout.ms", "8000")
+            .set("socket.timeout.ms", "5000");
+        config
+    }
+}

@@ -1,0 +1,218 @@
+//! Creating a log: its topics, `log.created`, and the ids of its schemas.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::time::Instant;
+
+use rdkafka::error::KafkaError;
+use schemas::log::{LogCreated, LogEvent, SchemaRegistered};
+use schemas::{
+    CodecError, Event, EventType, KeyEncryptionKey, LogId, Registry, RegistryError, RequestId, SchemaIdError,
+    SchemaIds, Stream, Timestamp, UserId, WriterId, schema_text,
+};
+use tokio::sync::oneshot;
+
+use crate::config::KafkaConfig;
+use crate::entry::CommandContext;
+use crate::group::GroupSpec;
+use crate::group_log::{Append, GroupLog};
+use crate::identity_reader::{IdentityError, LogIdentity, find_log};
+use crate::producer::KafkaWriterLog;
+use crate::settle::fence_and_read;
+use crate::topics;
+use crate::writer_log::{CommitError, WriterLogError, WriterTransaction};
+
+/// Version of the hash chain's rules, see [`schemas::link`].
+const CHAIN_VERSION: i32 = 1;
+
+/// What a new log is made with. An existing one keeps what it has.
+#[derive(Clone, Debug)]
+pub struct LogSpec {
+    pub ledgers: i32,
+    /// Writer groups; an existing log's own count wins.
+    pub groups: i32,
+    /// Kafka's replication factor.
+    pub replication: i32,
+    pub index_key_id: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    #[error("reaching Kafka")]
+    Kafka(#[from] KafkaError),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    #[error(transparent)]
+    Schema(#[from] SchemaIdError),
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    #[error("writing the log's first events")]
+    Log(#[from] WriterLogError),
+    #[error("writing the log's first events")]
+    Commit(#[from] CommitError),
+    #[error("writing the log's first events: {0}")]
+    Encode(String),
+    #[error("the configured {key} is not the one that log {log_id} was created with")]
+    WrongKey { key: &'static str, log_id: LogId },
+    #[error("the log has {found} ledgers, the configuration says {configured}")]
+    Ledgers { found: i32, configured: i32 },
+    #[error("creating the log was interrupted: {0}")]
+    Interrupted(String),
+}
+
+impl CreateError {
+    /// Whether trying again cannot help: configuration and log do not fit.
+    pub fn is_permanent(&self) -> bool {
+        match self {
+            Self::WrongKey { .. } | Self::Ledgers { .. } | Self::Schema(_) | Self::Codec(_) | Self::Encode(_) => true,
+            Self::Identity(error) => error.is_permanent(),
+            Self::Registry(error) => matches!(error, RegistryError::Incompatible { .. }),
+            Self::Log(error) => matches!(error, WriterLogError::Decode(_) | WriterLogError::BrokenChain { .. }),
+            Self::Kafka(_) | Self::Commit(_) | Self::Interrupted(_) => false,
+        }
+    }
+}
+
+/// Opens the log under this prefix, creating it if there is none, and refuses one that does not fit
+/// the configuration. The registry is asked only when this program knows a schema that the log has
+/// no id for. Two programs starting at once make one log: the claim on the catalog decides.
+pub async fn create_log(
+    config: &KafkaConfig,
+    spec: &LogSpec,
+    key: &KeyEncryptionKey,
+    registry_url: &str,
+) -> Result<LogIdentity, CreateError> {
+    let found = blocking({
+        let config = config.clone();
+        move || find_log(&config).map_err(CreateError::from)
+    })
+    .await?;
+    let missing = found.as_ref().map_or_else(|| SchemaIds::default().missing(), |log| log.schema_ids.missing());
+    if let Some(log) = &found {
+        check(&log.created, spec, key)?;
+        if missing.is_empty() {
+            return Ok(log.clone());
+        }
+    } else {
+        topics::create(config, spec.ledgers, spec.replication).await?;
+    }
+    let registered = register_schemas(config, registry_url, &missing).await?;
+    let identity = blocking({
+        let (config, spec, key) = (config.clone(), spec.clone(), key.clone());
+        move || write_first_events(&config, &spec, &key, &registered)
+    })
+    .await?;
+    check(&identity.created, spec, key)?;
+    Ok(identity)
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, CreateError> + Send + 'static,
+) -> Result<T, CreateError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(CreateError::Interrupted(error.to_string())))
+}
+
+fn check(created: &LogCreated, spec: &LogSpec, key: &KeyEncryptionKey) -> Result<(), CreateError> {
+    let log_id = created.log_id;
+    if created.key_check != key.check_value(log_id) {
+        return Err(CreateError::WrongKey { key: "key-encryption key", log_id });
+    }
+    if created.index_key_id != spec.index_key_id {
+        return Err(CreateError::WrongKey { key: "index key", log_id });
+    }
+    if created.ledgers != spec.ledgers {
+        return Err(CreateError::Ledgers { found: created.ledgers, configured: spec.ledgers });
+    }
+    Ok(())
+}
+
+/// Registers schemas with the registry, FULL_TRANSITIVE, and gives what the log is to record.
+pub async fn register_schemas(
+    config: &KafkaConfig,
+    registry_url: &str,
+    types: &[&'static EventType],
+) -> Result<Vec<SchemaRegistered>, CreateError> {
+    let registry = Registry::new(registry_url)?;
+    let mut registered = Vec::with_capacity(types.len());
+    for event_type in types {
+        registered.push(SchemaRegistered {
+            event_type: event_type.name.to_owned(),
+            event_version: event_type.version,
+            schema_id: registry.register(&config.topic_prefix, event_type).await?,
+            fingerprint: schema_text(event_type)?.1,
+        });
+    }
+    Ok(registered)
+}
+
+fn write_first_events(
+    config: &KafkaConfig,
+    spec: &LogSpec,
+    key: &KeyEncryptionKey,
+    registered: &[SchemaRegistered],
+) -> Result<LogIdentity, CreateError> {
+    let catalog = GroupSpec::catalog();
+    let log_id = LogId::new_v7();
+    let log = KafkaWriterLog::new(config, log_id)?;
+    let mut heads = GroupLog::new(log_id, Arc::default(), &catalog.partitions, |stream| config.topics().of(stream));
+    let (mut created, mut ids) = (None, SchemaIds::default());
+    let mut transaction = fence_and_read(
+        &log,
+        &mut heads,
+        &catalog.transactional_id(),
+        WriterId::new_v7(),
+        &mut |stored, _| match stored.data {
+            Event::Log(LogEvent::Created(event)) => created = Some(event),
+            Event::Log(LogEvent::SchemaRegistered(event)) => ids.learn(&event).unwrap_or(()),
+            _ => {}
+        },
+    )?;
+    // Another program may have created the log since it was looked for.
+    let fresh = created.is_none();
+    let created = created.unwrap_or_else(|| LogCreated {
+        log_id,
+        ledgers: spec.ledgers,
+        groups: spec.groups,
+        ledger_function: domain::ledger::LEDGER_FUNCTION.to_owned(),
+        chain_version: CHAIN_VERSION,
+        index_key_id: spec.index_key_id.clone(),
+        key_check: key.check_value(log_id),
+        administrator: UserId::new_v7(),
+    });
+    let missing = ids.missing();
+    let new_ids = registered.iter().filter(|r| missing.iter().any(|t| t.name == r.event_type && t.version == r.event_version));
+    let mut events = Vec::new();
+    if fresh {
+        events.push(LogEvent::Created(created.clone()));
+    }
+    for event in new_ids {
+        ids.learn(event)?;
+        events.push(LogEvent::SchemaRegistered(event.clone()));
+    }
+    heads.ids = Arc::new(ids.clone());
+    heads.log_id = created.log_id;
+    if !events.is_empty() {
+        let mut batch = heads.prepare();
+        heads
+            .add(&mut batch, &first_events(events), Timestamp::now())
+            .map_err(|error| CreateError::Encode(error.to_string()))?;
+        transaction.commit(&batch.outgoing)?;
+    }
+    Ok(LogIdentity { created, schema_ids: ids })
+}
+
+fn first_events(events: Vec<LogEvent>) -> Append {
+    Append {
+        stream: Stream::Catalog,
+        partition: 0,
+        aggregate_id: "log".to_owned(),
+        version: Arc::new(AtomicI64::new(0)),
+        expected: 0,
+        events: events.into_iter().map(Event::Log).collect(),
+        context: CommandContext::system(RequestId::new_v7()),
+        deadline: Instant::now(),
+        reply: oneshot::channel().0,
+    }
+}

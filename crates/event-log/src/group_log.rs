@@ -1,0 +1,261 @@
+//! Turning decided events into chained records: the heads of a group's partitions.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Instant;
+
+use schemas::{
+    ChainHead, CloudEventHeaders, CodecError, Event, EventId, LogId, Meta, Position, SchemaIdError, SchemaIds,
+    Stored, Stream, Timestamp, ce, encode_body, frame, key::KEY_STORED, key::KeyStored,
+};
+use tokio::sync::oneshot;
+
+use crate::entry::CommandContext;
+use crate::record::{Record, decode};
+use crate::writer_log::{Outgoing, Target, WriterLogError};
+
+/// Why an append gave no positions.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// Certainly not in the log; trying again is safe.
+    #[error("not applied")]
+    NotApplied,
+    /// Could not be settled in time: in the log or not.
+    #[error("outcome unknown")]
+    OutcomeUnknown,
+    /// The group belongs to another instance now, or is between owners.
+    #[error("this instance does not own the ledger")]
+    NotOwner,
+    /// Its deadline passed before it was decided.
+    #[error("deadline passed")]
+    Expired,
+    #[error("the event cannot be written: {0}")]
+    Encoding(String),
+}
+
+/// Events decided by one command, waiting for the next transaction.
+pub(crate) struct Append {
+    pub stream: Stream,
+    pub partition: i32,
+    pub aggregate_id: String,
+    pub version: Arc<AtomicI64>,
+    pub expected: i64,
+    /// Empty: the answer changes nothing, and only needs proof that the owner still is one.
+    pub events: Vec<Event>,
+    pub context: CommandContext,
+    pub deadline: Instant,
+    pub reply: oneshot::Sender<Result<Vec<(Meta, Position)>, AppendError>>,
+}
+
+/// Where a partition stands, as its owner knows it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Head {
+    pub chain: ChainHead,
+    /// Offset behind the owner's last record.
+    pub end: i64,
+    pub last_at: Timestamp,
+}
+
+impl Head {
+    const START: Self = Self { chain: ChainHead::START, end: 0, last_at: Timestamp::from_micros(0) };
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EncodeError {
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    #[error(transparent)]
+    SchemaId(#[from] SchemaIdError),
+}
+
+/// The chained partitions of one group.
+pub(crate) struct GroupLog {
+    pub log_id: LogId,
+    pub ids: Arc<SchemaIds>,
+    topics: BTreeMap<Stream, String>,
+    heads: BTreeMap<(Stream, i32), Head>,
+}
+
+/// A batch ready to commit. Dropping it changes nothing: heads move only by [`GroupLog::committed`].
+pub(crate) struct Prepared {
+    pub outgoing: Vec<Outgoing>,
+    heads: BTreeMap<(Stream, i32), Head>,
+    /// For each event in order: its index in `outgoing`, and its meta.
+    pub metas: Vec<(usize, Meta)>,
+}
+
+impl GroupLog {
+    pub(crate) fn new(
+        log_id: LogId,
+        ids: Arc<SchemaIds>,
+        partitions: &[(Stream, i32)],
+        topic: impl Fn(Stream) -> String,
+    ) -> Self {
+        Self {
+            log_id,
+            ids,
+            topics: partitions.iter().map(|&(stream, _)| (stream, topic(stream))).collect(),
+            heads: partitions.iter().map(|&p| (p, Head::START)).collect(),
+        }
+    }
+
+    pub(crate) fn partitions(&self) -> Vec<(Stream, i32)> {
+        self.heads.keys().copied().collect()
+    }
+
+    pub(crate) fn end(&self, stream: Stream, partition: i32) -> i64 {
+        self.heads.get(&(stream, partition)).map_or(0, |head| head.end)
+    }
+
+    /// Takes in a record read from the log, which must continue the chain.
+    pub(crate) fn read(&mut self, record: &Record) -> Result<(Stored<Event>, Position), WriterLogError> {
+        let (stream, partition, offset) = (record.stream, record.partition, record.offset);
+        let broken = WriterLogError::BrokenChain { stream, partition, offset };
+        let stored = decode_for_owner(record, &self.ids)?;
+        let (Some(head), Some(topic)) = (self.heads.get_mut(&(stream, partition)), self.topics.get(&stream)) else {
+            return Err(broken);
+        };
+        if stored.meta.chain_seq != head.chain.next_seq || stored.meta.prev_hash != head.chain.hash {
+            return Err(broken);
+        }
+        head.chain = head.chain.after(topic, partition, &record.key, &record.value);
+        head.end = offset + 1;
+        head.last_at = head.last_at.max(stored.meta.occurred_at);
+        Ok((stored, Position { stream, partition, offset }))
+    }
+
+    pub(crate) fn prepare(&self) -> Prepared {
+        Prepared { outgoing: Vec::new(), heads: self.heads.clone(), metas: Vec::new() }
+    }
+
+    /// The batch is in the log at these offsets: moves the heads, gives each event its position.
+    pub(crate) fn committed(&mut self, prepared: Prepared, offsets: &[i64]) -> Vec<(Meta, Position)> {
+        let mut placed = Vec::with_capacity(prepared.metas.len());
+        self.heads = prepared.heads;
+        for (index, meta) in prepared.metas {
+            let (Target::Event(stream, partition), Some(&offset)) =
+                (prepared.outgoing[index].target, offsets.get(index))
+            else {
+                continue;
+            };
+            if let Some(head) = self.heads.get_mut(&(stream, partition)) {
+                head.end = head.end.max(offset + 1);
+            }
+            placed.push((meta, Position { stream, partition, offset }));
+        }
+        placed
+    }
+
+    /// Chains the events of one append onto a batch; on an error the batch is as before.
+    pub(crate) fn add(&self, batch: &mut Prepared, append: &Append, now: Timestamp) -> Result<(), EncodeError> {
+        let place = (append.stream, append.partition);
+        let (mut head, topic) = match (batch.heads.get(&place), self.topics.get(&append.stream)) {
+            (Some(head), Some(topic)) => (*head, topic),
+            _ => return Ok(()),
+        };
+        let (mut outgoing, mut metas) = (Vec::new(), Vec::new());
+        for (event, sequence) in append.events.iter().zip(append.expected + 1..) {
+            head.last_at = head.last_at.max(now);
+            let meta = Meta {
+                event_id: EventId::new_v7(),
+                aggregate_id: append.aggregate_id.clone(),
+                sequence,
+                occurred_at: head.last_at,
+                actor: append.context.actor,
+                request_id: append.context.request_id,
+                causation_id: append.context.causation_id,
+                idempotency: append.context.idempotency,
+                chain_seq: head.chain.next_seq,
+                prev_hash: head.chain.hash,
+                basis: append.context.basis.clone(),
+            };
+            let record = self.record(place, event, &meta, append.context.traceparent.as_deref())?;
+            head.chain = head.chain.after(topic, append.partition, &record.key, &record.value);
+            if let Some(key) = append.context.new_data_key.as_ref().filter(|_| outgoing.is_empty()) {
+                outgoing.push(self.key_record(append.partition, key, meta.event_id)?);
+            }
+            metas.push((batch.outgoing.len() + outgoing.len(), meta));
+            outgoing.push(record);
+        }
+        batch.heads.insert(place, head);
+        batch.outgoing.append(&mut outgoing);
+        batch.metas.append(&mut metas);
+        Ok(())
+    }
+
+    fn record(
+        &self,
+        (stream, partition): (Stream, i32),
+        event: &Event,
+        meta: &Meta,
+        traceparent: Option<&str>,
+    ) -> Result<Outgoing, EncodeError> {
+        let value = frame(self.ids.id_of(event.event_type())?, &event.encode(meta)?);
+        let headers = CloudEventHeaders::of(self.log_id, event, meta);
+        Ok(Outgoing {
+            target: Target::Event(stream, partition),
+            key: meta.aggregate_id.clone().into_bytes(),
+            value,
+            headers: headers
+                .iter()
+                .map(|(name, value)| (name, value.to_owned()))
+                .chain(traceparent.map(|trace| (ce::TRACE_PARENT, trace.to_owned())))
+                .collect(),
+        })
+    }
+
+    fn key_record(
+        &self,
+        partition: i32,
+        key: &crate::entry::NewDataKey,
+        event_id: EventId,
+    ) -> Result<Outgoing, EncodeError> {
+        let stored = KeyStored {
+            user_id: key.user_id,
+            event_id,
+            wrapped: Some(key.wrapped.clone()),
+            key_encryption_key_id: key.key_encryption_key_id.clone(),
+        };
+        Ok(Outgoing {
+            target: Target::Key(partition),
+            key: key.user_id.to_string().into_bytes(),
+            value: frame(self.ids.id_of(&KEY_STORED)?, &encode_body(&KEY_STORED, &stored)?),
+            headers: vec![(ce::CONTENT_TYPE, "application/avro".to_owned())],
+        })
+    }
+}
+
+/// The catalog's own first events teach the ids that everything else is checked against.
+fn decode_for_owner(record: &Record, ids: &SchemaIds) -> Result<Stored<Event>, WriterLogError> {
+    match record.event_type.name {
+        "log.created" | "schema.registered" => Ok(crate::record::decode_unchecked(record)?.1),
+        _ => Ok(decode(record, ids)?),
+    }
+}
+
+impl Append {
+    /// Whether the aggregate still is where the decision found it.
+    pub(crate) fn is_current(&self) -> bool {
+        self.version.load(Ordering::Acquire) == self.expected
+    }
+
+    pub(crate) fn answer(self, outcome: Result<Vec<(Meta, Position)>, AppendError>) {
+        if let Ok(placed) = &outcome
+            && let Some((meta, _)) = placed.last()
+        {
+            self.version.store(meta.sequence, Ordering::Release);
+        }
+        // A command that nobody waits for any more is committed all the same.
+        self.reply.send(outcome).unwrap_or(());
+    }
+}
+
+/// For closures over records that can only fail by breaking.
+pub(crate) fn flow(outcome: Result<(), WriterLogError>) -> ControlFlow<WriterLogError> {
+    match outcome {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(error) => ControlFlow::Break(error),
+    }
+}

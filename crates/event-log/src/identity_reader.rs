@@ -1,0 +1,117 @@
+//! Who the log is: read from its first event before anything else happens.
+
+use std::time::Duration;
+
+use rdkafka::consumer::BaseConsumer;
+use rdkafka::error::KafkaError;
+use schemas::log::{LogCreated, LogEvent};
+use schemas::{Event, SchemaIdError, SchemaIds, Stream};
+
+use crate::config::KafkaConfig;
+use crate::group_log::flow;
+use crate::producer::read_range;
+use crate::record::decode_unchecked;
+use crate::topics;
+use crate::watermarks;
+use crate::writer_log::WriterLogError;
+
+const METADATA: Duration = Duration::from_secs(5);
+const BACKOFF: Duration = Duration::from_millis(200);
+const BACKOFF_MAX: Duration = Duration::from_secs(3);
+
+/// Who the log is, and the schema ids it uses.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LogIdentity {
+    pub created: LogCreated,
+    pub schema_ids: SchemaIds,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    #[error("asking Kafka for the log")]
+    Kafka(#[from] KafkaError),
+    #[error("reading the log's first events")]
+    Read(#[from] WriterLogError),
+    #[error(transparent)]
+    Schema(#[from] SchemaIdError),
+    #[error("topic {topic} has {found} partitions, the log was created with {expected}")]
+    Partitions { topic: String, found: i32, expected: i32 },
+    #[error("the catalog's first event is {0}, not log.created: this is not a Rolecall log")]
+    NotALog(&'static str),
+}
+
+impl IdentityError {
+    /// Whether waiting cannot help.
+    pub fn is_permanent(&self) -> bool {
+        match self {
+            Self::Partitions { .. } | Self::NotALog(_) | Self::Schema(_) => true,
+            Self::Read(error) => matches!(error, WriterLogError::Decode(_)),
+            Self::Kafka(_) => false,
+        }
+    }
+}
+
+/// The log under this prefix, or `None` where there is none yet. Blocks.
+pub fn find_log(config: &KafkaConfig) -> Result<Option<LogIdentity>, IdentityError> {
+    let client: BaseConsumer = watermarks::client(config)?;
+    let catalog = config.topics().of(Stream::Catalog);
+    if topics::partitions(&client, &catalog, METADATA)? == 0 {
+        return Ok(None);
+    }
+    let end = watermarks::query(&client, config, &[(Stream::Catalog, 0)]).map_err(WriterLogError::from)?;
+    let (mut created, mut ids, mut refused) = (None, SchemaIds::default(), None);
+    read_range(config, &[(Stream::Catalog, 0, 0, end[0])], &mut |record| {
+        let name = record.event_type.name;
+        if created.is_none() && name != "log.created" && refused.is_none() {
+            refused = Some(IdentityError::NotALog(name));
+        }
+        if !matches!(name, "log.created" | "schema.registered") {
+            return flow(Ok(()));
+        }
+        flow(decode_unchecked(&record).map_err(WriterLogError::from).map(|(_, stored)| match stored.data {
+            Event::Log(LogEvent::Created(event)) => {
+                created.get_or_insert(event);
+            }
+            Event::Log(LogEvent::SchemaRegistered(event)) => {
+                if let Err(error) = ids.learn(&event) {
+                    refused.get_or_insert(error.into());
+                }
+            }
+            _ => {}
+        }))
+    })?;
+    if let Some(refused) = refused {
+        return Err(refused);
+    }
+    let Some(created) = created else { return Ok(None) };
+    for (topic, expected) in [
+        (config.topics().of(Stream::Users), created.ledgers),
+        (config.topics().of(Stream::Identifiers), created.ledgers),
+        (config.topics().keys(), created.ledgers),
+        (catalog, 1),
+    ] {
+        let found = topics::partitions(&client, &topic, METADATA)?;
+        if found != expected {
+            return Err(IdentityError::Partitions { topic, found, expected });
+        }
+    }
+    Ok(Some(LogIdentity { created, schema_ids: ids }))
+}
+
+/// Waits with back-off until the log exists and Kafka answers; refuses one that does not fit.
+pub async fn await_log(config: &KafkaConfig) -> Result<LogIdentity, IdentityError> {
+    let mut wait = BACKOFF;
+    loop {
+        let looked = config.clone();
+        let outcome = tokio::task::spawn_blocking(move || find_log(&looked)).await;
+        match outcome {
+            Ok(Ok(Some(identity))) if identity.schema_ids.missing().is_empty() => return Ok(identity),
+            Ok(Ok(_)) => tracing::info!("Waiting for the log to be created"),
+            Ok(Err(error)) if error.is_permanent() => return Err(error),
+            Ok(Err(error)) => tracing::warn!(error = &error as &dyn std::error::Error, "Waiting for the log: {error}"),
+            Err(error) => tracing::warn!(%error, "Waiting for the log: {error}"),
+        }
+        tokio::time::sleep(wait.mul_f64(0.5 + rand::random::<f64>())).await;
+        wait = (wait * 2).min(BACKOFF_MAX);
+    }
+}

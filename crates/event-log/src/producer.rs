@@ -1,0 +1,230 @@
+//! The transactional producer of a writer group.
+
+use std::ops::ControlFlow;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::BaseConsumer;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
+use rdkafka::{ClientContext, Message};
+use schemas::{LogId, Stream};
+
+use crate::config::KafkaConfig;
+use crate::consumer::Reader;
+use crate::native::{Headers, Polled};
+use crate::record::Record;
+use crate::tail::{is_permanent, to_record};
+use crate::topics::Topics;
+use crate::watermarks;
+use crate::writer_log::{CommitError, Outgoing, Target, WriterLog, WriterLogError, WriterTransaction};
+
+const INIT: Duration = Duration::from_secs(15);
+const DELIVERY: Duration = Duration::from_secs(9);
+const COMMIT: Duration = Duration::from_secs(5);
+/// A read that brings nothing for so long has lost the broker.
+const STALLED: Duration = Duration::from_secs(15);
+
+/// The log on Kafka, as its writers need it.
+pub struct KafkaWriterLog {
+    config: KafkaConfig,
+    log_id: LogId,
+    watermarks: BaseConsumer,
+}
+
+impl KafkaWriterLog {
+    pub fn new(config: &KafkaConfig, log_id: LogId) -> Result<Self, KafkaError> {
+        Ok(Self { config: config.clone(), log_id, watermarks: watermarks::client(config)? })
+    }
+}
+
+impl WriterLog for KafkaWriterLog {
+    type Transaction = KafkaTransaction;
+
+    fn claim(&self, transactional_id: &str) -> Result<KafkaTransaction, WriterLogError> {
+        let id = format!("{}-{transactional_id}", self.config.topic_prefix);
+        KafkaTransaction::init(&self.config, &id).map_err(WriterLogError::Kafka)
+    }
+
+    fn read(
+        &self,
+        range: &[(Stream, i32, i64, i64)],
+        each: &mut dyn FnMut(Record) -> ControlFlow<WriterLogError>,
+    ) -> Result<(), WriterLogError> {
+        read_range(&self.config, range, each)
+    }
+
+    fn high_watermarks(&self, partitions: &[(Stream, i32)]) -> Result<Vec<i64>, WriterLogError> {
+        Ok(watermarks::query(&self.watermarks, &self.config, partitions)?)
+    }
+
+    fn topic(&self, stream: Stream) -> String {
+        self.config.topics().of(stream)
+    }
+
+    fn log_id(&self) -> LogId {
+        self.log_id
+    }
+}
+
+/// Reads committed records until each partition's position has reached its end.
+pub(crate) fn read_range(
+    config: &KafkaConfig,
+    range: &[(Stream, i32, i64, i64)],
+    each: &mut dyn FnMut(Record) -> ControlFlow<WriterLogError>,
+) -> Result<(), WriterLogError> {
+    let topics = config.topics();
+    let mut open: Vec<(String, Stream, i32, i64)> = range
+        .iter()
+        .filter(|(_, _, from, until)| from < until)
+        .map(|&(stream, partition, _, until)| (topics.of(stream), stream, partition, until))
+        .collect();
+    if open.is_empty() {
+        return Ok(());
+    }
+    let start: Vec<_> = range.iter().map(|&(s, p, from, _)| (topics.of(s), p, from)).collect();
+    let mut reader = Reader::open(config, &start, Headers::Only(c"ce_dataschema"))?;
+    let mut last_progress = Instant::now();
+    while !open.is_empty() {
+        for polled in reader.poll(Duration::from_millis(100)) {
+            last_progress = Instant::now();
+            let (topic, partition, next) = match polled {
+                Polled::Message(message) => {
+                    let (topic, partition, next) = (message.topic.clone(), message.partition, message.offset + 1);
+                    let wanted = open.iter().find(|(t, _, p, until)| *t == topic && *p == partition && next <= *until);
+                    if let Some(&(_, stream, ..)) = wanted {
+                        let record = to_record(stream, message, Headers::Only(c"ce_dataschema"))?;
+                        if let ControlFlow::Break(error) = each(record) {
+                            return Err(error);
+                        }
+                    }
+                    (topic, partition, next)
+                }
+                Polled::End { topic, partition, offset } => (topic, partition, offset),
+                Polled::Error { code, .. } if is_permanent(code) => {
+                    return Err(KafkaError::MessageConsumption(code).into());
+                }
+                Polled::Error { .. } => continue,
+            };
+            open.retain(|(t, _, p, until)| !(*t == topic && *p == partition && next >= *until));
+        }
+        if last_progress.elapsed() > STALLED {
+            return Err(WriterLogError::Stalled);
+        }
+    }
+    Ok(())
+}
+
+#[derive(Default)]
+struct Deliveries {
+    done: Mutex<Vec<(usize, Result<i64, KafkaError>)>>,
+}
+
+impl ClientContext for Deliveries {}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, index: usize) {
+        let outcome = match result {
+            Ok(message) => Ok(message.offset()),
+            Err((error, _)) => Err(error.clone()),
+        };
+        // A poisoned lock only means that another delivery panicked; the list is still whole.
+        self.done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((index, outcome));
+    }
+}
+
+/// One claimed transactional id.
+pub struct KafkaTransaction {
+    producer: BaseProducer<Deliveries>,
+    topics: Topics,
+}
+
+impl KafkaTransaction {
+    pub(crate) fn init(config: &KafkaConfig, id: &str) -> Result<Self, KafkaError> {
+        let producer: BaseProducer<Deliveries> = config.writer(id).create_with_context(Deliveries::default())?;
+        producer.init_transactions(INIT)?;
+        Ok(Self { producer, topics: config.topics() })
+    }
+
+    fn send(&self, records: &[Outgoing]) -> Result<(), KafkaError> {
+        for (index, record) in records.iter().enumerate() {
+            let (topic, partition) = match record.target {
+                Target::Event(stream, partition) => (self.topics.of(stream), partition),
+                Target::Key(partition) => (self.topics.keys(), partition),
+            };
+            let headers = record
+                .headers
+                .iter()
+                .fold(OwnedHeaders::new_with_capacity(record.headers.len()), |headers, (key, value)| {
+                    headers.insert(Header { key, value: Some(value) })
+                });
+            self.producer
+                .send(
+                    BaseRecord::with_opaque_to(&topic, index)
+                        .partition(partition)
+                        .key(&record.key)
+                        .payload(&record.value)
+                        .headers(headers),
+                )
+                .map_err(|(error, _)| error)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for every delivery. Committing earlier would make librdkafka's own flush sleep 100 ms.
+    fn await_deliveries(&self, count: usize) -> Result<Vec<i64>, KafkaError> {
+        let deadline = Instant::now() + DELIVERY;
+        let mut offsets = vec![-1; count];
+        let mut missing = count;
+        while missing > 0 || self.producer.in_flight_count() > 0 {
+            self.producer.poll(Duration::from_millis(10));
+            let done = std::mem::take(
+                &mut *self.producer.context().done.lock().unwrap_or_else(std::sync::PoisonError::into_inner),
+            );
+            for (index, outcome) in done {
+                if let Some(slot) = offsets.get_mut(index) {
+                    *slot = outcome?;
+                    missing = missing.saturating_sub(1);
+                }
+            }
+            if Instant::now() > deadline {
+                return Err(KafkaError::MessageProduction(RDKafkaErrorCode::MessageTimedOut));
+            }
+        }
+        Ok(offsets)
+    }
+
+    fn end(&self) -> Result<(), KafkaError> {
+        let deadline = Instant::now() + COMMIT * 2;
+        loop {
+            match self.producer.commit_transaction(COMMIT) {
+                // Asking again is the only safe step while librdkafka says it may still succeed.
+                Err(KafkaError::Transaction(error)) if error.is_retriable() && Instant::now() < deadline => {}
+                outcome => return outcome,
+            }
+        }
+    }
+}
+
+impl WriterTransaction for KafkaTransaction {
+    fn commit(&mut self, records: &[Outgoing]) -> Result<Vec<i64>, CommitError> {
+        self.producer.begin_transaction().map_err(|error| unclear(&error))?;
+        self.send(records).map_err(|error| unclear(&error))?;
+        let offsets = self.await_deliveries(records.len()).map_err(|error| unclear(&error))?;
+        self.end().map_err(|error| unclear(&error))?;
+        Ok(offsets)
+    }
+}
+
+/// Whatever went wrong, the group settles it by reading; only being fenced is told apart.
+fn unclear(error: &KafkaError) -> CommitError {
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::Fenced | RDKafkaErrorCode::ProducerFenced | RDKafkaErrorCode::InvalidProducerEpoch) => {
+            CommitError::Fenced
+        }
+        _ => CommitError::Unclear(error.to_string()),
+    }
+}

@@ -1,0 +1,106 @@
+//! Takeover and doubt are one procedure.
+//!
+//! 1. Read on for a claim of another instance behind one's own: then the group is given up.
+//! 2. Claim the transactional id: Kafka answers when every former transaction is settled.
+//! 3. Read up to the high watermark. Nobody else can write any more, so what is not there by then
+//!    never will be: each append in doubt is now known to be applied or not.
+//! 4. Commit a `ledger.claimed` to each partition, chained onto what was read.
+//!
+//! The claim comes last, as it must continue the chain; a rival that claims between 2 and 4 fences
+//! this commit, and the procedure starts again.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::time::Instant;
+
+use schemas::log::{LedgerClaimed, LogEvent};
+use schemas::{Event, Position, RequestId, Stored, Stream, Timestamp, WriterId};
+use tokio::sync::oneshot;
+
+use crate::entry::CommandContext;
+use crate::group_log::{Append, GroupLog, flow};
+use crate::writer_log::{CommitError, WriterLog, WriterLogError, WriterTransaction};
+
+/// Reads everything committed behind the heads, up to the high watermark of this moment.
+/// `each` sees every event as it comes.
+pub(crate) fn read_on<L: WriterLog>(
+    log: &L,
+    heads: &mut GroupLog,
+    instance: WriterId,
+    each: &mut dyn FnMut(Stored<Event>, Position),
+) -> Result<bool, WriterLogError> {
+    let partitions = heads.partitions();
+    let ends = log.high_watermarks(&partitions)?;
+    let range: Vec<_> = partitions
+        .iter()
+        .zip(ends)
+        .map(|(&(stream, partition), until)| (stream, partition, heads.end(stream, partition), until))
+        .collect();
+    let mut last_claim: HashMap<(Stream, i32), WriterId> = HashMap::new();
+    log.read(&range, &mut |record| {
+        flow(heads.read(&record).map(|(stored, position)| {
+            if let Event::Log(LogEvent::LedgerClaimed(claim)) = &stored.data {
+                last_claim.insert((position.stream, position.partition), claim.instance);
+            }
+            each(stored, position);
+        }))
+    })?;
+    Ok(last_claim.values().any(|&claimant| claimant != instance))
+}
+
+/// Steps 2 and 3. When this returns, everything that ever will be behind the heads was read.
+pub(crate) fn fence_and_read<L: WriterLog>(
+    log: &L,
+    heads: &mut GroupLog,
+    id: &str,
+    instance: WriterId,
+    each: &mut dyn FnMut(Stored<Event>, Position),
+) -> Result<L::Transaction, WriterLogError> {
+    let transaction = log.claim(id)?;
+    read_on(log, heads, instance, each)?;
+    Ok(transaction)
+}
+
+/// Step 4.
+pub(crate) fn write_claim<T: WriterTransaction>(
+    transaction: &mut T,
+    heads: &mut GroupLog,
+    group: i32,
+    instance: WriterId,
+) -> Result<(), ClaimError> {
+    let mut batch = heads.prepare();
+    for (stream, partition) in heads.partitions() {
+        heads
+            .add(&mut batch, &claim_of(stream, partition, group, instance), Timestamp::now())
+            .map_err(|error| ClaimError::Encode(error.to_string()))?;
+    }
+    let offsets = transaction.commit(&batch.outgoing)?;
+    heads.committed(batch, &offsets);
+    Ok(())
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClaimError {
+    #[error(transparent)]
+    Log(#[from] WriterLogError),
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    #[error("the claim cannot be written: {0}")]
+    Encode(String),
+}
+
+fn claim_of(stream: Stream, partition: i32, group: i32, instance: WriterId) -> Append {
+    Append {
+        stream,
+        partition,
+        aggregate_id: format!("ledger-{partition}"),
+        version: Arc::new(AtomicI64::new(0)),
+        // A claim belongs to no aggregate's history.
+        expected: 0,
+        events: vec![Event::Log(LogEvent::LedgerClaimed(LedgerClaimed { instance, group }))],
+        context: CommandContext::system(RequestId::new_v7()),
+        deadline: Instant::now(),
+        reply: oneshot::channel().0,
+    }
+}

@@ -1,0 +1,81 @@
+//! Names of the topics, and making them.
+
+use std::time::Duration;
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use schemas::Stream;
+
+use crate::config::KafkaConfig;
+
+/// Topic names under a prefix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topics {
+    prefix: String,
+}
+
+impl Topics {
+    pub fn new(prefix: &str) -> Self {
+        Self { prefix: prefix.to_owned() }
+    }
+
+    pub fn of(&self, stream: Stream) -> String {
+        format!("{}.{}", self.prefix, stream.name())
+    }
+
+    pub fn keys(&self) -> String {
+        format!("{}.keys", self.prefix)
+    }
+}
+
+/// Makes the log's topics where they are missing. Retention is unlimited for events; the keys
+/// topic is compacted.
+pub(crate) async fn create(config: &KafkaConfig, ledgers: i32, replication: i32) -> Result<(), KafkaError> {
+    let admin: AdminClient<DefaultClientContext> = config.client().create()?;
+    let topics = config.topics();
+    let min_insync = if replication >= 3 { "2" } else { "1" };
+    let names = [
+        (topics.of(Stream::Users), ledgers, false),
+        (topics.of(Stream::Identifiers), ledgers, false),
+        (topics.of(Stream::Catalog), 1, false),
+        (topics.keys(), ledgers, true),
+    ];
+    let wanted: Vec<NewTopic<'_>> = names
+        .iter()
+        .map(|(name, partitions, compacted)| {
+            let topic = NewTopic::new(name, *partitions, TopicReplication::Fixed(replication))
+                .set("min.insync.replicas", min_insync)
+                .set("unclean.leader.election.enable", "false")
+                .set("message.timestamp.type", "LogAppendTime");
+            if *compacted {
+                topic
+                    .set("cleanup.policy", "compact")
+                    .set("segment.ms", "3600000")
+                    .set("max.compaction.lag.ms", "3600000")
+            } else {
+                topic.set("retention.ms", "-1").set("retention.bytes", "-1")
+            }
+        })
+        .collect();
+    let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(15)));
+    for outcome in admin.create_topics(&wanted, &options).await? {
+        match outcome {
+            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+            Err((_, code)) => return Err(KafkaError::AdminOp(code)),
+        }
+    }
+    Ok(())
+}
+
+/// Partition count of a topic, 0 where it does not exist. Blocks for at most `timeout`.
+pub(crate) fn partitions(consumer: &BaseConsumer, topic: &str, timeout: Duration) -> Result<i32, KafkaError> {
+    let metadata = consumer.fetch_metadata(Some(topic), timeout)?;
+    let count = metadata
+        .topics()
+        .iter()
+        .find(|t| t.name() == topic && t.error().is_none())
+        .map_or(0, |t| t.partitions().len());
+    Ok(i32::try_from(count).unwrap_or(i32::MAX))
+}

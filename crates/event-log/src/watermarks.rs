@@ -1,0 +1,98 @@
+//! High watermarks: how far the log reaches at this moment, open transactions included.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::{Offset, TopicPartitionList};
+use schemas::Stream;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::config::KafkaConfig;
+
+const TIMEOUT: Duration = Duration::from_secs(3);
+/// Askers waiting at once; each answer serves all that came before it was asked for.
+const WAITING: usize = 4_096;
+
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum WatermarkError {
+    #[error("asking Kafka for the end of the log")]
+    Kafka(#[source] Arc<KafkaError>),
+    #[error("Kafka did not tell the end of {0:?}-{1}")]
+    Missing(Stream, i32),
+    #[error("too many requests wait for the end of the log")]
+    Busy,
+}
+
+/// The high watermark (offset of the next record) of each partition asked for, in that order.
+pub(crate) fn query(
+    consumer: &BaseConsumer,
+    config: &KafkaConfig,
+    partitions: &[(Stream, i32)],
+) -> Result<Vec<i64>, WatermarkError> {
+    let topics = config.topics();
+    let mut wanted = TopicPartitionList::with_capacity(partitions.len());
+    let kafka = |error| WatermarkError::Kafka(Arc::new(error));
+    for &(stream, partition) in partitions {
+        // A look-up "by time" of the logical offset End is one ListOffsets request a broker.
+        wanted.add_partition_offset(&topics.of(stream), partition, Offset::End).map_err(kafka)?;
+    }
+    let found = consumer.offsets_for_times(wanted, TIMEOUT).map_err(kafka)?;
+    partitions
+        .iter()
+        .map(|&(stream, partition)| {
+            match found.find_partition(&topics.of(stream), partition).map(|p| (p.offset(), p.error())) {
+                Some((Offset::Offset(offset), Ok(()))) => Ok(offset),
+                Some((_, Err(error))) => Err(kafka(error)),
+                _ => Err(WatermarkError::Missing(stream, partition)),
+            }
+        })
+        .collect()
+}
+
+/// A client of its own for this, since ListOffsets answers by the client's isolation level.
+pub(crate) fn client(config: &KafkaConfig) -> Result<BaseConsumer, KafkaError> {
+    config.client().set("isolation.level", "read_uncommitted").create()
+}
+
+type Answer = Result<Arc<[((Stream, i32), i64)]>, WatermarkError>;
+
+/// Asks for the end of a fixed set of partitions; callers that come together share one request.
+#[derive(Clone)]
+pub struct HighWatermarks {
+    asks: mpsc::Sender<oneshot::Sender<Answer>>,
+}
+
+impl HighWatermarks {
+    pub fn new(config: &KafkaConfig, partitions: Vec<(Stream, i32)>) -> Result<Self, KafkaError> {
+        let consumer = client(config)?;
+        let (asks, mut waiting) = mpsc::channel::<oneshot::Sender<Answer>>(WAITING);
+        let config = config.clone();
+        std::thread::Builder::new()
+            .name("rolecall-watermarks".to_owned())
+            .spawn(move || {
+                while let Some(first) = waiting.blocking_recv() {
+                    let mut askers = vec![first];
+                    while let Ok(next) = waiting.try_recv() {
+                        askers.push(next);
+                    }
+                    let answer: Answer = query(&consumer, &config, &partitions)
+                        .map(|ends| partitions.iter().copied().zip(ends).collect());
+                    for asker in askers {
+                        // An asker that gave up meanwhile needs no answer.
+                        asker.send(answer.clone()).unwrap_or(());
+                    }
+                }
+            })
+            .map_err(|error| KafkaError::ClientCreation(error.to_string()))?;
+        Ok(Self { asks })
+    }
+
+    /// The end of every partition, asked for after this call began.
+    pub async fn latest(&self) -> Answer {
+        let (reply, answer) = oneshot::channel();
+        self.asks.try_send(reply).map_err(|_| WatermarkError::Busy)?;
+        answer.await.map_err(|_| WatermarkError::Busy)?
+    }
+}

@@ -1,0 +1,82 @@
+//! What a writer group needs of the log underneath: Kafka in production, memory in tests.
+
+use std::ops::ControlFlow;
+
+use rdkafka::error::KafkaError;
+use schemas::{LogId, Stream};
+
+use crate::record::{DecodeError, Record};
+use crate::watermarks::WatermarkError;
+
+/// Where a record goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Target {
+    Event(Stream, i32),
+    /// The compacted keys topic, not chained.
+    Key(i32),
+}
+
+/// A record to append.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    pub target: Target,
+    pub key: Vec<u8>,
+    pub value: Vec<u8>,
+    pub headers: Vec<(&'static str, String)>,
+}
+
+/// A transaction that did not end in a clear "committed".
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// Another owner has the transactional id, or the broker gave it up.
+    #[error("fenced by another writer")]
+    Fenced,
+    /// Committed or not: only the log can tell.
+    #[error("the transaction's outcome is unclear: {0}")]
+    Unclear(String),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum WriterLogError {
+    #[error("Kafka")]
+    Kafka(#[from] KafkaError),
+    #[error(transparent)]
+    Watermark(#[from] WatermarkError),
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    #[error("reading the ledger stopped making progress")]
+    Stalled,
+    #[error("the ledger at {stream:?}-{partition}@{offset} does not continue its chain")]
+    BrokenChain { stream: Stream, partition: i32, offset: i64 },
+}
+
+/// A log that can be claimed, written in transactions and read back. Calls block: each writer
+/// group has a thread of its own.
+pub trait WriterLog: Send + Sync + 'static {
+    type Transaction: WriterTransaction;
+
+    /// Takes the transactional id over. Returns once the former owner is fenced and its last
+    /// transaction is settled, markers written.
+    fn claim(&self, transactional_id: &str) -> Result<Self::Transaction, WriterLogError>;
+
+    /// Committed records of the partitions from each start up to its `until` (exclusive).
+    fn read(
+        &self,
+        range: &[(Stream, i32, i64, i64)],
+        each: &mut dyn FnMut(Record) -> ControlFlow<WriterLogError>,
+    ) -> Result<(), WriterLogError>;
+
+    /// Offset behind the last record, open transactions and markers included.
+    fn high_watermarks(&self, partitions: &[(Stream, i32)]) -> Result<Vec<i64>, WriterLogError>;
+
+    /// Full topic name, as the hash chain takes it in.
+    fn topic(&self, stream: Stream) -> String;
+
+    fn log_id(&self) -> LogId;
+}
+
+/// The right to write, until another claims the same id.
+pub trait WriterTransaction: Send {
+    /// Appends all records in one transaction; gives their offsets in the same order.
+    fn commit(&mut self, records: &[Outgoing]) -> Result<Vec<i64>, CommitError>;
+}
