@@ -1,0 +1,87 @@
+//! An event in a few words that hold no personal data.
+
+use schemas::user::UserEvent;
+use schemas::{RoleId, SessionId, Timestamp};
+use serde::Serialize;
+
+use super::roles::RoleNames;
+
+pub(super) fn describe(event: &UserEvent, roles: &RoleNames) -> String {
+    match event {
+        UserEvent::Registered(e) => format!("claim {}", e.claim_id),
+        UserEvent::ClaimAbandoned(e) => format!("claim {}", e.claim_id),
+        UserEvent::LoggedIn(e) => {
+            let place = from([e.ip_network.as_deref(), e.country_code.as_deref()]);
+            format!("session {} until {}{place}", e.session_id, e.expires_at)
+        }
+        UserEvent::LoginFailed(e) => {
+            let times = if e.count == 1 { String::new() } else { format!("{} times since {}", e.count, e.first_at) };
+            format!("{times}{}", from([e.ip_network.as_deref(), None])).trim_start().to_owned()
+        }
+        UserEvent::Locked(e) => format!("{} until {}", word(&e.reason), e.locked_until),
+        UserEvent::PasswordChanged(e) => ended(&e.revoked_sessions),
+        UserEvent::SessionRefreshed(e) => {
+            let place = from([e.ip_network.as_deref(), None]);
+            format!("session {} generation {}{place}", e.session_id, e.generation)
+        }
+        UserEvent::RefreshReuseDetected(e) => {
+            let (old, new) = (e.presented_generation, e.current_generation);
+            format!("session {} generation {old} came back after {new}", e.session_id)
+        }
+        UserEvent::SessionRevoked(e) => format!("session {} by {}", e.session_id, word(&e.reason)),
+        UserEvent::SessionsRevoked(e) => format!("{} by {}", ended(&e.session_ids), word(&e.reason)),
+        UserEvent::RoleGranted(e) => format!("role {}{}", role(e.role_id, roles), until(e.expires_at)),
+        UserEvent::RoleRevoked(e) => format!("role {}", role(e.role_id, roles)),
+        UserEvent::Deactivated(e) => ended(&e.revoked_sessions),
+        UserEvent::Reactivated(_) => String::new(),
+    }
+}
+
+/// The role an event is about.
+pub(super) fn role_of(event: &UserEvent) -> Option<RoleId> {
+    match event {
+        UserEvent::RoleGranted(e) => Some(e.role_id),
+        UserEvent::RoleRevoked(e) => Some(e.role_id),
+        UserEvent::Registered(_)
+        | UserEvent::ClaimAbandoned(_)
+        | UserEvent::LoggedIn(_)
+        | UserEvent::LoginFailed(_)
+        | UserEvent::Locked(_)
+        | UserEvent::PasswordChanged(_)
+        | UserEvent::SessionRefreshed(_)
+        | UserEvent::RefreshReuseDetected(_)
+        | UserEvent::SessionRevoked(_)
+        | UserEvent::SessionsRevoked(_)
+        | UserEvent::Deactivated(_)
+        | UserEvent::Reactivated(_) => None,
+    }
+}
+
+fn role(id: RoleId, roles: &RoleNames) -> String {
+    roles.get(id).map_or_else(|| id.to_string(), |name| format!("{name} ({id})"))
+}
+
+fn until(expires_at: Option<Timestamp>) -> String {
+    expires_at.map_or_else(String::new, |at| format!(" until {at}"))
+}
+
+fn from(places: [Option<&str>; 2]) -> String {
+    let places: Vec<&str> = places.into_iter().flatten().collect();
+    if places.is_empty() { String::new() } else { format!(" from {}", places.join(" ")) }
+}
+
+fn ended(sessions: &[SessionId]) -> String {
+    match sessions.len() {
+        0 => "no session ended".to_owned(),
+        1 => "1 session ended".to_owned(),
+        count => format!("{count} sessions ended"),
+    }
+}
+
+/// The name that the event contract gives a value, such as `failed_logins`.
+fn word(value: &impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => word,
+        _ => "?".to_owned(),
+    }
+}

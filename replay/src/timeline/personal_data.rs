@@ -1,0 +1,103 @@
+//! Sealed fields of user events, opened or not.
+
+use std::path::Path;
+
+use event_log::identity::LogIdentity;
+use event_log::{KafkaConfig, KeyRing, KeyRingError};
+use schemas::user::UserEvent;
+use schemas::{DataKey, KeyEncryptionKey, LogId, Sealed, UserId};
+
+use crate::error::Error;
+
+/// What can be shown of a user's sealed fields.
+pub enum PersonalData {
+    Sealed,
+    Erased,
+    Open { log: LogId, user: UserId, key: DataKey },
+}
+
+/// Whether a field may ever be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Field {
+    Personal,
+    /// Guards an account: worth nothing to an investigation and much to a thief.
+    Secret,
+}
+
+impl PersonalData {
+    pub(super) fn show(&self, name: &str, field: Field, sealed: &Sealed) -> String {
+        match (self, field) {
+            (Self::Erased, _) => "<erased>".to_owned(),
+            (Self::Sealed, _) | (Self::Open { .. }, Field::Secret) => "<sealed>".to_owned(),
+            (Self::Open { log, user, key }, Field::Personal) => {
+                key.open(*log, *user, name, sealed).unwrap_or_else(|_| "<does not open>".to_owned())
+            }
+        }
+    }
+}
+
+/// The user's data key, if the key-encryption key is given.
+pub(super) async fn open(
+    config: &KafkaConfig,
+    log: &LogIdentity,
+    user: UserId,
+    key_file: Option<&Path>,
+) -> Result<PersonalData, Error> {
+    let Some(path) = key_file else { return Ok(PersonalData::Sealed) };
+    let contents = std::fs::read(path).map_err(|source| Error::KeyFile { path: path.to_owned(), source })?;
+    let key = KeyEncryptionKey::parse(&contents).map_err(|source| Error::Key { path: path.to_owned(), source })?;
+    let created = &log.created;
+    if key.check_value(created.log_id) != created.key_check {
+        return Err(Error::WrongKey { key: "key-encryption key", log_id: created.log_id });
+    }
+    let ring = KeyRing::open(config, created.ledgers, created.log_id, key)?;
+    match ring.get(user).await {
+        Ok(key) => Ok(PersonalData::Open { log: created.log_id, user, key }),
+        Err(KeyRingError::Destroyed) => Ok(PersonalData::Erased),
+        Err(KeyRingError::Missing) => {
+            eprintln!("replay: the keys topic has no key of user {user}: nothing can be opened");
+            Ok(PersonalData::Sealed)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The sealed fields of an event, under the names they were sealed with.
+pub(super) fn sealed_fields(event: &UserEvent) -> Vec<(&'static str, Field, &Sealed)> {
+    use Field::{Personal, Secret};
+    let fields = match event {
+        UserEvent::Registered(e) => vec![
+            ("username", Personal, Some(&e.username)),
+            ("email", Personal, Some(&e.email)),
+            ("phone_number", Personal, e.phone_number.as_ref()),
+            ("password_hash", Secret, Some(&e.password_hash)),
+        ],
+        UserEvent::LoggedIn(e) => vec![
+            ("nonce", Secret, Some(&e.nonce)),
+            ("ip_address", Personal, e.ip_address.as_ref()),
+            ("user_agent", Personal, e.user_agent.as_ref()),
+            ("device_fingerprint", Personal, e.device_fingerprint.as_ref()),
+            ("city", Personal, e.city.as_ref()),
+        ],
+        UserEvent::LoginFailed(e) => vec![
+            ("ip_address", Personal, e.ip_address.as_ref()),
+            ("user_agent", Personal, e.user_agent.as_ref()),
+        ],
+        UserEvent::SessionRefreshed(e) => vec![
+            ("nonce", Secret, Some(&e.nonce)),
+            ("ip_address", Personal, e.ip_address.as_ref()),
+            ("user_agent", Personal, e.user_agent.as_ref()),
+        ],
+        UserEvent::PasswordChanged(e) => vec![("password_hash", Secret, Some(&e.password_hash))],
+        UserEvent::ClaimAbandoned(_)
+        | UserEvent::Locked(_)
+        | UserEvent::RefreshReuseDetected(_)
+        | UserEvent::SessionRevoked(_)
+        | UserEvent::SessionsRevoked(_)
+        | UserEvent::RoleGranted(_)
+        | UserEvent::RoleRevoked(_)
+        | UserEvent::Deactivated(_)
+        | UserEvent::Reactivated(_) => vec![],
+    };
+    fields.into_iter().filter_map(|(name, field, sealed)| Some((name, field, sealed?))).collect()
+}

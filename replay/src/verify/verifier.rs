@@ -1,0 +1,127 @@
+//! The verifier itself: fed with records, it asks nothing of Kafka.
+
+use std::collections::BTreeMap;
+
+use event_log::identity::LogIdentity;
+use event_log::{Record, Topics};
+use schemas::{ChainHead, Meta};
+
+use super::expect::ExpectedHead;
+use super::finding::{Finding, Kind};
+use super::partition::Partition;
+use crate::error::Error;
+use crate::reading::{Place, Stop};
+
+/// What is known of the log before its records are looked at.
+pub struct Facts {
+    pub(super) topics: Topics,
+    /// None: the catalog is damaged, so ids, ledgers and headers cannot be checked.
+    pub(super) log: Option<LogIdentity>,
+}
+
+impl Facts {
+    pub fn of(topics: Topics, log: LogIdentity) -> Self {
+        Self { topics, log: Some(log) }
+    }
+
+    pub fn unknown(topics: Topics) -> Self {
+        Self { topics, log: None }
+    }
+}
+
+/// Checks partitions record by record. Memory: one number an aggregate.
+pub struct Verifier {
+    facts: Facts,
+    partitions: BTreeMap<Place, Partition>,
+    /// The farthest offset of each partition that an event relied on, and that event.
+    relied_on: BTreeMap<Place, (i64, String)>,
+}
+
+impl Verifier {
+    pub fn new(facts: Facts, places: &[Place]) -> Self {
+        let partitions = places.iter().map(|&place| (place, Partition::new(place, facts.topics.of(place.0)))).collect();
+        Self { facts, partitions, relied_on: BTreeMap::new() }
+    }
+
+    /// This head must turn out to stand in its partition's chain.
+    pub fn expect(&mut self, head: ExpectedHead) -> Result<(), Error> {
+        let place = (head.stream, head.partition);
+        match self.partitions.get_mut(&place) {
+            Some(partition) => {
+                partition.expect(head);
+                Ok(())
+            }
+            None => Err(Error::NoPartition(format!("{}-{}", place.0.name(), place.1))),
+        }
+    }
+
+    /// Takes the next record of its partition, with all its headers.
+    pub fn feed(&mut self, record: &Record) {
+        let Some(partition) = self.partitions.get_mut(&(record.stream, record.partition)) else { return };
+        if let Some(meta) = partition.feed(record, &self.facts) {
+            note_basis(&mut self.relied_on, record, &meta);
+        }
+    }
+
+    /// The partition cannot be read from `offset` on.
+    pub fn stopped(&mut self, place: Place, offset: i64, stop: &Stop) {
+        if let Some(partition) = self.partitions.get_mut(&place) {
+            partition.stopped(offset, stop);
+        }
+    }
+
+    /// `ends`: the high watermarks, asked for after the last record was read.
+    pub fn finish(mut self, ends: &BTreeMap<Place, i64>) -> Verdict {
+        for partition in self.partitions.values_mut() {
+            partition.finish();
+        }
+        for (place, (offset, by)) in self.relied_on {
+            let (Some(end), Some(partition)) = (ends.get(&place), self.partitions.get_mut(&place)) else { continue };
+            if offset >= *end {
+                let words = format!("the partition ends at offset {end}, but {by} relied on offset {offset}");
+                partition.fail(Kind::Missing, *end, words);
+            }
+        }
+        Verdict { partitions: self.partitions.into_values().map(Partition::verdict).collect() }
+    }
+}
+
+fn note_basis(relied_on: &mut BTreeMap<Place, (i64, String)>, record: &Record, meta: &Meta) {
+    for basis in &meta.basis {
+        let place = (basis.stream, basis.partition);
+        if relied_on.get(&place).is_none_or(|(offset, _)| *offset < basis.offset) {
+            let by = format!("{}-{} offset {}", record.stream.name(), record.partition, record.offset);
+            relied_on.insert(place, (basis.offset, by));
+        }
+    }
+}
+
+/// How all partitions stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    pub partitions: Vec<PartitionVerdict>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionVerdict {
+    pub place: Place,
+    /// Events that were found in order.
+    pub events: u64,
+    /// The chain behind the last of them.
+    pub head: ChainHead,
+    pub finding: Option<Finding>,
+}
+
+impl Verdict {
+    pub fn is_sound(&self) -> bool {
+        self.findings().next().is_none()
+    }
+
+    pub fn findings(&self) -> impl Iterator<Item = &Finding> {
+        self.partitions.iter().filter_map(|partition| partition.finding.as_ref())
+    }
+
+    pub fn events(&self) -> u64 {
+        self.partitions.iter().map(|partition| partition.events).sum()
+    }
+}
