@@ -85,6 +85,12 @@ impl<T: Serialize> Serialize for Stored<T> {
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Stored<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(field_identifier, rename_all = "lowercase")]
+        enum Field {
+            Meta,
+            Data,
+        }
         struct Record<T>(PhantomData<T>);
         impl<'de, T: Deserialize<'de>> Visitor<'de> for Record<T> {
             type Value = Stored<T>;
@@ -95,11 +101,10 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Stored<T> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Stored<T>, A::Error> {
                 let (mut meta, mut data) = (None, None);
-                while let Some(field) = map.next_key::<String>()? {
-                    match field.as_str() {
-                        "meta" => meta = Some(map.next_value()?),
-                        "data" => data = Some(map.next_value()?),
-                        other => return Err(de::Error::unknown_field(other, &["meta", "data"])),
+                while let Some(field) = map.next_key()? {
+                    match field {
+                        Field::Meta => meta = Some(map.next_value()?),
+                        Field::Data => data = Some(map.next_value()?),
                     }
                 }
                 Ok(Stored {

@@ -1,0 +1,256 @@
+//! The contract holds: what is written reads back, and released bytes stay readable.
+
+use schemas::catalog::{CatalogEvent, PermissionDefined, RoleChanged, RoleDefined, RoleLevel};
+use schemas::identifier::{IdentifierEvent, IdentifierKind, IdentifierReserved};
+use schemas::log::{LedgerClaimed, LogCreated, LogEvent, SchemaRegistered};
+use schemas::user::{
+    ClaimAbandoned, LockReason, LoginFailed, PasswordChanged, RefreshReuseDetected, RevokeReason, RoleGranted,
+    RoleRevoked, SessionRefreshed, SessionRevoked, SessionsRevoked, UserDeactivated, UserEvent, UserLocked,
+    UserLoggedIn, UserReactivated, UserRegistered,
+};
+use schemas::{
+    Actor, BlindIndex, Event, Idempotency, Meta, Position, Sealed, Sha256Digest, Stored, Stream, Timestamp,
+    event_types,
+};
+use uuid::Uuid;
+
+fn id<T>(n: u128) -> schemas::Id<T> {
+    Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0000 + n).into()
+}
+
+fn at(n: i64) -> Timestamp {
+    Timestamp::from_micros(1_790_000_000_000_000 + n)
+}
+
+fn sealed(n: u8) -> Sealed {
+    Sealed::from_bytes(&[n; 40])
+}
+
+fn hash(n: u8) -> Sha256Digest {
+    Sha256Digest([n; 32])
+}
+
+fn meta() -> Meta {
+    Meta {
+        event_id: id(1),
+        aggregate_id: id::<()>(2).to_string(),
+        sequence: 3,
+        occurred_at: at(4),
+        actor: Actor::User(id(5)),
+        request_id: id(6),
+        causation_id: Some(id(7)),
+        idempotency: Some(Idempotency { key_digest: hash(8), request_digest: hash(9) }),
+        chain_seq: 10,
+        prev_hash: hash(11),
+        basis: vec![Position { stream: Stream::Catalog, partition: 0, offset: 12 }],
+    }
+}
+
+/// One of every event, with every optional field set.
+fn samples() -> Vec<Event> {
+    let (network, sealed_some) = (Some("192.0.0.0/16".to_owned()), || Some(sealed(20)));
+    let users = vec![
+        UserEvent::Registered(UserRegistered {
+            user_id: id(2),
+            claim_id: id(30),
+            username: sealed(1),
+            username_index: BlindIndex(hash(2)),
+            email: sealed(3),
+            email_index: BlindIndex(hash(4)),
+            phone_number: sealed_some(),
+            password_hash: sealed(5),
+        }),
+        UserEvent::ClaimAbandoned(ClaimAbandoned { claim_id: id(31) }),
+        UserEvent::LoggedIn(UserLoggedIn {
+            session_id: id(32),
+            nonce: sealed(6),
+            refresh_token_hash: hash(7),
+            expires_at: at(8),
+            ip_network: network.clone(),
+            ip_address: sealed_some(),
+            user_agent: sealed_some(),
+            device_fingerprint: sealed_some(),
+            country_code: Some("DE".to_owned()),
+            city: sealed_some(),
+        }),
+        UserEvent::LoginFailed(LoginFailed {
+            count: 2,
+            first_at: at(9),
+            last_at: at(10),
+            ip_network: network.clone(),
+            ip_address: sealed_some(),
+            user_agent: sealed_some(),
+        }),
+        UserEvent::Locked(UserLocked { reason: LockReason::FailedLogins, locked_until: at(11) }),
+        UserEvent::PasswordChanged(PasswordChanged { password_hash: sealed(12), revoked_sessions: vec![id(33)] }),
+        UserEvent::SessionRefreshed(SessionRefreshed {
+            session_id: id(34),
+            generation: 2,
+            nonce: sealed(13),
+            refresh_token_hash: hash(14),
+            ip_network: network,
+            ip_address: sealed_some(),
+            user_agent: sealed_some(),
+        }),
+        UserEvent::RefreshReuseDetected(RefreshReuseDetected {
+            session_id: id(35),
+            presented_generation: 1,
+            current_generation: 2,
+        }),
+        UserEvent::SessionRevoked(SessionRevoked { session_id: id(36), reason: RevokeReason::Logout }),
+        UserEvent::SessionsRevoked(SessionsRevoked { session_ids: vec![id(37)], reason: RevokeReason::Administrator }),
+        UserEvent::RoleGranted(RoleGranted { role_id: id(38), expires_at: Some(at(15)) }),
+        UserEvent::RoleRevoked(RoleRevoked { role_id: id(39) }),
+        UserEvent::Deactivated(UserDeactivated { revoked_sessions: vec![] }),
+        UserEvent::Reactivated(UserReactivated {}),
+    ];
+    let claim = (IdentifierKind::Email, id(2), id(30));
+    let identifiers = vec![
+        IdentifierEvent::Reserved(IdentifierReserved {
+            kind: claim.0,
+            user_id: claim.1,
+            claim_id: claim.2,
+            expires_at: at(16),
+            index_key_id: "0011223344556677/nfkc-lower-1".to_owned(),
+        }),
+        IdentifierEvent::Confirmed(schemas::identifier::IdentifierConfirmed {
+            kind: claim.0,
+            user_id: claim.1,
+            claim_id: claim.2,
+        }),
+        IdentifierEvent::Released(schemas::identifier::IdentifierReleased {
+            kind: IdentifierKind::Username,
+            user_id: claim.1,
+            claim_id: claim.2,
+        }),
+    ];
+    let text = |text: &str| Some(text.to_owned());
+    let catalog = vec![
+        CatalogEvent::RoleDefined(RoleDefined {
+            role_id: id(40),
+            name: "editor".to_owned(),
+            description: text("Edits"),
+            parent_id: Some(id(41)),
+            level: 1,
+            is_system_role: false,
+        }),
+        CatalogEvent::RoleChanged(RoleChanged {
+            role_id: id(40),
+            description: None,
+            parent_id: None,
+            level: 0,
+            descendants: vec![RoleLevel { role_id: id(42), level: 1 }],
+        }),
+        CatalogEvent::RoleDeleted(schemas::catalog::RoleDeleted { role_id: id(40), name: "editor".to_owned() }),
+        CatalogEvent::PermissionDefined(PermissionDefined {
+            permission_id: id(43),
+            name: "document.read".to_owned(),
+            resource: "document".to_owned(),
+            action: "read".to_owned(),
+            description: text("Reads"),
+            category: text("documents"),
+            is_dangerous: true,
+        }),
+        CatalogEvent::PermissionDeleted(schemas::catalog::PermissionDeleted {
+            permission_id: id(43),
+            name: "document.read".to_owned(),
+        }),
+        CatalogEvent::PermissionAttached(schemas::catalog::PermissionAttached {
+            role_id: id(40),
+            permission_id: id(43),
+        }),
+        CatalogEvent::PermissionDetached(schemas::catalog::PermissionDetached {
+            role_id: id(40),
+            permission_id: id(43),
+        }),
+    ];
+    let log = vec![
+        LogEvent::Created(LogCreated {
+            log_id: id(44),
+            ledgers: 16,
+            groups: 4,
+            ledger_function: "sha256-8be-mod".to_owned(),
+            chain_version: 1,
+            index_key_id: "0011223344556677/nfkc-lower-1".to_owned(),
+            key_check: hash(15),
+            administrator: id(45),
+        }),
+        LogEvent::SchemaRegistered(SchemaRegistered {
+            event_type: "user.locked".to_owned(),
+            event_version: 1,
+            schema_id: 17,
+            fingerprint: hash(16),
+        }),
+        LogEvent::LedgerClaimed(LedgerClaimed { instance: id(46), group: -1 }),
+    ];
+    users
+        .into_iter()
+        .map(Event::User)
+        .chain(identifiers.into_iter().map(Event::Identifier))
+        .chain(catalog.into_iter().map(Event::Catalog))
+        .chain(log.into_iter().map(Event::Log))
+        .collect()
+}
+
+#[test]
+fn every_event_reads_back_as_written() {
+    for event in samples() {
+        let body = event.encode(&meta()).unwrap();
+        let stored = Event::decode_as(event.event_type(), &body).unwrap();
+        assert_eq!(stored, Stored { meta: meta(), data: event });
+    }
+}
+
+#[test]
+fn every_released_type_has_a_sample() {
+    let sampled: Vec<_> = samples().iter().map(|event| event.event_type().name).collect();
+    for event_type in event_types() {
+        assert!(sampled.contains(&event_type.name), "{} has no sample", event_type.name);
+    }
+}
+
+/// Golden bytes: what a released version wrote once must read as the same event for ever. A missing
+/// file is written, so that a new event gets one; an existing one is never rewritten.
+#[test]
+fn released_bytes_stay_readable() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("golden");
+    std::fs::create_dir_all(&folder).unwrap();
+    for event in samples() {
+        let event_type = event.event_type();
+        let path = folder.join(format!("{}.v{}.hex", event_type.name, event_type.version));
+        let golden = match std::fs::read_to_string(&path) {
+            Ok(golden) => golden,
+            Err(_) => {
+                let golden = hex::encode(event.encode(&meta()).unwrap());
+                std::fs::write(&path, &golden).unwrap();
+                golden
+            }
+        };
+        let stored = Event::decode_as(event_type, &hex::decode(golden.trim()).unwrap()).unwrap();
+        assert_eq!(stored, Stored { meta: meta(), data: event }, "{}", event_type.name);
+    }
+}
+
+#[test]
+fn a_body_with_bytes_left_over_is_refused() {
+    let event = &samples()[0];
+    let mut body = event.encode(&meta()).unwrap();
+    body.push(0);
+    assert!(Event::decode_as(event.event_type(), &body).is_err());
+}
+
+#[test]
+fn a_truncated_body_is_refused_at_every_length() {
+    for event in samples() {
+        let body = event.encode(&meta()).unwrap();
+        for length in 0..body.len() {
+            assert!(Event::decode_as(event.event_type(), &body[..length]).is_err(), "{length}");
+        }
+    }
+}
+
+#[test]
+fn an_unknown_name_or_version_is_a_typed_error() {
+    assert!(matches!(Event::decode("user.beamed_up", 1, &[]), Err(schemas::CodecError::UnknownType { .. })));
+    assert!(matches!(Event::decode("user.locked", 99, &[]), Err(schemas::CodecError::UnknownType { .. })));
+}
