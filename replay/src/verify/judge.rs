@@ -122,13 +122,11 @@ fn out_of_chain(before: &Before, suspect: &Suspect, claim: Claim, proven: bool) 
     let at = |kind, offset, chain_seq, words| Judgement { kind, offset, chain_seq, words };
     if found > due {
         let behind = before.offset.map_or("the beginning".to_owned(), |offset| format!("offset {offset}"));
-        let count = found - due;
-        let words = format!(
-            "{count} event{} with chain_seq {due} to {} missing between {behind} and offset {}",
-            if count == 1 { "" } else { "s" },
-            found - 1,
-            suspect.offset
-        );
+        let gone = match found - due {
+            1 => "1 event is".to_owned(),
+            count => format!("{count} events, up to chain_seq {}, are", found - 1),
+        };
+        let words = format!("{gone} missing between {behind} and offset {}", suspect.offset);
         return at(Kind::Missing, suspect.offset, due, words);
     }
     if let Some(previous) = before.offset
