@@ -1,1 +1,90 @@
-//! Placeholder until its first feature.
+//! Turns the log into PostgreSQL rows: one worker for each topic partition, rows and checkpoint in
+//! one transaction, nothing ever skipped.
+//!
+//! ```text
+//! Kafka -> tail -> router -> queue -> worker: decode, check chain, wait for basis, fold, write
+//! ```
+//!
+//! To add a projection: see [`projections`]. To add a stream: name its partitions in
+//! `projection.rs` and give its events a match arm in `projections::Batch::fold`.
+
+mod apply;
+mod config;
+mod decode;
+mod progress;
+mod projection;
+pub mod projections;
+mod rebuild;
+mod router;
+mod source;
+mod status;
+mod worker;
+
+use std::time::Duration;
+
+use event_log::identity::{IdentityError, await_log};
+use read_model::{PoolSettings, Shards};
+use service_kit::{Readiness, ServeError};
+use tokio_util::sync::CancellationToken;
+
+pub use config::Config;
+pub use progress::Lane;
+pub use projection::{Ending, Known, Projection, ShardError};
+pub use rebuild::{Comparison, RebuildError, compare, positions, rebuild};
+pub use source::{Log, Tail};
+pub use worker::{Ended, MAX_BATCH};
+
+const GRACE: Duration = Duration::from_secs(5);
+
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error("reading who the log is")]
+    Identity(#[from] IdentityError),
+    #[error("the shards of the configuration")]
+    Shards(#[from] read_model::Error),
+    #[error(transparent)]
+    Shard(#[from] ShardError),
+    #[error("serving health and metrics")]
+    Serve(#[from] ServeError),
+    #[error("setting up metrics")]
+    Telemetry(#[from] service_kit::telemetry::TelemetryError),
+}
+
+/// Runs the projector until `shutdown`.
+pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunError> {
+    let shards = shards(&config)?;
+    let metrics = service_kit::telemetry::init_metrics()?;
+    let readiness = Readiness::awaiting(["log"]);
+    let router = service_kit::http::standard(service_kit::health_router(readiness.clone(), metrics));
+    let listener = service_kit::bind(config.listen).await?;
+    tracing::info!(address = %config.listen, "Health and metrics at http://{}", config.listen);
+    let stop = shutdown.child_token();
+    let serving = tokio::spawn(service_kit::serve(listener, router, stop.clone(), GRACE));
+    let outcome = project(&config, &shards, readiness, shutdown).await;
+    stop.cancel();
+    if let Ok(served) = serving.await {
+        served?;
+    }
+    outcome
+}
+
+/// The configured shards, not connected yet.
+pub fn shards(config: &Config) -> Result<Shards, RunError> {
+    let settings = PoolSettings { max_connections: config.shard_connections, ..PoolSettings::projecting() };
+    Ok(Shards::connect_lazy(&config.shard_dsns(), &settings)?)
+}
+
+async fn project(
+    config: &Config,
+    shards: &Shards,
+    readiness: Readiness,
+    shutdown: CancellationToken,
+) -> Result<(), RunError> {
+    let kafka = config.kafka();
+    let Some(identity) = shutdown.run_until_cancelled(await_log(&kafka)).await.transpose()? else {
+        return Ok(());
+    };
+    readiness.set_ready("log");
+    Projection::new(kafka, Known::from(identity), shards, readiness).run(shutdown).await?;
+    Ok(())
+}

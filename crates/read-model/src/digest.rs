@@ -1,6 +1,8 @@
 //! Digests over the rows of a ledger, and of a shard's catalog copy: equal for live tables and a
 //! rebuild at the same positions, whatever the batches and the order between partitions were.
 
+use std::collections::BTreeMap;
+
 use futures::TryStreamExt;
 use schemas::Sha256Digest;
 use sha2::{Digest as _, Sha256};
@@ -10,10 +12,11 @@ use crate::checkpoint::{self, Placed};
 use crate::queries::Snapshot;
 use crate::Error;
 
-/// A digest and the positions at which it holds.
+/// Digests and the positions at which they hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DigestAt {
-    pub digest: Sha256Digest,
+pub struct DigestsAt {
+    pub catalog: Sha256Digest,
+    pub ledgers: BTreeMap<i32, Sha256Digest>,
     pub checkpoints: Vec<Placed>,
 }
 
@@ -75,27 +78,44 @@ const CATALOG_TABLES: [(&str, &str); 3] = [
 /// `security_audit_log.ledger` of catalog events.
 pub const CATALOG_LEDGER: i16 = -1;
 
-/// Digest of all rows of a ledger on its shard, in one snapshot with the shard's checkpoints.
-pub async fn digest(pool: &PgPool, ledger: i32) -> Result<DigestAt, Error> {
-    let ledger = i16::try_from(ledger).map_err(|_| Error::Corrupt { column: "ledger", value: ledger.to_string() })?;
-    of_tables(pool, &LEDGER_TABLES, ledger).await
+/// Digest of all rows of a ledger on its shard.
+pub async fn digest(pool: &PgPool, ledger: i32) -> Result<Sha256Digest, Error> {
+    of_ledger(Snapshot::begin(pool).await?.connection(), ledger).await
 }
 
 /// Digest of a shard's copy of roles and permissions.
-pub async fn catalog_digest(pool: &PgPool) -> Result<DigestAt, Error> {
-    of_tables(pool, &CATALOG_TABLES, CATALOG_LEDGER).await
+pub async fn catalog_digest(pool: &PgPool) -> Result<Sha256Digest, Error> {
+    of_tables(Snapshot::begin(pool).await?.connection(), &CATALOG_TABLES, CATALOG_LEDGER).await
 }
 
-async fn of_tables(pool: &PgPool, tables: &[(&str, &'static str)], ledger: i16) -> Result<DigestAt, Error> {
+/// Digests of a shard's catalog copy and ledgers, in one snapshot with its checkpoints.
+pub async fn digests(pool: &PgPool, ledgers: &[i32]) -> Result<DigestsAt, Error> {
     let mut snapshot = Snapshot::begin(pool).await?;
     let connection = snapshot.connection();
+    let catalog = of_tables(connection, &CATALOG_TABLES, CATALOG_LEDGER).await?;
+    let mut found = BTreeMap::new();
+    for &ledger in ledgers {
+        found.insert(ledger, of_ledger(connection, ledger).await?);
+    }
+    Ok(DigestsAt { catalog, ledgers: found, checkpoints: checkpoint::all(connection).await? })
+}
+
+async fn of_ledger(connection: &mut PgConnection, ledger: i32) -> Result<Sha256Digest, Error> {
+    let ledger = i16::try_from(ledger).map_err(|_| Error::Corrupt { column: "ledger", value: ledger.to_string() })?;
+    of_tables(connection, &LEDGER_TABLES, ledger).await
+}
+
+async fn of_tables(
+    connection: &mut PgConnection,
+    tables: &[(&str, &'static str)],
+    ledger: i16,
+) -> Result<Sha256Digest, Error> {
     let mut hasher = Sha256::new();
     for (name, sql) in tables {
         hasher.update(name.as_bytes());
         hasher.update(table(connection, sql, ledger).await?.0);
     }
-    let checkpoints = checkpoint::all(connection).await?;
-    Ok(DigestAt { digest: Sha256Digest(hasher.finalize().into()), checkpoints })
+    Ok(Sha256Digest(hasher.finalize().into()))
 }
 
 async fn table(connection: &mut PgConnection, sql: &'static str, ledger: i16) -> Result<Sha256Digest, Error> {

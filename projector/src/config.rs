@@ -1,0 +1,36 @@
+//! Configuration of the projector.
+
+use std::net::SocketAddr;
+
+use event_log::KafkaConfig;
+
+/// Options, each also an environment variable.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Config {
+    /// Kafka brokers: comma-separated host:port list.
+    #[arg(long, env = "ROLECALL_KAFKA", default_value = "127.0.0.1:9092", global = true)]
+    pub kafka: String,
+    /// First part of every topic's name.
+    #[arg(long, env = "ROLECALL_TOPIC_PREFIX", default_value = "rolecall", global = true)]
+    pub topic_prefix: String,
+    /// DSNs of the shards, comma- or newline-separated; a shard's id is its place in the list.
+    #[arg(long, env = "ROLECALL_SHARDS", default_value = "", hide_env_values = true, global = true)]
+    pub shards: String,
+    /// Address of health and metrics.
+    #[arg(long, env = "ROLECALL_LISTEN", default_value = "127.0.0.1:8082", global = true)]
+    pub listen: SocketAddr,
+    /// Connections to each shard: how many batches it takes at once.
+    #[arg(long, env = "ROLECALL_SHARD_CONNECTIONS", default_value_t = 3, global = true)]
+    pub shard_connections: u32,
+}
+
+impl Config {
+    pub fn kafka(&self) -> KafkaConfig {
+        KafkaConfig::new(&self.kafka, &self.topic_prefix)
+    }
+
+    pub fn shard_dsns(&self) -> Vec<String> {
+        let parts = self.shards.split([',', '\n']).map(str::trim);
+        parts.filter(|part| !part.is_empty()).map(str::to_owned).collect()
+    }
+}

@@ -1,0 +1,75 @@
+//! The projector: `projector`, or `projector rebuild --verify`.
+
+use anyhow::{Context as _, bail};
+use clap::Parser;
+use event_log::identity::await_log;
+use projector::{Config, Known};
+use read_model::PoolSettings;
+use service_kit::telemetry;
+use tokio_util::sync::CancellationToken;
+
+/// Turns Rolecall's log into rows of its PostgreSQL shards.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(flatten)]
+    config: Config,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Project a shard anew from the log's start into an empty database.
+    Rebuild {
+        /// The shard to rebuild.
+        #[arg(long)]
+        shard: i32,
+        /// DSN of an empty database to rebuild into.
+        #[arg(long)]
+        scratch: String,
+        /// Compare its digests with those of the live shard; exit 1 where they differ.
+        #[arg(long)]
+        verify: bool,
+    },
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    telemetry::init_logging()?;
+    let shutdown = service_kit::shutdown_signal()?;
+    match arguments.command {
+        None => Ok(projector::run(arguments.config, shutdown).await?),
+        Some(Command::Rebuild { shard, scratch, verify }) => {
+            rebuild(&arguments.config, shard, &scratch, verify, shutdown).await
+        }
+    }
+}
+
+async fn rebuild(
+    config: &Config,
+    shard: i32,
+    scratch: &str,
+    verify: bool,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let shards = projector::shards(config)?;
+    let live = shards.get(shard).with_context(|| format!("no shard {shard} is configured"))?;
+    let scratch = PoolSettings::projecting().pool(scratch).context("the DSN of the scratch database")?;
+    let kafka = config.kafka();
+    let known = Known::from(await_log(&kafka).await?);
+    let compared = projector::compare(kafka, known, shards.map().clone(), live, &scratch, shutdown).await?;
+    for (ledger, digest) in &compared.rebuilt.ledgers {
+        println!("ledger {ledger}: {digest}");
+    }
+    println!("catalog: {}", compared.rebuilt.catalog);
+    let differing = compared.differing();
+    if verify && !differing.is_empty() {
+        bail!("shard {shard} is not what the log says: ledgers {differing:?} differ (-1 is the catalog copy)");
+    }
+    if verify {
+        println!("shard {shard} is what the log says");
+    }
+    Ok(())
+}

@@ -1,0 +1,241 @@
+//! Brings shards up and keeps their workers running.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use event_log::identity::LogIdentity;
+use read_model::audit_months::AuditMonths;
+use read_model::checkpoint::{self, Checkpoint};
+use read_model::digest::CATALOG_LEDGER;
+use read_model::schema::{self, Identity};
+use read_model::{Shard, ShardId, ShardMap};
+use schemas::{LogId, SchemaIds, Stream};
+use service_kit::Readiness;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::apply::{ApplyError, Backoff};
+use crate::progress::{Lane, Progress};
+use crate::projections::Place;
+use crate::router::{Follower, QUEUE, Router};
+use crate::source::Log;
+use crate::status::Status;
+use crate::worker::{Ended, MAX_BATCH, Pending, ShardContext, Worker};
+
+/// What the projector knows of the log before it reads it.
+#[derive(Clone, Debug)]
+pub struct Known {
+    pub log_id: LogId,
+    pub ledgers: i32,
+    pub schema_ids: SchemaIds,
+}
+
+impl From<LogIdentity> for Known {
+    fn from(identity: LogIdentity) -> Self {
+        let LogIdentity { created, schema_ids, .. } = identity;
+        Self { log_id: created.log_id, ledgers: created.ledgers, schema_ids }
+    }
+}
+
+/// Projects a log into shards.
+#[derive(Clone)]
+pub struct Projection<L> {
+    pub log: L,
+    pub known: Known,
+    /// The shards to fill, of those that `map` knows.
+    pub shards: Vec<Shard>,
+    pub map: ShardMap,
+    pub readiness: Readiness,
+    /// Stop before these offsets, and return when all partitions are there.
+    pub stop_at: Option<HashMap<Lane, i64>>,
+    /// Most events in one transaction.
+    pub batch_limit: usize,
+}
+
+/// How the worker of a partition on a shard came to its end.
+pub type Ending = (ShardId, Lane, Ended);
+
+/// A shard cannot be filled, and waiting cannot help.
+#[derive(Debug, thiserror::Error)]
+#[error("shard {shard}: {reason}")]
+pub struct ShardError {
+    pub shard: ShardId,
+    pub reason: String,
+}
+
+/// What all tasks of one run share.
+struct Run<L> {
+    projection: Projection<L>,
+    schema_ids: watch::Sender<SchemaIds>,
+    drained: Arc<Notify>,
+    followers: mpsc::UnboundedSender<Follower>,
+    shutdown: CancellationToken,
+}
+
+impl<L: Log> Projection<L> {
+    pub fn new(log: L, known: Known, shards: &read_model::Shards, readiness: Readiness) -> Self {
+        let map = shards.map().clone();
+        let shards = shards.iter().cloned().collect();
+        Self { log, known, shards, map, readiness, stop_at: None, batch_limit: MAX_BATCH }
+    }
+
+    /// Runs until `shutdown`, or until all partitions are at `stop_at`. A shard that is down is
+    /// waited for; the others go on.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<Vec<Ending>, ShardError> {
+        let (followers, new) = mpsc::unbounded_channel();
+        let stop = shutdown.child_token();
+        let bounded = self.stop_at.is_some();
+        let run = Arc::new(Run {
+            schema_ids: watch::Sender::new(self.known.schema_ids.clone()),
+            drained: Arc::new(Notify::new()),
+            followers,
+            shutdown: stop.clone(),
+            projection: self,
+        });
+        let router = Router::new(run.projection.log.clone(), new, Arc::clone(&run.drained), stop.clone());
+        let router = tokio::spawn(router.run());
+        let mut shards = JoinSet::new();
+        for shard in &run.projection.shards {
+            shards.spawn(Arc::clone(&run).fill(shard.clone()));
+        }
+        let mut endings = Vec::new();
+        let mut outcome = Ok(());
+        while let Some(ended) = shards.join_next().await {
+            match ended {
+                Ok(Ok(of_shard)) => endings.extend(of_shard),
+                Ok(Err(error)) => outcome = Err(error),
+                Err(panic) => outcome = Err(ShardError { shard: -1, reason: panic.to_string() }),
+            }
+            if outcome.is_err() {
+                stop.cancel();
+            }
+        }
+        if outcome.is_ok() && !bounded {
+            shutdown.cancelled().await; // everything halted: stay up and say so
+        }
+        stop.cancel();
+        if let Err(panic) = router.await {
+            tracing::error!(%panic, "The router failed: {panic}");
+        }
+        outcome.map(|()| endings)
+    }
+}
+
+impl<L: Log> Run<L> {
+    async fn fill(self: Arc<Self>, shard: Shard) -> Result<Vec<Ending>, ShardError> {
+        let status = Status::new(self.projection.readiness.clone(), shard.id);
+        status.starting("connecting");
+        let lanes = self.lanes(shard.id);
+        let stop = self.shutdown.clone();
+        let opened = stop.run_until_cancelled(self.open(&shard, &lanes, &status)).await;
+        let Some(checkpoints) = opened.transpose()? else { return Ok(Vec::new()) };
+        let context = Arc::new(ShardContext {
+            pool: shard.pool.clone(),
+            months: AuditMonths::default(),
+            progress: Progress::default(),
+            status: status.clone(),
+            schema_ids: self.schema_ids.clone(),
+            shutdown: self.shutdown.clone(),
+        });
+        // All before the first worker starts: a partition not named here counts as another shard's.
+        for (lane, (checkpoint, _)) in &checkpoints {
+            context.progress.applied(*lane, checkpoint.next_offset);
+        }
+        let mut workers = JoinSet::new();
+        for (lane, (checkpoint, had_failure)) in checkpoints {
+            let worker = self.worker(&context, shard.id, lane, checkpoint, had_failure);
+            workers.spawn(async move { (shard.id, lane, worker.run().await) });
+        }
+        status.started();
+        let mut endings = Vec::new();
+        while let Some(ended) = workers.join_next().await {
+            endings.push(ended.map_err(|panic| ShardError { shard: shard.id, reason: panic.to_string() })?);
+        }
+        Ok(endings)
+    }
+
+    /// The catalog, and users and identifiers of the shard's ledgers.
+    fn lanes(&self, shard: ShardId) -> Vec<Lane> {
+        let ledgers = self.projection.map.ledgers_of(shard, self.projection.known.ledgers);
+        let of_ledgers = ledgers.into_iter().flat_map(|it| [(Stream::Users, it), (Stream::Identifiers, it)]);
+        [(Stream::Catalog, 0)].into_iter().chain(of_ledgers).collect()
+    }
+
+    async fn open(
+        &self,
+        shard: &Shard,
+        lanes: &[Lane],
+        status: &Status,
+    ) -> Result<Vec<(Lane, (Checkpoint, bool))>, ShardError> {
+        let mut backoff = Backoff::default();
+        loop {
+            match self.try_open(shard, lanes).await {
+                Ok(checkpoints) => return Ok(checkpoints),
+                Err(ApplyError::Transient(reason)) => {
+                    tracing::warn!(shard.id = shard.id, reason, "Waiting for shard {}: {reason}", shard.id);
+                    status.starting(&reason);
+                    tokio::time::sleep(backoff.next_wait()).await;
+                }
+                Err(ApplyError::Permanent(reason) | ApplyError::Fenced(reason)) => {
+                    return Err(ShardError { shard: shard.id, reason });
+                }
+            }
+        }
+    }
+
+    async fn try_open(&self, shard: &Shard, lanes: &[Lane]) -> Result<Vec<(Lane, (Checkpoint, bool))>, ApplyError> {
+        let known = &self.projection.known;
+        schema::migrate(&shard.pool).await?;
+        let identity = Identity { log_id: known.log_id, ledgers: known.ledgers, shard_id: shard.id };
+        schema::claim(&shard.pool, identity).await?;
+        // The clock decides only which empty partition stands ready, never a row.
+        AuditMonths::default().ensure(&shard.pool, [chrono::Utc::now().date_naive()]).await?;
+        let topics = self.projection.log.topics();
+        let mut checkpoints = Vec::with_capacity(lanes.len());
+        for &(stream, partition) in lanes {
+            let topic = topics.of(stream);
+            let checkpoint = checkpoint::load_or_start(&shard.pool, &topic, partition).await?;
+            let had_failure = checkpoint::has_failure(&shard.pool, &topic, partition).await?;
+            checkpoints.push(((stream, partition), (checkpoint, had_failure)));
+        }
+        Ok(checkpoints)
+    }
+
+    fn worker(
+        &self,
+        context: &Arc<ShardContext>,
+        shard_id: ShardId,
+        lane: Lane,
+        checkpoint: Checkpoint,
+        had_failure: bool,
+    ) -> Worker {
+        let projection = &self.projection;
+        let (queue, inbox) = mpsc::channel(QUEUE);
+        let follower = Follower { lane, next_offset: checkpoint.next_offset, queue };
+        if self.followers.send(follower).is_err() {
+            tracing::debug!("The router is gone: the run ends");
+        }
+        let ledger = if lane.0 == Stream::Catalog { CATALOG_LEDGER } else { i16::try_from(lane.1).unwrap_or(i16::MAX) };
+        Worker {
+            shard: Arc::clone(context),
+            lane,
+            topic: projection.log.topics().of(lane.0),
+            place: Place {
+                stream: lane.0,
+                ledger,
+                shard_id,
+                ledgers: projection.known.ledgers,
+                map: projection.map.clone(),
+            },
+            inbox,
+            drained: Arc::clone(&self.drained),
+            checkpoint,
+            stop_at: projection.stop_at.as_ref().map(|stop| stop.get(&lane).copied().unwrap_or(0)),
+            batch_limit: projection.batch_limit,
+            max_batch: projection.batch_limit,
+            pending: Pending::default(),
+            had_failure,
+        }
+    }
+}

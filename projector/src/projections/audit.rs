@@ -1,0 +1,167 @@
+//! `security_audit_log`: one row for each event of a user, and of the catalog on one shard. Tells
+//! where in the log the record stands; descriptions hold no personal data.
+
+use std::borrow::Cow;
+
+use chrono::NaiveDate;
+use schemas::catalog::CatalogEvent;
+use schemas::user::{LockReason, UserEvent};
+use schemas::{Sealed, SessionId, Timestamp};
+use sqlx::PgConnection;
+use sqlx::types::ipnetwork::IpNetwork;
+use uuid::Uuid;
+
+use super::{At, RowError, audit_copy, network, text};
+
+#[derive(Default)]
+pub(super) struct Audit(Vec<AuditRow>);
+
+pub(super) struct AuditRow {
+    pub id: Uuid,
+    pub user_id: Option<Uuid>,
+    pub session_id: Option<Uuid>,
+    pub event_type: &'static str,
+    pub failed: bool,
+    pub description: Cow<'static, str>,
+    pub network: Option<IpNetwork>,
+    pub user_agent: Option<String>,
+    pub request_id: Uuid,
+    pub is_suspicious: bool,
+    pub occurred_at: Timestamp,
+    pub date: NaiveDate,
+    pub actor: String,
+    pub ledger: i16,
+    pub offset: i64,
+}
+
+/// What an event tells beyond its meta record.
+#[derive(Default)]
+struct Told<'a> {
+    description: Cow<'static, str>,
+    session: Option<SessionId>,
+    failed: bool,
+    suspicious: bool,
+    network: Option<&'a String>,
+    user_agent: Option<&'a Sealed>,
+}
+
+impl Audit {
+    pub fn fold_user(&mut self, at: &At<'_>, event: &UserEvent) -> Result<(), RowError> {
+        let told = tell(event);
+        let mut row = AuditRow::of(at, event.event_type().name, told.description);
+        row.user_id = Some(at.user()?);
+        row.session_id = told.session.map(|id| id.as_uuid());
+        (row.failed, row.is_suspicious) = (told.failed, told.suspicious);
+        row.network = network(told.network)?;
+        row.user_agent = text(told.user_agent);
+        self.0.push(row);
+        Ok(())
+    }
+
+    pub fn fold_catalog(&mut self, at: &At<'_>, event: &CatalogEvent) {
+        if at.place.audits_catalog() {
+            self.0.push(AuditRow::of(at, event.event_type().name, tell_catalog(event).into()));
+        }
+    }
+
+    pub fn days(&self) -> Vec<NaiveDate> {
+        let mut days: Vec<_> = self.0.iter().map(|row| row.date).collect();
+        days.dedup();
+        days
+    }
+
+    pub async fn write(&self, tx: &mut PgConnection) -> Result<(), RowError> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        audit_copy::write(tx, &self.0).await
+    }
+}
+
+impl AuditRow {
+    fn of(at: &At<'_>, event_type: &'static str, description: Cow<'static, str>) -> Self {
+        Self {
+            id: at.meta.event_id.as_uuid(),
+            user_id: None,
+            session_id: None,
+            event_type,
+            failed: false,
+            description,
+            network: None,
+            user_agent: None,
+            request_id: at.meta.request_id.as_uuid(),
+            is_suspicious: false,
+            occurred_at: at.meta.occurred_at,
+            date: at.time().date_naive(),
+            actor: at.meta.actor.to_string(),
+            ledger: at.place.ledger,
+            offset: at.offset,
+        }
+    }
+}
+
+fn tell(event: &UserEvent) -> Told<'_> {
+    match event {
+        UserEvent::Registered(_) => says("account registered"),
+        UserEvent::ClaimAbandoned(_) => says("claim on an identifier abandoned"),
+        UserEvent::LoggedIn(e) => Told {
+            session: Some(e.session_id),
+            network: e.ip_network.as_ref(),
+            user_agent: e.user_agent.as_ref(),
+            ..says("signed in")
+        },
+        UserEvent::LoginFailed(e) => Told {
+            failed: true,
+            network: e.ip_network.as_ref(),
+            user_agent: e.user_agent.as_ref(),
+            ..says(format!("{} failed sign-in(s)", e.count))
+        },
+        UserEvent::Locked(e) => Told {
+            suspicious: e.reason == LockReason::FailedLogins,
+            ..says(match e.reason {
+                LockReason::FailedLogins => "locked after failed sign-ins",
+                LockReason::Administrator => "locked by an administrator",
+                LockReason::Other => "locked",
+            })
+        },
+        UserEvent::PasswordChanged(e) => {
+            says(format!("password changed, {} session(s) ended", e.revoked_sessions.len()))
+        }
+        UserEvent::SessionRefreshed(e) => Told {
+            session: Some(e.session_id),
+            network: e.ip_network.as_ref(),
+            user_agent: e.user_agent.as_ref(),
+            ..says("session refreshed")
+        },
+        UserEvent::RefreshReuseDetected(e) => Told {
+            session: Some(e.session_id),
+            failed: true,
+            suspicious: true,
+            ..says("replaced refresh token presented again, session ended")
+        },
+        UserEvent::SessionRevoked(e) => Told { session: Some(e.session_id), ..says("session ended") },
+        UserEvent::SessionsRevoked(e) => says(format!("{} session(s) ended", e.session_ids.len())),
+        UserEvent::RoleGranted(e) => says(format!("role {} granted", e.role_id)),
+        UserEvent::RoleRevoked(e) => says(format!("role {} revoked", e.role_id)),
+        UserEvent::Deactivated(_) => says("account deactivated"),
+        UserEvent::Reactivated(_) => says("account reactivated"),
+    }
+}
+
+fn says(description: impl Into<Cow<'static, str>>) -> Told<'static> {
+    Told { description: description.into(), ..Told::default() }
+}
+
+fn tell_catalog(event: &CatalogEvent) -> String {
+    match event {
+        CatalogEvent::RoleDefined(e) => format!("role {} ({}) defined", e.role_id, e.name),
+        CatalogEvent::RoleChanged(e) => format!("role {} changed", e.role_id),
+        CatalogEvent::RoleDeleted(e) => format!("role {} ({}) deleted", e.role_id, e.name),
+        CatalogEvent::PermissionDefined(e) => format!("permission {} ({}) defined", e.permission_id, e.name),
+        CatalogEvent::PermissionDeleted(e) => format!("permission {} ({}) deleted", e.permission_id, e.name),
+        CatalogEvent::PermissionAttached(e) => format!("permission {} attached to role {}", e.permission_id, e.role_id),
+        CatalogEvent::PermissionDetached(e) => {
+            format!("permission {} detached from role {}", e.permission_id, e.role_id)
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! `user_role_cache`: recomputed in the database for whom a batch concerns.
+
+use std::collections::BTreeSet;
+
+use schemas::user::UserEvent;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{At, RowError};
+
+/// Name of the lock between the catalog's batches and those of users on one shard. Without it each
+/// would compute from a snapshot that lacks the other's rows, and nobody would compute again.
+const LOCK: i64 = 0x726f_6c65_6361_6c6c;
+
+#[derive(Default)]
+pub(super) struct RoleCache(BTreeSet<Uuid>);
+
+/// Whether a user's row of the cache depends on an event; `users.rights_changed_at` follows it.
+pub(super) fn depends_on(event: &UserEvent) -> bool {
+    match event {
+        UserEvent::Registered(_)
+        | UserEvent::RoleGranted(_)
+        | UserEvent::RoleRevoked(_)
+        | UserEvent::Deactivated(_)
+        | UserEvent::Reactivated(_) => true,
+        UserEvent::ClaimAbandoned(_)
+        | UserEvent::LoggedIn(_)
+        | UserEvent::LoginFailed(_)
+        | UserEvent::Locked(_)
+        | UserEvent::PasswordChanged(_)
+        | UserEvent::SessionRefreshed(_)
+        | UserEvent::RefreshReuseDetected(_)
+        | UserEvent::SessionRevoked(_)
+        | UserEvent::SessionsRevoked(_) => false,
+    }
+}
+
+impl RoleCache {
+    pub fn fold(&mut self, at: &At<'_>, event: &UserEvent) -> Result<(), RowError> {
+        if depends_on(event) {
+            self.0.insert(at.user()?);
+        }
+        Ok(())
+    }
+
+    /// First in the transaction, so that all statements after it see the other's rows.
+    pub async fn lock_out_catalog(&self, tx: &mut PgConnection) -> Result<(), RowError> {
+        if !self.0.is_empty() {
+            sqlx::query("SELECT pg_advisory_xact_lock_shared($1)").bind(LOCK).execute(tx).await?;
+        }
+        Ok(())
+    }
+
+    pub async fn write(&self, tx: &mut PgConnection) -> Result<(), RowError> {
+        if !self.0.is_empty() {
+            let users: Vec<Uuid> = self.0.iter().copied().collect();
+            sqlx::query("SELECT refresh_user_role_cache($1)").bind(users).execute(tx).await?;
+        }
+        Ok(())
+    }
+}
+
+pub(super) async fn lock_out_users(tx: &mut PgConnection) -> Result<(), RowError> {
+    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(tx).await?;
+    Ok(())
+}
+
+/// For everybody who holds one of these roles, directly or through a role below it.
+pub(super) async fn refresh_roles(tx: &mut PgConnection, roles: &[Uuid]) -> Result<(), RowError> {
+    if !roles.is_empty() {
+        sqlx::query("SELECT refresh_user_role_cache_of_roles($1)").bind(roles).execute(tx).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,112 @@
+//! Projecting the log anew beside the live tables, to compare.
+
+use std::collections::{BTreeMap, HashMap};
+
+use read_model::checkpoint::Placed;
+use read_model::digest::{DigestsAt, digests};
+use read_model::queries::Snapshot;
+use read_model::{Shard, ShardMap, schema};
+use schemas::Stream;
+use service_kit::Readiness;
+use tokio_util::sync::CancellationToken;
+
+use crate::apply::chain;
+use crate::progress::Lane;
+use crate::projection::{Ending, Known, Projection, ShardError};
+use crate::source::Log;
+use crate::worker::{Ended, MAX_BATCH};
+
+#[derive(Debug, thiserror::Error)]
+pub enum RebuildError {
+    #[error(transparent)]
+    Shard(#[from] ShardError),
+    #[error("asking for digests")]
+    Digest(#[from] read_model::Error),
+    #[error("the scratch database is not empty")]
+    NotEmpty,
+    #[error("{stream:?}-{partition} did not reach its position: {ended:?}")]
+    Unfinished { stream: Stream, partition: i32, ended: Ended },
+}
+
+/// Digests of a live shard beside those of its rebuild.
+#[derive(Clone, Debug)]
+pub struct Comparison {
+    pub live: DigestsAt,
+    pub rebuilt: DigestsAt,
+}
+
+impl Comparison {
+    /// The ledgers whose rows are not what the log says; -1 is the catalog copy.
+    pub fn differing(&self) -> Vec<i32> {
+        let catalog = (self.live.catalog != self.rebuilt.catalog).then_some(-1);
+        let differs = |(ledger, digest): &(&i32, _)| self.rebuilt.ledgers.get(*ledger) != Some(*digest);
+        catalog.into_iter().chain(self.live.ledgers.iter().filter(differs).map(|(ledger, _)| *ledger)).collect()
+    }
+}
+
+/// Projects the log from its start up to where `live` stands now into `scratch`, an empty database
+/// that stands in for that shard, and gives the digests of both.
+pub async fn compare<L: Log>(
+    log: L,
+    known: Known,
+    map: ShardMap,
+    live: &Shard,
+    scratch: &sqlx::PgPool,
+    shutdown: CancellationToken,
+) -> Result<Comparison, RebuildError> {
+    let ledgers = map.ledgers_of(live.id, known.ledgers);
+    let live_digests = digests(&live.pool, &ledgers).await?;
+    let positions = positions(&log, &live_digests.checkpoints);
+    let shard = Shard { id: live.id, pool: scratch.clone() };
+    let rebuilt = rebuild(log, known, map, shard, positions, MAX_BATCH, shutdown).await?;
+    Ok(Comparison { live: live_digests, rebuilt })
+}
+
+/// Projects the log from its start up to `positions` into an empty database.
+pub async fn rebuild<L: Log>(
+    log: L,
+    known: Known,
+    map: ShardMap,
+    scratch: Shard,
+    positions: HashMap<Lane, i64>,
+    batch_limit: usize,
+    shutdown: CancellationToken,
+) -> Result<DigestsAt, RebuildError> {
+    schema::migrate(&scratch.pool).await?;
+    if !Snapshot::begin(&scratch.pool).await?.checkpoints().await?.is_empty() {
+        return Err(RebuildError::NotEmpty);
+    }
+    let ledgers = map.ledgers_of(scratch.id, known.ledgers);
+    let projection = Projection {
+        log,
+        known,
+        shards: vec![scratch.clone()],
+        map,
+        readiness: Readiness::default(),
+        stop_at: Some(positions),
+        batch_limit,
+    };
+    finished(&projection.run(shutdown).await?)?;
+    Ok(digests(&scratch.pool, &ledgers).await?)
+}
+
+fn finished(endings: &[Ending]) -> Result<(), RebuildError> {
+    match endings.iter().find(|(_, _, ended)| *ended != Ended::Finished) {
+        None => Ok(()),
+        Some(&(_, (stream, partition), ended)) => Err(RebuildError::Unfinished { stream, partition, ended }),
+    }
+}
+
+/// Checkpoints as positions to stop at.
+pub fn positions<L: Log>(log: &L, checkpoints: &[Placed]) -> HashMap<Lane, i64> {
+    let names: BTreeMap<String, Stream> = Stream::ALL.map(|stream| (log.topics().of(stream), stream)).into();
+    let lane = |it: &Placed| Some(((*names.get(&it.topic)?, it.partition), it.checkpoint.next_offset));
+    checkpoints.iter().filter_map(lane).collect()
+}
+
+impl RebuildError {
+    /// With its causes, for people.
+    pub fn full_text(&self) -> String {
+        chain(self)
+    }
+}

@@ -1,0 +1,80 @@
+//! What the projector tells about itself: readiness, metrics, log lines.
+
+use std::time::Duration;
+
+use read_model::ShardId;
+use schemas::Stream;
+use service_kit::Readiness;
+
+use crate::progress::Lane;
+
+/// Speaks for the workers of one shard.
+#[derive(Clone, Debug)]
+pub struct Status {
+    readiness: Readiness,
+    shard: ShardId,
+}
+
+impl Status {
+    pub fn new(readiness: Readiness, shard: ShardId) -> Self {
+        Self { readiness, shard }
+    }
+
+    pub fn starting(&self, reason: &str) {
+        self.readiness.set_not_ready(self.shard_name(), reason);
+    }
+
+    pub fn started(&self) {
+        self.readiness.set_ready(self.shard_name());
+    }
+
+    pub fn applied(&self, lane: Lane, events: usize, next_offset: i64, took: Duration) {
+        let (stream, partition) = labels(lane);
+        metrics::counter!("projector_events_applied_total", "stream" => stream).increment(events as u64);
+        metrics::histogram!("projector_batch_seconds", "stream" => stream).record(took.as_secs_f64());
+        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+        let position = next_offset as f64;
+        metrics::gauge!("projector_position", "stream" => stream, "partition" => partition,
+                        "shard" => self.shard.to_string())
+        .set(position);
+    }
+
+    pub fn retried(&self, lane: Lane) {
+        metrics::counter!("projector_retries_total", "stream" => labels(lane).0, "shard" => self.shard.to_string())
+            .increment(1);
+    }
+
+    pub fn halted(&self, lane: Lane, offset: i64, reason: &str) {
+        let (stream, partition) = labels(lane);
+        tracing::error!(
+            stream,
+            partition,
+            shard.id = self.shard,
+            offset,
+            reason,
+            "Halted {stream}-{partition} on shard {} at {offset}: {reason}",
+            self.shard
+        );
+        metrics::gauge!("projector_partition_halted", "stream" => stream, "partition" => partition).set(1.0);
+        self.readiness.set_not_ready(self.lane_name(lane), format!("halted at offset {offset}: {reason}"));
+    }
+
+    pub fn fenced(&self, lane: Lane, reason: &str) {
+        let (stream, partition) = labels(lane);
+        tracing::error!(stream, partition, shard.id = self.shard, reason, "Gave up {stream}-{partition}: {reason}");
+        self.readiness.set_not_ready(self.lane_name(lane), reason.to_owned());
+    }
+
+    fn shard_name(&self) -> String {
+        format!("shard-{}", self.shard)
+    }
+
+    fn lane_name(&self, lane: Lane) -> String {
+        let (stream, partition) = labels(lane);
+        format!("{stream}-{partition}-on-shard-{}", self.shard)
+    }
+}
+
+fn labels((stream, partition): Lane) -> (&'static str, String) {
+    (Stream::name(stream), partition.to_string())
+}

@@ -1,0 +1,307 @@
+//! One worker for each topic partition on each shard that holds it: takes records in order, applies
+//! those whose basis is applied, and halts at what can never be applied.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use event_log::Record;
+use read_model::audit_months::AuditMonths;
+use read_model::checkpoint::{self, Checkpoint};
+use schemas::log::LogEvent;
+use schemas::{Event, SchemaIds, Stream};
+use sqlx::PgPool;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::apply::{ApplyError, Backoff, Target, chain};
+use crate::decode::{self, Decoded};
+use crate::progress::{Changes, Lane, Progress};
+use crate::projections::Place;
+use crate::status::Status;
+
+/// Most events in one transaction.
+pub const MAX_BATCH: usize = 4096;
+
+/// What a worker is fed.
+#[derive(Clone, Debug)]
+pub enum Item {
+    Record(Arc<Record>),
+    /// Everything before this offset was given: behind the last record lie only markers.
+    End(i64),
+    /// The log cannot be read on here.
+    Broken(String),
+}
+
+/// What the workers of one shard share.
+pub struct ShardContext {
+    pub pool: PgPool,
+    pub months: AuditMonths,
+    pub progress: Progress,
+    pub status: Status,
+    pub schema_ids: watch::Sender<SchemaIds>,
+    pub shutdown: CancellationToken,
+}
+
+/// How a worker came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    Shutdown,
+    /// It applied everything before the position it was to stop at.
+    Finished,
+    Halted,
+    Fenced,
+}
+
+pub struct Worker {
+    pub shard: Arc<ShardContext>,
+    pub lane: Lane,
+    pub topic: String,
+    pub place: Place,
+    pub inbox: mpsc::Receiver<Item>,
+    /// Told after each batch: there is room again.
+    pub drained: Arc<Notify>,
+    pub checkpoint: Checkpoint,
+    /// Stop before this offset.
+    pub stop_at: Option<i64>,
+    /// Most events in the next transaction: fewer while a failing one is searched.
+    pub batch_limit: usize,
+    pub max_batch: usize,
+    pub pending: Pending,
+    /// A failure row of an earlier run stands in the database.
+    pub had_failure: bool,
+}
+
+/// Records taken in and not yet applied.
+#[derive(Default)]
+pub struct Pending {
+    events: VecDeque<Decoded>,
+    /// Offset behind the last record, where markers lie there.
+    end: Option<i64>,
+    fault: Option<(i64, String)>,
+    finished: bool,
+}
+
+enum Step {
+    Again,
+    End(Ended),
+}
+
+impl Worker {
+    pub async fn run(mut self) -> Ended {
+        let mut changes = self.shard.progress.subscribe();
+        if self.stop_at.is_some_and(|stop| self.checkpoint.next_offset >= stop) {
+            self.pending.finished = true;
+        }
+        let shutdown = self.shard.shutdown.clone();
+        loop {
+            let step = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => Step::End(Ended::Shutdown),
+                step = self.step(&mut changes) => step,
+            };
+            if let Step::End(ended) = step {
+                if ended == Ended::Finished {
+                    self.shard.progress.finished(self.lane);
+                }
+                return ended;
+            }
+        }
+    }
+
+    async fn step(&mut self, changes: &mut Changes) -> Step {
+        changes.mark_seen();
+        let bases = self.pending.events.iter().map(|event| event.stored.meta.basis.as_slice());
+        let ready = self.shard.progress.ready(self.lane, bases).min(self.batch_limit);
+        if ready > 0 {
+            return self.apply(ready).await;
+        }
+        if self.pending.events.is_empty() {
+            if let Some((offset, reason)) = self.pending.fault.take() {
+                return self.halt(offset, &reason).await;
+            }
+            if let Some(end) = self.pending.end.take() {
+                self.shard.progress.applied(self.lane, end);
+            }
+            if self.pending.finished {
+                return Step::End(Ended::Finished);
+            }
+            self.receive().await
+        } else {
+            changes.wait().await;
+            Step::Again
+        }
+    }
+
+    async fn receive(&mut self) -> Step {
+        let mut items = Vec::new();
+        if self.inbox.recv_many(&mut items, MAX_BATCH).await == 0 {
+            return Step::End(Ended::Shutdown);
+        }
+        self.drained.notify_one();
+        let mut head = self.checkpoint.chain;
+        for item in items {
+            if self.pending.fault.is_some() || self.pending.finished {
+                break;
+            }
+            match item {
+                Item::Record(record) => {
+                    if self.stop_at.is_some_and(|stop| record.offset >= stop) {
+                        self.pending.finished = true;
+                    } else {
+                        head = self.take(&record, head).await;
+                    }
+                }
+                Item::End(next) => {
+                    self.pending.end = Some(next);
+                    self.pending.finished = self.stop_at.is_some_and(|stop| next >= stop);
+                }
+                Item::Broken(reason) => self.pending.fault = Some((self.next_offset(), reason)),
+            }
+        }
+        Step::Again
+    }
+
+    /// Decodes a record behind those pending. A type that the catalog has not registered yet is
+    /// waited for: the event may be read before the catalog's.
+    async fn take(&mut self, record: &Record, head: schemas::ChainHead) -> schemas::ChainHead {
+        let mut ids = self.shard.schema_ids.subscribe();
+        if self.lane.0 != Stream::Catalog {
+            let known = ids.wait_for(|ids| ids.id_of(record.event_type).is_ok()).await;
+            drop(known);
+        }
+        let read = decode::read(record, &self.topic, head, &self.shard.schema_ids.borrow());
+        match read {
+            Ok(event) => {
+                self.learn(&event);
+                let chain = event.chain;
+                self.pending.events.push_back(event);
+                self.pending.end = None;
+                chain
+            }
+            Err(error) => {
+                self.pending.fault = Some((record.offset, chain(&error)));
+                head
+            }
+        }
+    }
+
+    fn learn(&self, event: &Decoded) {
+        if let Event::Log(LogEvent::SchemaRegistered(registered)) = &event.stored.data {
+            self.shard.schema_ids.send_if_modified(|ids| {
+                let mut after = ids.clone();
+                if let Err(error) = after.learn(registered) {
+                    // Records of that type will halt their partition; the registration alone harms nobody.
+                    tracing::warn!(%error, "The log uses a schema that this projector does not know: {error}");
+                }
+                std::mem::replace(ids, after) != *ids
+            });
+        }
+    }
+
+    fn next_offset(&self) -> i64 {
+        self.pending.events.back().map_or(self.checkpoint.next_offset, |event| event.offset + 1)
+    }
+
+    /// Applies the first `count` pending events, again and again until it is certain what became of them.
+    async fn apply(&mut self, count: usize) -> Step {
+        let Some(after) = self.after(count) else { return Step::Again };
+        let mut backoff = Backoff::default();
+        let started = std::time::Instant::now();
+        let mut in_doubt = false;
+        let error = loop {
+            let outcome = if in_doubt { self.settle(&after).await } else { Ok(false) };
+            let outcome = match outcome {
+                Ok(true) => Ok(()),
+                Ok(false) => self.attempt(count, &after).await,
+                Err(error) => Err(error),
+            };
+            match outcome {
+                Ok(()) => break None,
+                Err(ApplyError::Transient(reason)) => {
+                    let wait = backoff.next_wait();
+                    tracing::warn!(topic = self.topic, partition = self.lane.1, reason, "Trying a batch again: {reason}");
+                    self.shard.status.retried(self.lane);
+                    tokio::time::sleep(wait).await;
+                    in_doubt = true;
+                }
+                Err(error) => break Some(error),
+            }
+        };
+        match error {
+            None => self.applied(count, after, started.elapsed()),
+            Some(ApplyError::Fenced(reason)) => {
+                self.shard.status.fenced(self.lane, &reason);
+                Step::End(Ended::Fenced)
+            }
+            Some(ApplyError::Permanent(reason) | ApplyError::Transient(reason)) => self.narrow(count, reason).await,
+        }
+    }
+
+    fn after(&self, count: usize) -> Option<Checkpoint> {
+        let last = self.pending.events.get(count.checked_sub(1)?)?;
+        Some(Checkpoint {
+            next_offset: last.offset + 1,
+            chain: last.chain,
+            updated_at: Some(last.stored.meta.occurred_at),
+        })
+    }
+
+    async fn attempt(&self, count: usize, after: &Checkpoint) -> Result<(), ApplyError> {
+        let target = Target {
+            pool: &self.shard.pool,
+            months: &self.shard.months,
+            place: &self.place,
+            topic: &self.topic,
+            partition: self.lane.1,
+        };
+        let events: Vec<&Decoded> = self.pending.events.iter().take(count).collect();
+        target.apply(&events, self.checkpoint.next_offset, after, self.had_failure).await
+    }
+
+    /// After an unclear outcome: whether the commit went through after all.
+    async fn settle(&self, after: &Checkpoint) -> Result<bool, ApplyError> {
+        let found = checkpoint::load(&self.shard.pool, &self.topic, self.lane.1).await?;
+        if found == *after {
+            return Ok(true);
+        }
+        if found.next_offset == self.checkpoint.next_offset {
+            return Ok(false);
+        }
+        Err(ApplyError::Fenced(format!("the checkpoint stands at {}", found.next_offset)))
+    }
+
+    fn applied(&mut self, count: usize, after: Checkpoint, took: std::time::Duration) -> Step {
+        self.pending.events.drain(..count);
+        self.checkpoint = after;
+        self.had_failure = false;
+        self.batch_limit = self.batch_limit.saturating_mul(2)
+            .min(self.max_batch);
+        self.shard.progress.applied(self.lane, after.next_offset);
+        self.shard.status.applied(self.lane, count, after.next_offset, took);
+        self.drained.notify_one();
+        Step::Again
+    }
+
+    /// A batch failed for good: goes on with half of it, until the one event is found that fails.
+    async fn narrow(&mut self, count: usize, reason: String) -> Step {
+        if count > 1 {
+            self.batch_limit = count / 2;
+            return Step::Again;
+        }
+        self.halt(self.pending.events.front().map_or(0, |event| event.offset), &reason).await
+    }
+
+    async fn halt(&self, offset: i64, reason: &str) -> Step {
+        self.shard.status.halted(self.lane, offset, reason);
+        self.shard.progress.halted(self.lane);
+        let mut backoff = Backoff::default();
+        let (pool, topic) = (&self.shard.pool, self.topic.as_str());
+        while let Err(error) = checkpoint::record_failure(pool, topic, self.lane.1, offset, reason).await {
+            if !matches!(ApplyError::from(error), ApplyError::Transient(_)) {
+                break;
+            }
+            tokio::time::sleep(backoff.next_wait()).await;
+        }
+        Step::End(Ended::Halted)
+    }
+}
