@@ -104,8 +104,8 @@ impl Follower {
         let mut catalog_changed = false;
         let mut progress = false;
         while let Some(item) = waiting.items.front() {
-            let next = match item {
-                Item::End { next_offset } => *next_offset,
+            match item {
+                Item::End { next_offset } => positions.advance(place.0, place.1, *next_offset),
                 Item::Event { stored, offset } => {
                     if !stored.meta.basis.iter().all(|p| positions.has(p)) {
                         break;
@@ -118,15 +118,14 @@ impl Follower {
                         }
                         Event::Identifier(_) | Event::Log(_) => {}
                     }
-                    offset + 1
+                    // A catalog change counts as applied only once checks see it compiled.
+                    if catalog_changed {
+                        self.model.set_catalog(self.catalog.compile());
+                        catalog_changed = false;
+                    }
+                    positions.applied(place.0, place.1, *offset);
                 }
-            };
-            // A catalog change counts as applied only once checks see it compiled.
-            if place.0 == Stream::Catalog && catalog_changed {
-                self.model.set_catalog(self.catalog.compile());
-                catalog_changed = false;
             }
-            positions.advance(place.0, place.1, next);
             waiting.items.pop_front();
             progress = true;
         }

@@ -13,3 +13,6 @@ mod sessions;
 
 pub use node::{AccessNode, NodeError, NotYet, UserView};
 pub use sessions::SessionStanding;
+
+#[cfg(feature = "testing")]
+pub use node::FedNode;

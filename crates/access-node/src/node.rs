@@ -1,5 +1,8 @@
 //! The node: what it knows, and asking it.
 
+#[cfg(feature = "testing")]
+mod fed;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +21,9 @@ use crate::follower::Follower;
 use crate::partition::UsersPartition;
 use crate::positions::Positions;
 use crate::sessions::SessionStanding;
+
+#[cfg(feature = "testing")]
+pub use fed::FedNode;
 
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
@@ -74,10 +80,18 @@ pub struct UserView {
     pub access: UserAccess,
 }
 
+/// Who knows where the log ends.
+enum Ends {
+    Kafka(HighWatermarks),
+    /// What is applied is all there is.
+    #[cfg(feature = "testing")]
+    Applied,
+}
+
 /// The log in memory.
 pub struct AccessNode {
     model: Arc<Model>,
-    watermarks: HighWatermarks,
+    ends: Ends,
     standing: watch::Receiver<Standing>,
     log_id: LogId,
     ledgers: i32,
@@ -94,7 +108,8 @@ impl AccessNode {
         let model = Arc::new(Model::new(ledgers));
         let follower = Follower::new(tail, Arc::clone(&model), identity.schema_ids.clone());
         let (standing, watch) = watch::channel(Standing::Loading);
-        let node = Arc::new(Self { model, watermarks, standing: watch, log_id: identity.created.log_id, ledgers });
+        let ends = Ends::Kafka(watermarks);
+        let node = Arc::new(Self { model, ends, standing: watch, log_id: identity.created.log_id, ledgers });
         tokio::spawn(follow(follower, Arc::clone(&node), standing));
         Ok(node)
     }
@@ -140,6 +155,35 @@ impl AccessNode {
         self.partition(user).read().standing(user, session, now)
     }
 
+    /// As [`Self::session_standing`], but a session not heard of is waited for until the node has
+    /// reached the present end of its partition: then there is none, and it counts as ended. Still
+    /// unknown means that the end was not reached in time.
+    pub async fn settled_session_standing(
+        &self,
+        user: UserId,
+        session: SessionId,
+        now: Timestamp,
+        at_most: Duration,
+    ) -> SessionStanding {
+        let standing = self.session_standing(user, session, now);
+        if standing != SessionStanding::Unknown {
+            return standing;
+        }
+        let place = (Stream::Users, self.ledger(user));
+        let reached = async {
+            let mut wanted = self.latest().await.ok()?;
+            wanted.retain(|p| (p.stream, p.partition) == place);
+            self.wait_for(&wanted, at_most).await.ok()
+        };
+        match tokio::time::timeout(at_most, reached).await {
+            Ok(Some(())) => match self.session_standing(user, session, now) {
+                SessionStanding::Unknown => SessionStanding::Ended,
+                known => known,
+            },
+            Ok(None) | Err(_) => SessionStanding::Unknown,
+        }
+    }
+
     /// Whose live session this is.
     pub fn session_owner(&self, session: SessionId) -> Option<UserId> {
         self.model.users.iter().find_map(|users| users.read().session_owner(session))
@@ -152,14 +196,14 @@ impl AccessNode {
     /// What an answer about this user rests on at least: its ledger and the catalog as applied.
     /// Read before deciding, so that the answer is never older than what it says.
     pub fn basis(&self, user: UserId) -> Vec<Position> {
+        let positions = &self.model.positions;
         let places = [(Stream::Catalog, 0), (Stream::Users, self.ledger(user))];
-        places
-            .into_iter()
-            .filter_map(|(stream, partition)| {
-                let next = self.model.positions.next(stream, partition);
-                (next > 0).then_some(Position { stream, partition, offset: next - 1 })
-            })
-            .collect()
+        places.into_iter().filter_map(|(stream, partition)| positions.last(stream, partition)).collect()
+    }
+
+    /// As [`Self::basis`], for an answer about the catalog alone.
+    pub fn catalog_basis(&self) -> Option<Position> {
+        self.model.positions.last(Stream::Catalog, 0)
     }
 
     /// Waits until all positions are applied.
@@ -169,7 +213,11 @@ impl AccessNode {
 
     /// Everything in the log at this moment, as positions to wait for.
     pub async fn latest(&self) -> Result<Vec<Position>, WatermarkError> {
-        let ends = self.watermarks.latest().await?;
+        let ends = match &self.ends {
+            Ends::Kafka(watermarks) => watermarks.latest().await?,
+            #[cfg(feature = "testing")]
+            Ends::Applied => self.applied(),
+        };
         let behind = |&((stream, partition), end): &((Stream, i32), i64)| {
             (end > 0).then_some(Position { stream, partition, offset: end - 1 })
         };

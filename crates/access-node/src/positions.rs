@@ -6,23 +6,36 @@ use schemas::{Position, Stream};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// Offset of the next record to apply, by partition.
 pub(crate) struct Positions {
-    users: Box<[AtomicI64]>,
-    catalog: AtomicI64,
+    users: Box<[Place]>,
+    catalog: Place,
     moved: watch::Sender<()>,
+}
+
+/// How far one partition is applied.
+struct Place {
+    /// Offset of the next record to apply.
+    next: AtomicI64,
+    /// Offset of the last record applied; -1 before the first. Behind it there may be markers.
+    record: AtomicI64,
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self { next: AtomicI64::new(0), record: AtomicI64::new(-1) }
+    }
 }
 
 impl Positions {
     pub(crate) fn new(ledgers: i32) -> Self {
         Self {
-            users: (0..ledgers).map(|_| AtomicI64::new(0)).collect(),
-            catalog: AtomicI64::new(0),
+            users: (0..ledgers).map(|_| Place::default()).collect(),
+            catalog: Place::default(),
             moved: watch::Sender::new(()),
         }
     }
 
-    fn slot(&self, stream: Stream, partition: i32) -> Option<&AtomicI64> {
+    fn slot(&self, stream: Stream, partition: i32) -> Option<&Place> {
         match stream {
             Stream::Users => self.users.get(usize::try_from(partition).ok()?),
             Stream::Catalog if partition == 0 => Some(&self.catalog),
@@ -31,13 +44,28 @@ impl Positions {
     }
 
     pub(crate) fn next(&self, stream: Stream, partition: i32) -> i64 {
-        self.slot(stream, partition).map_or(0, |slot| slot.load(Ordering::Acquire))
+        self.slot(stream, partition).map_or(0, |slot| slot.next.load(Ordering::Acquire))
     }
 
     pub(crate) fn advance(&self, stream: Stream, partition: i32, next: i64) {
         if let Some(slot) = self.slot(stream, partition) {
-            slot.fetch_max(next, Ordering::AcqRel);
+            slot.next.fetch_max(next, Ordering::AcqRel);
         }
+    }
+
+    /// The record at `offset` is applied.
+    pub(crate) fn applied(&self, stream: Stream, partition: i32, offset: i64) {
+        if let Some(slot) = self.slot(stream, partition) {
+            slot.record.fetch_max(offset, Ordering::AcqRel);
+        }
+        self.advance(stream, partition, offset + 1);
+    }
+
+    /// The last record applied, if there was one. Others wait for it too, such as readers of a
+    /// shard, whose checkpoint need not move for markers.
+    pub(crate) fn last(&self, stream: Stream, partition: i32) -> Option<Position> {
+        let offset = self.slot(stream, partition)?.record.load(Ordering::Acquire);
+        (offset >= 0).then_some(Position { stream, partition, offset })
     }
 
     /// Wakes who waits; once a batch, not once a record.
