@@ -1,0 +1,122 @@
+//! What every endpoint works with.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use access_node::{AccessNode, SessionStanding};
+use domain::access::{Decision, Standing, UserAccess};
+use metrics::{Counter, counter};
+use schemas::{LogId, Position, SessionId, Timestamp, UserId};
+use service_kit::at_least::LogIdentity;
+use service_kit::auth::{Authenticate, SessionState};
+use service_kit::consistency::ConsistencyToken;
+use service_kit::jwt::{TokenConfig, Verifier};
+use service_kit::problem::{Problem, ProblemType};
+
+use crate::personal_data::DataKeys;
+use crate::reads::ShardReads;
+
+/// A token may be used before this node has read of its login; longer is not worth waiting.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// Shared by all requests.
+pub struct App {
+    pub node: Arc<AccessNode>,
+    pub verifier: Verifier,
+    pub tokens: TokenConfig,
+    pub data_keys: DataKeys,
+    pub shards: ShardReads,
+    /// Root URL of this service as callers know it.
+    pub public_url: String,
+    pub decisions: Decisions,
+}
+
+/// Counters made once: looking them up costs as much as a check.
+pub struct Decisions {
+    allowed: Counter,
+    denied: Counter,
+}
+
+impl Default for Decisions {
+    fn default() -> Self {
+        Self {
+            allowed: counter!("access_decisions_total", "decision" => "allowed"),
+            denied: counter!("access_decisions_total", "decision" => "denied"),
+        }
+    }
+}
+
+impl Decisions {
+    pub fn count(&self, allowed: bool) {
+        if allowed {
+            self.allowed.increment(1);
+        } else {
+            self.denied.increment(1);
+        }
+    }
+}
+
+impl App {
+    pub fn check(&self, user: UserId, resource: &str, action: &str, now: Timestamp) -> Decision {
+        self.node.check(user, resource, action, now)
+    }
+
+    pub fn token(&self, positions: impl IntoIterator<Item = Position>) -> ConsistencyToken {
+        ConsistencyToken::from_positions(self.node.log_id(), positions)
+    }
+
+    /// What an answer about this user from memory rests on; take it before reading.
+    pub fn basis(&self, user: UserId) -> ConsistencyToken {
+        self.token(self.node.basis(user))
+    }
+
+    /// As [`Self::basis`], for answers about the catalog alone.
+    pub fn catalog_basis(&self) -> ConsistencyToken {
+        self.token(self.node.catalog_basis())
+    }
+
+    /// The rights of a user whom the node knows; it knows everybody.
+    pub fn require_known(&self, user: UserId) -> Result<UserAccess, Problem> {
+        let found = self.node.user(user).map(|view| view.access);
+        let registered = found.filter(|access| access.standing() != Standing::Unregistered);
+        registered.ok_or_else(|| ProblemType::NoSuchUser.into())
+    }
+}
+
+const fn state_of(standing: SessionStanding) -> SessionState {
+    match standing {
+        SessionStanding::Live => SessionState::Live,
+        SessionStanding::Ended => SessionState::Ended,
+        SessionStanding::Unknown => SessionState::Unknown,
+    }
+}
+
+impl Authenticate for App {
+    fn verifier(&self) -> &Verifier {
+        &self.verifier
+    }
+
+    /// A node that still reads the log, or cannot read on, knows nothing for sure: every caller is
+    /// told to come back.
+    fn session_state(&self, user: UserId, session: SessionId) -> SessionState {
+        if self.node.trouble().is_some() {
+            return SessionState::Unknown;
+        }
+        state_of(self.node.session_standing(user, session, self.now()))
+    }
+
+    async fn settle_session(&self, user: UserId, session: SessionId) -> SessionState {
+        if self.node.trouble().is_some() {
+            return SessionState::Unknown;
+        }
+        let now = self.now();
+        let settled = self.node.settled_session_standing(user, session, now, SETTLE);
+        state_of(settled.await)
+    }
+}
+
+impl LogIdentity for App {
+    fn log_id(&self) -> LogId {
+        self.node.log_id()
+    }
+}

@@ -1,0 +1,34 @@
+//! Whether the caller may: decided by Rolecall's own access model.
+
+use domain::rolecall_permissions::{Permission, RESOURCE};
+use schemas::{Timestamp, UserId};
+use service_kit::auth::Caller;
+use service_kit::problem::{Problem, ProblemType};
+
+use crate::app::App;
+
+impl App {
+    /// Lets the caller pass who holds the permission.
+    pub fn require(&self, caller: Caller, permission: Permission) -> Result<(), Problem> {
+        let now = Timestamp::now();
+        let held = self.check(caller.user_id, RESOURCE, permission.action(), now);
+        if held.allowed {
+            return Ok(());
+        }
+        let needed = format!("this needs the permission {}", permission.name());
+        Err(Problem::new(ProblemType::Forbidden).detail(needed))
+    }
+
+    /// Lets people pass where it is about themselves, others by permission.
+    pub fn require_unless_self(
+        &self,
+        caller: Caller,
+        about: UserId,
+        permission: Permission,
+    ) -> Result<(), Problem> {
+        if caller.user_id == about {
+            return Ok(());
+        }
+        self.require(caller, permission)
+    }
+}

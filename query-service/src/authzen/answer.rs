@@ -1,0 +1,77 @@
+//! Answers to evaluation requests.
+
+use domain::access::{Decision, Reason};
+use schemas::RoleId;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// Whether the subject may, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Answer {
+    pub decision: bool,
+    pub context: AnswerContext,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct AnswerContext {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "granted")]
+    pub reason: Option<&'static str>,
+    /// The role that gives the permission, or gave it until its grant expired.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Uuid>)]
+    pub role_id: Option<RoleId>,
+    /// The question could not be understood.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<ItemError>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ItemError {
+    #[schema(example = 400)]
+    pub status: u16,
+    pub message: String,
+}
+
+/// Answers to a batch, in the order of its questions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Answers {
+    pub evaluations: Vec<Answer>,
+}
+
+impl Answer {
+    pub fn unknown_subject_type() -> Self {
+        Self::denied("unknown_subject_type")
+    }
+
+    pub fn unknown_user() -> Self {
+        Decision::from(Reason::UnknownUser).into()
+    }
+
+    /// A broken question is never allowed.
+    pub fn broken(message: impl Into<String>) -> Self {
+        let error = ItemError { status: 400, message: message.into() };
+        let context = AnswerContext { error: Some(error), ..AnswerContext::default() };
+        Self { decision: false, context }
+    }
+
+    fn denied(reason: &'static str) -> Self {
+        let context = AnswerContext { reason: Some(reason), ..AnswerContext::default() };
+        Self { decision: false, context }
+    }
+}
+
+impl From<Decision> for Answer {
+    fn from(decision: Decision) -> Self {
+        let (reason, role_id) = match decision.reason {
+            Reason::Granted { role_id } => ("granted", Some(role_id)),
+            Reason::UnknownUser => ("unknown_user", None),
+            Reason::Inactive => ("inactive_user", None),
+            Reason::NoSuchPermission => ("no_such_permission", None),
+            Reason::Expired { role_id } => ("expired_grant", Some(role_id)),
+            Reason::NoGrant => ("no_grant", None),
+        };
+        let context = AnswerContext { reason: Some(reason), role_id, error: None };
+        Self { decision: decision.allowed, context }
+    }
+}

@@ -1,0 +1,13 @@
+//! OpenID AuthZEN Authorization API 1.0: its bodies, its errors, and deciding on them.
+
+mod answer;
+mod body;
+mod decide;
+mod incoming;
+mod plain;
+
+pub use answer::{Answer, Answers};
+pub use body::{Batch, Evaluation, Semantic, parse};
+pub use decide::{MAX_EVALUATIONS, Question};
+pub use incoming::Incoming;
+pub use plain::Plain;

@@ -1,0 +1,137 @@
+//! POST /oauth/introspect (RFC 7662): is this access token good at this moment?
+
+use std::sync::Arc;
+
+use axum::Form;
+use axum::extract::State;
+use axum::extract::rejection::FormRejection;
+use axum::response::{IntoResponse, Response};
+use domain::rolecall_permissions::Permission;
+use schemas::{SessionId, UserId};
+use serde::{Deserialize, Serialize};
+use service_kit::at_least::AtLeast;
+use service_kit::auth::{Authenticate, Caller, SessionState};
+use service_kit::json::Json;
+use service_kit::jwt::AccessClaims;
+use service_kit::problem::{Problem, ProblemDetails, ProblemType};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::freshness::{self, not_yet};
+
+#[derive(Deserialize, ToSchema)]
+pub struct IntrospectRequest {
+    token: String,
+    /// Taken and not needed: only access tokens are introspected here.
+    #[serde(rename = "token_type_hint")]
+    #[schema(example = "access_token")]
+    _token_type_hint: Option<String>,
+}
+
+/// `{"active": false}`, or what the token says.
+#[derive(Serialize, ToSchema)]
+pub struct Introspection {
+    active: bool,
+    #[serde(flatten)]
+    claims: Option<IntrospectedClaims>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct IntrospectedClaims {
+    #[schema(example = "Bearer")]
+    token_type: &'static str,
+    iss: String,
+    #[schema(value_type = Uuid)]
+    sub: UserId,
+    aud: String,
+    #[schema(value_type = String)]
+    client_id: Arc<str>,
+    #[schema(value_type = Uuid)]
+    sid: SessionId,
+    jti: Uuid,
+    /// Seconds since the Unix epoch.
+    iat: i64,
+    exp: i64,
+}
+
+/// Whether a token is good at this moment
+///
+/// Exact, other than a check by signature alone: the session lives and the user is active, as of
+/// the positions that `Rolecall-Token` names. Needs the permission `rolecall.token_introspect`.
+#[utoipa::path(
+    post,
+    path = "/oauth/introspect",
+    tag = "tokens",
+    request_body(content = IntrospectRequest, content_type = "application/x-www-form-urlencoded"),
+    responses(
+        (status = 200, description = "What is known of the token", body = Introspection),
+        (status = 400, description = "No token was sent", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 401, description = "No valid access token of the caller", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 403, description = "The caller may not introspect", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 503, description = "What is demanded is not applied yet", body = ProblemDetails, content_type = "application/problem+json"),
+    ),
+)]
+pub async fn introspect(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    at_least: AtLeast,
+    form: Result<Form<IntrospectRequest>, FormRejection>,
+) -> Result<Response, Problem> {
+    let Form(request) = form.map_err(|rejection| refused(&rejection))?;
+    freshness::reach(&app.node, &at_least).await?;
+    app.require(caller, Permission::TokenIntrospect)?;
+    let Ok(claims) = app.verifier.verify(&request.token, app.now()) else {
+        // That a token is no token of ours rests on no position.
+        return Ok((app.token([]), Json(INACTIVE)).into_response());
+    };
+    let token = app.basis(claims.user_id);
+    let answer = if is_live(&app, &claims).await? { active(&app, claims) } else { INACTIVE };
+    Ok((token, Json(answer)).into_response())
+}
+
+const INACTIVE: Introspection = Introspection { active: false, claims: None };
+
+async fn is_live(app: &App, claims: &AccessClaims) -> Result<bool, Problem> {
+    let (user, session) = (claims.user_id, claims.session_id);
+    let state = match app.session_state(user, session) {
+        SessionState::Unknown => app.settle_session(user, session).await,
+        known => known,
+    };
+    match state {
+        SessionState::Live => Ok(true),
+        SessionState::Ended | SessionState::UserInactive => Ok(false),
+        // Neither answer would be known to be true.
+        SessionState::Unknown => Err(not_yet()),
+    }
+}
+
+fn active(app: &App, claims: AccessClaims) -> Introspection {
+    let claims = IntrospectedClaims {
+        token_type: "Bearer",
+        iss: app.tokens.issuer.clone(),
+        sub: claims.user_id,
+        aud: app.tokens.audience.clone(),
+        client_id: claims.client_id,
+        sid: claims.session_id,
+        jti: claims.token_id,
+        iat: claims.issued_at.as_micros().div_euclid(1_000_000),
+        exp: claims.expires_at.as_micros().div_euclid(1_000_000),
+    };
+    Introspection { active: true, claims: Some(claims) }
+}
+
+/// OAuth clients look for `error`; the rest is as everywhere.
+fn refused(rejection: &FormRejection) -> Problem {
+    let (kind, detail) = match rejection {
+        FormRejection::InvalidFormContentType(_) => (
+            ProblemType::UnsupportedMediaType,
+            "send the body with Content-Type: application/x-www-form-urlencoded",
+        ),
+        FormRejection::BytesRejection(error) if error.status() == 413 => {
+            (ProblemType::BodyTooLarge, "a token is shorter")
+        }
+        _ => (ProblemType::InvalidParameter, "send one form field token"),
+    };
+    Problem::new(kind).detail(detail).extension("error", "invalid_request")
+}

@@ -1,0 +1,15 @@
+//! One file per call.
+
+pub mod authzen_configuration;
+pub mod evaluation;
+pub mod evaluations;
+pub mod introspect;
+pub mod jwks;
+mod limit;
+pub mod permissions;
+pub mod roles;
+pub mod user;
+pub mod user_audit;
+pub mod user_permissions;
+pub mod user_roles;
+pub mod user_sessions;

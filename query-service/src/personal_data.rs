@@ -1,0 +1,69 @@
+//! Opening what is stored sealed about a person.
+
+use event_log::{KeyRing, KeyRingError};
+use schemas::{DataKey, LogId, Sealed, UserId};
+use service_kit::problem::Problem;
+
+/// Names of sealed fields: part of what a ciphertext is bound to, so they never change.
+pub mod field {
+    pub const USERNAME: &str = "username";
+    pub const EMAIL: &str = "email";
+    pub const PHONE_NUMBER: &str = "phone_number";
+    pub const IP_ADDRESS: &str = "ip_address";
+    pub const USER_AGENT: &str = "user_agent";
+}
+
+/// Where users' data keys come from.
+pub enum DataKeys {
+    Log(KeyRing),
+    #[cfg(test)]
+    Erased,
+}
+
+impl DataKeys {
+    /// Opens what is sealed about one user. A missing key is a fault of the keys topic, a
+    /// destroyed one is an erased user.
+    pub async fn of(&self, log: LogId, user: UserId) -> Result<PersonalData, Problem> {
+        let key = match self.get(user).await {
+            Ok(key) => Some(key),
+            Err(KeyRingError::Destroyed) => None,
+            Err(error @ KeyRingError::Kafka(_)) => return Err(Problem::unavailable(&error)),
+            Err(error @ (KeyRingError::Missing | KeyRingError::Unwrap)) => {
+                return Err(Problem::internal(&error));
+            }
+        };
+        Ok(PersonalData { key, log, user })
+    }
+
+    async fn get(&self, user: UserId) -> Result<DataKey, KeyRingError> {
+        match self {
+            Self::Log(ring) => ring.get(user).await,
+            #[cfg(test)]
+            Self::Erased => Err(KeyRingError::Destroyed),
+        }
+    }
+}
+
+/// One user's key, if it was not destroyed.
+pub struct PersonalData {
+    key: Option<DataKey>,
+    log: LogId,
+    user: UserId,
+}
+
+impl PersonalData {
+    pub const fn is_erased(&self) -> bool {
+        self.key.is_none()
+    }
+
+    /// None for an erased user.
+    pub fn open(&self, field: &str, sealed: &Sealed) -> Result<Option<String>, Problem> {
+        let open = |key: &DataKey| key.open(self.log, self.user, field, sealed);
+        let opened = self.key.as_ref().map(open).transpose();
+        opened.map_err(|error| Problem::internal(&error))
+    }
+
+    pub fn open_some(&self, field: &str, sealed: Option<&Sealed>) -> Result<Option<String>, Problem> {
+        sealed.map_or(Ok(None), |sealed| self.open(field, sealed))
+    }
+}

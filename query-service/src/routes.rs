@@ -1,0 +1,92 @@
+//! The routes and their description.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
+use service_kit::request_id::X_REQUEST_ID;
+use service_kit::{docs_router, http};
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::App;
+use crate::endpoints::{
+    authzen_configuration, evaluation, evaluations, introspect, jwks, permissions, roles, user,
+    user_audit, user_permissions, user_roles, user_sessions,
+};
+
+/// A batch may be as long as its most items need.
+const BATCH_LIMIT: usize = 512 * 1024;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Rolecall query service",
+        description = "Permission checks, token introspection, and reads. Every answer names in \
+            `Rolecall-Token` what of the log it reflects; send such a token, or `latest`, as \
+            `Rolecall-At-Least` to be answered from no less.",
+    ),
+    tags(
+        (name = "access", description = "OpenID AuthZEN Authorization API 1.0"),
+        (name = "tokens", description = "Access tokens"),
+        (name = "users", description = "What is stored of people"),
+        (name = "catalog", description = "Roles and permissions"),
+    ),
+    security(("bearer" = [])),
+    modifiers(&Bearer),
+)]
+struct Api;
+
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, api: &mut utoipa::openapi::OpenApi) {
+        let mut bearer = Http::new(HttpAuthScheme::Bearer);
+        bearer.bearer_format = Some("JWT".to_owned());
+        let components = api.components.get_or_insert_default();
+        components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+    }
+}
+
+pub fn api() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
+    let batches = OpenApiRouter::new()
+        .routes(routes!(evaluations::evaluations))
+        .layer(DefaultBodyLimit::max(BATCH_LIMIT));
+    OpenApiRouter::with_openapi(Api::openapi())
+        .routes(routes!(evaluation::evaluation))
+        .merge(batches)
+        .routes(routes!(authzen_configuration::authzen_configuration))
+        .routes(routes!(introspect::introspect))
+        .routes(routes!(jwks::jwks))
+        .routes(routes!(user::user))
+        .routes(routes!(user_roles::user_roles))
+        .routes(routes!(user_permissions::user_permissions))
+        .routes(routes!(user_sessions::user_sessions))
+        .routes(routes!(user_audit::user_audit))
+        .routes(routes!(roles::roles))
+        .routes(routes!(permissions::permissions))
+        .split_for_parts()
+}
+
+/// All of the API with what surrounds every request.
+pub fn router(app: Arc<App>) -> Router {
+    let (routes, api) = api();
+    let routes = routes.merge(docs_router(api)).with_state(app);
+    http::standard(routes).layer(from_fn(echo_request_id))
+}
+
+/// AuthZEN callers get their own request id back, whatever its form. Logs keep the one that
+/// replaces an id which is no UUID.
+async fn echo_request_id(request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    let given = path.starts_with("/access/").then(|| request.headers().get(X_REQUEST_ID).cloned());
+    let mut response = next.run(request).await;
+    if let Some(given) = given.flatten() {
+        response.headers_mut().insert(X_REQUEST_ID, given);
+    }
+    response
+}

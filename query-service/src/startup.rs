@@ -1,0 +1,160 @@
+//! Starting the service, and serving until told to stop.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use access_node::{AccessNode, NodeError};
+use axum::Router;
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use domain::LEDGER_FUNCTION;
+use event_log::identity::{IdentityError, LogIdentity, await_log};
+use event_log::{KafkaConfig, KeyRing, KeyRingError};
+use read_model::Shards;
+use schemas::KeyEncryptionKey;
+use service_kit::health::{Readiness, health_router};
+use service_kit::jwt::Verifier;
+use service_kit::keys::KeyError;
+use service_kit::problem::{Problem, ProblemType};
+use service_kit::serve::{ServeError, bind, serve};
+use service_kit::telemetry::{TelemetryError, init_metrics};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use crate::app::{App, Decisions};
+use crate::config::Config;
+use crate::personal_data::DataKeys;
+use crate::reads::{ShardReads, pool_settings};
+use crate::routes;
+
+/// Requests in flight at the end get this long.
+const GRACE: Duration = Duration::from_secs(10);
+const LOG: &str = "log";
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Each message is the one line an operator needs.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error("the key-encryption key is not the one this log was created with")]
+    ForeignKey,
+    #[error("the index key is not the one this log was created with")]
+    ForeignIndexKey,
+    #[error("the log spreads users by {0:?}, this program by {LEDGER_FUNCTION:?}")]
+    LedgerFunction(String),
+    #[error("the configured shards")]
+    Shards(#[from] read_model::Error),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error("following the log")]
+    Node(#[from] NodeError),
+    #[error("following the data keys")]
+    KeyRing(#[from] KeyRingError),
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    #[error("asking for the address served on")]
+    Address(#[source] std::io::Error),
+}
+
+/// Runs the service on its configured address until `shutdown`.
+pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), StartError> {
+    let listener = bind(config.listen).await?;
+    run_on(listener, config, shutdown).await
+}
+
+/// As [`run`], on a socket that is bound already.
+pub async fn run_on(
+    listener: TcpListener,
+    config: Config,
+    shutdown: CancellationToken,
+) -> Result<(), StartError> {
+    let address = listener.local_addr().map_err(StartError::Address)?;
+    let readiness = Readiness::awaiting([LOG]);
+    let api = Arc::new(OnceLock::new());
+    // Health answers from the first moment: to wait for the log is no reason to be restarted.
+    let doors = health_router(readiness.clone(), init_metrics()?).merge(behind(Arc::clone(&api)));
+    tracing::info!(%address, "Serving on {address}");
+    let serving = serve(listener, doors, shutdown.clone(), GRACE);
+    tokio::pin!(serving);
+    let app = tokio::select! {
+        served = &mut serving => return Ok(served?),
+        app = start(&config, config.public_url(address)) => app?,
+    };
+    let watching = tokio::spawn(watch(Arc::clone(&app.node), readiness));
+    api.get_or_init(|| routes::router(app));
+    let served = serving.await;
+    watching.abort();
+    Ok(served?)
+}
+
+/// Everything but health, once there is something behind it.
+fn behind(api: Arc<OnceLock<Router>>) -> Router {
+    Router::new().fallback(async move |request: Request| -> Response {
+        match api.get() {
+            Some(router) => router.clone().oneshot(request).await.into_response(),
+            None => Problem::new(ProblemType::NotYet)
+                .detail("the service is starting")
+                .into_response(),
+        }
+    })
+}
+
+async fn start(config: &Config, public_url: String) -> Result<Arc<App>, StartError> {
+    let key = config.keys.key_encryption_key()?;
+    let verifier = Verifier::new(config.keys.verifying_keys()?, config.tokens.clone());
+    let settings = pool_settings(config.shard_connections);
+    let shards = Shards::connect_lazy(&config.shard_dsns(), &settings)?;
+    let kafka = KafkaConfig::new(&config.kafka, &config.topic_prefix);
+    let log = await_log(&kafka).await?;
+    refuse_foreign(config, &log, &key)?;
+    let (log_id, ledgers) = (log.created.log_id, log.created.ledgers);
+    tracing::info!(log.id = %log_id, "Following log {log_id} with {ledgers} ledgers");
+    let data_keys = DataKeys::Log(KeyRing::open(&kafka, ledgers, log_id, key)?);
+    Ok(Arc::new(App {
+        node: AccessNode::start(&kafka, &log)?,
+        verifier,
+        tokens: config.tokens.clone(),
+        data_keys,
+        shards: ShardReads::new(shards, kafka.topics(), log_id),
+        public_url,
+        decisions: Decisions::default(),
+    }))
+}
+
+/// Under another key or placing of users, everything would be read and nothing would be right.
+fn refuse_foreign(
+    config: &Config,
+    log: &LogIdentity,
+    key: &KeyEncryptionKey,
+) -> Result<(), StartError> {
+    let created = &log.created;
+    if created.ledger_function != LEDGER_FUNCTION {
+        return Err(StartError::LedgerFunction(created.ledger_function.clone()));
+    }
+    if key.check_value(created.log_id) != created.key_check {
+        return Err(StartError::ForeignKey);
+    }
+    // Nothing is looked up by it here yet; one that is given must still be right.
+    if config.keys.index_key_file.is_some()
+        && config.keys.index_key()?.id() != created.index_key_id
+    {
+        return Err(StartError::ForeignIndexKey);
+    }
+    Ok(())
+}
+
+/// Tells `/readyz` whether the node can answer.
+async fn watch(node: Arc<AccessNode>, readiness: Readiness) {
+    node.caught_up().await;
+    loop {
+        match node.trouble() {
+            None => readiness.set_ready(LOG),
+            Some(why) => readiness.set_not_ready(LOG, why),
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
