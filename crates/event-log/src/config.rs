@@ -48,7 +48,7 @@ impl KafkaConfig {
             .set("enable.partition.eof", "true")
             .set("check.crcs", "true")
             .set("fetch.min.bytes", "1")
-            .set("fetch.wait.max.ms", "500")
+            .set("fetch.wait.max.ms", "100")
             // One partition that is slow to come back must not stall the rest for a second.
             .set("fetch.error.backoff.ms", "50")
             .set("fetch.queue.backoff.ms", "20")
