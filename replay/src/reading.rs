@@ -1,7 +1,7 @@
 //! Reading the log once, up to the high watermarks of the moment it was asked, with every wait
 //! bounded: an investigator gets an answer or one line that says why not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use event_log::identity::{IdentityError, LogIdentity, find_log};
@@ -24,15 +24,29 @@ pub type Place = (Stream, i32);
 /// What reading yields, in order within a partition.
 pub enum Item<'a> {
     Record(&'a Record),
+    /// A record without a usable `ce_dataschema` header; its partition goes on behind it.
+    Unreadable { place: Place, offset: i64, reason: String },
     /// The partition cannot be read on from `offset`; the others go on.
     Stopped { place: Place, offset: i64, stop: Stop },
+}
+
+impl<'a> Item<'a> {
+    /// For questions that need every record: it, or why it cannot be had.
+    pub fn record(self) -> Result<&'a Record, Error> {
+        let ((stream, partition), offset, reason) = match self {
+            Self::Record(record) => return Ok(record),
+            Self::Unreadable { place, offset, reason } => (place, offset, reason),
+            Self::Stopped { place, offset, stop } => (place, offset, stop.words()),
+        };
+        Err(Error::Stopped { stream, partition, offset, reason })
+    }
 }
 
 /// Why a partition cannot be read on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// A record without a usable `ce_dataschema` header.
-    Header(String),
+    /// One more unreadable record: what they are, the first has shown.
+    Unreadable(String),
     /// The broker no longer has the records from this offset on.
     Truncated,
     /// The stored bytes do not match the broker's own checksum.
@@ -42,7 +56,7 @@ pub enum Stop {
 impl Stop {
     pub fn words(&self) -> String {
         match self {
-            Self::Header(reason) => reason.clone(),
+            Self::Unreadable(reason) => reason.clone(),
             Self::Truncated => "the broker no longer has the events from here on".to_owned(),
             Self::Checksum => "the stored bytes do not match the broker's checksum".to_owned(),
         }
@@ -114,6 +128,7 @@ pub async fn read(
 ) -> Result<(), Error> {
     let mut open: BTreeMap<Place, Span> =
         ends.iter().filter(|(_, until)| **until > 0).map(|(&p, &until)| (p, Span { next: 0, until })).collect();
+    let mut unreadable = BTreeSet::new();
     while !open.is_empty() {
         let start: Vec<_> = open.iter().map(|(&(stream, partition), span)| (stream, partition, span.next)).collect();
         let mut tail =
@@ -123,10 +138,19 @@ pub async fn read(
             Err(Error::Tail(error)) => error,
             Err(error) => return Err(error),
         };
-        // One unreadable partition ends the whole tail; the others are read on by a new one.
+        // One unreadable record ends the whole tail; a new one reads on.
         let (place, offset, stop) = stop_of(broken, &open)?;
-        open.remove(&place);
-        each(Item::Stopped { place, offset, stop })?;
+        match (stop, open.get_mut(&place)) {
+            (Stop::Unreadable(reason), Some(span)) if unreadable.insert(place) => {
+                span.next = offset + 1;
+                open.retain(|_, span| span.next < span.until);
+                each(Item::Unreadable { place, offset, reason })?;
+            }
+            (stop, _) => {
+                open.remove(&place);
+                each(Item::Stopped { place, offset, stop })?;
+            }
+        }
     }
     bar.finish_and_clear();
     Ok(())
@@ -172,11 +196,11 @@ async fn drain(
     Ok(())
 }
 
-/// Which partition an error ends; errors that end all of them come back.
+/// Where an error struck; errors that end all of them come back.
 fn stop_of(error: TailError, open: &BTreeMap<Place, Span>) -> Result<(Place, i64, Stop), Error> {
     match error {
         TailError::Record(DecodeError::Header { stream, partition, offset, source }) => {
-            Ok(((stream, partition), offset, Stop::Header(source.to_string())))
+            Ok(((stream, partition), offset, Stop::Unreadable(source.to_string())))
         }
         TailError::Partition { stream, partition, code } => {
             let place = (stream, partition);

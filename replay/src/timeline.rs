@@ -17,7 +17,7 @@ use schemas::{Event, Stream, UserId};
 
 use crate::cli::{KeyArgs, LogArgs};
 use crate::error::Error;
-use crate::reading::{self, Item, Place};
+use crate::reading::{self, Place};
 use crate::Outcome;
 
 pub use personal_data::PersonalData;
@@ -93,12 +93,9 @@ async fn each_event_of(
     bar: &ProgressBar,
     mut each: impl FnMut(Row) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    reading::read(config, ends, false, bar, |item| match item {
-        Item::Record(record) if record.key == key.as_bytes() => each(Row::of(record, decode(record, &log.schema_ids)?)),
-        Item::Record(_) => Ok(()),
-        Item::Stopped { place: (stream, partition), offset, stop } => {
-            Err(Error::Stopped { stream, partition, offset, reason: stop.words() })
-        }
+    reading::read(config, ends, false, bar, |item| {
+        let record = item.record()?;
+        if record.key == key.as_bytes() { each(Row::of(record, decode(record, &log.schema_ids)?)) } else { Ok(()) }
     })
     .await
 }
@@ -112,14 +109,9 @@ async fn each_event(
 ) -> Result<(), Error> {
     let ends = reading::ends(config, &[place]).await?;
     let bar = reading::progress(&ends);
-    reading::read(config, &ends, false, &bar, |item| match item {
-        Item::Record(record) => {
-            each(decode(record, &log.schema_ids)?.data);
-            Ok(())
-        }
-        Item::Stopped { place: (stream, partition), offset, stop } => {
-            Err(Error::Stopped { stream, partition, offset, reason: stop.words() })
-        }
+    reading::read(config, &ends, false, &bar, |item| {
+        each(decode(item.record()?, &log.schema_ids)?.data);
+        Ok(())
     })
     .await
 }

@@ -63,6 +63,7 @@ pub async fn run(args: Args) -> Result<Outcome, Error> {
     reading::read(&config, &ends, true, &bar, |item| {
         match item {
             Item::Record(record) => verifier.feed(record),
+            Item::Unreadable { place, offset, reason } => verifier.unreadable(place, offset, reason),
             Item::Stopped { place, offset, stop } => verifier.stopped(place, offset, &stop),
         }
         Ok(())

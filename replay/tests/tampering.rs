@@ -6,7 +6,7 @@ mod support;
 
 use event_log::Record;
 use proptest::prelude::*;
-use replay::verify::{Finding, Kind};
+use replay::verify::{Finding, Kind, Verifier};
 use schemas::{Stream, link};
 use support::Log;
 
@@ -209,6 +209,23 @@ fn an_event_under_another_type_is_altered() {
     records[5].event_type = records[6].event_type;
     let found = first_finding(&log, &records).map(|f| (f.kind, f.offset));
     assert_eq!(found, Some((Kind::Altered, records[5].offset)));
+}
+
+#[test]
+fn a_record_without_a_readable_type_is_altered_or_inserted() {
+    let log = Log::with_users(COUNT);
+    let feed = |verifier: &mut Verifier, index: usize| {
+        log.records[..index].iter().for_each(|r| verifier.feed(r));
+        verifier.unreadable(support::USERS, log.records[index].offset, "no header".to_owned());
+    };
+    for (goes_on_from, kind) in [(5, Kind::Inserted), (6, Kind::Altered)] {
+        let mut verifier = log.verifier();
+        feed(&mut verifier, 5);
+        log.records[goes_on_from..].iter().for_each(|r| verifier.feed(r));
+        let verdict = verifier.finish(&log.ends());
+        let found: Vec<_> = verdict.findings().map(|f| (f.kind, f.offset)).collect();
+        assert_eq!(found, [(kind, log.records[5].offset)]);
+    }
 }
 
 #[test]

@@ -16,6 +16,13 @@ pub enum PersonalData {
     Open { log: LogId, user: UserId, key: DataKey },
 }
 
+/// A sealed field on the screen.
+pub(super) enum Shown {
+    Text(String),
+    /// Says why there is no text.
+    Mark(&'static str),
+}
+
 /// Whether a field may ever be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Field {
@@ -25,12 +32,12 @@ pub(super) enum Field {
 }
 
 impl PersonalData {
-    pub(super) fn show(&self, name: &str, field: Field, sealed: &Sealed) -> String {
+    pub(super) fn show(&self, name: &str, field: Field, sealed: &Sealed) -> Shown {
         match (self, field) {
-            (Self::Erased, _) => "<erased>".to_owned(),
-            (Self::Sealed, _) | (Self::Open { .. }, Field::Secret) => "<sealed>".to_owned(),
+            (Self::Erased, _) => Shown::Mark("<erased>"),
+            (Self::Sealed, _) | (Self::Open { .. }, Field::Secret) => Shown::Mark("<sealed>"),
             (Self::Open { log, user, key }, Field::Personal) => {
-                key.open(*log, *user, name, sealed).unwrap_or_else(|_| "<does not open>".to_owned())
+                key.open(*log, *user, name, sealed).map_or(Shown::Mark("<does not open>"), Shown::Text)
             }
         }
     }

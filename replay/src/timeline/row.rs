@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::describe::{describe, role_of};
-use super::personal_data::{Field, PersonalData, sealed_fields};
+use super::personal_data::{Field, PersonalData, Shown, sealed_fields};
 use super::roles::RoleNames;
 use crate::error::Error;
 
@@ -68,9 +68,11 @@ impl Row {
         let mut words = describe(event, roles);
         for (name, field, sealed) in sealed_fields(event) {
             if field == Field::Personal {
-                let value = data.show(name, field, sealed);
-                // Quoted where it was typed by someone: a line break must not fake an event.
-                let value = if value.starts_with('<') { value } else { format!("{value:?}") };
+                // Quoted where someone typed it: neither a line break nor a "<sealed>" can be faked.
+                let value = match data.show(name, field, sealed) {
+                    Shown::Text(text) => format!("{text:?}"),
+                    Shown::Mark(mark) => mark.to_owned(),
+                };
                 words = format!("{words} {name}={value}");
             }
         }
@@ -98,7 +100,10 @@ impl Row {
         let Event::User(event) = &self.event else { return Ok(inner(serde_json::to_value(&self.event)?)) };
         let mut payload = inner(serde_json::to_value(event)?);
         for (name, field, sealed) in sealed_fields(event) {
-            payload[name] = data.show(name, field, sealed).into();
+            payload[name] = match data.show(name, field, sealed) {
+                Shown::Text(text) => text.into(),
+                Shown::Mark(mark) => mark.into(),
+            };
         }
         Ok(payload)
     }

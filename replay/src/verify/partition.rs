@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use event_log::Record;
 use schemas::log::LogEvent;
-use schemas::{ChainHead, Event, Meta, Stored, Stream, Timestamp, link};
+use schemas::{ChainHead, Event, GENESIS, Meta, Sha256Digest, Stored, Stream, Timestamp, link};
 
 use super::expect::ExpectedHead;
 use super::finding::{Finding, Kind};
@@ -112,7 +112,7 @@ impl Partition {
         Err(format!("it has sequence {sequence} of {aggregate_id}, where {due} is due"))
     }
 
-    fn accept(&mut self, offset: i64, link: schemas::Sha256Digest, meta: &Meta) {
+    fn accept(&mut self, offset: i64, link: Sha256Digest, meta: &Meta) {
         self.before = self.before.then(offset, link);
         self.last_at = meta.occurred_at;
         self.events += 1;
@@ -130,6 +130,17 @@ impl Partition {
         self.expected.retain(|head| head.hash != link);
     }
 
+    pub(super) fn unreadable(&mut self, offset: i64, reason: String) {
+        if self.finding.is_some() {
+            return;
+        }
+        match self.suspect.take() {
+            Some(suspect) => self.conclude(judge(&self.before, &suspect, None)),
+            // Its bytes are unknown, so nobody can hold its hash.
+            None => self.suspect = Some(Suspect { offset, link: GENESIS, claim: None, fault: Fault::Header(reason) }),
+        }
+    }
+
     pub(super) fn stopped(&mut self, offset: i64, stop: &Stop) {
         if self.finding.is_some() {
             return;
@@ -140,7 +151,7 @@ impl Partition {
         }
         let kind = match stop {
             Stop::Truncated => Kind::Missing,
-            Stop::Header(_) | Stop::Checksum => Kind::Altered,
+            Stop::Unreadable(_) | Stop::Checksum => Kind::Altered,
         };
         self.fail(kind, offset, stop.words());
     }

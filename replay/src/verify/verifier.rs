@@ -63,6 +63,13 @@ impl Verifier {
         }
     }
 
+    /// A record of which only this is known: no header names its type.
+    pub fn unreadable(&mut self, place: Place, offset: i64, reason: String) {
+        if let Some(partition) = self.partitions.get_mut(&place) {
+            partition.unreadable(offset, reason);
+        }
+    }
+
     /// The partition cannot be read from `offset` on.
     pub fn stopped(&mut self, place: Place, offset: i64, stop: &Stop) {
         if let Some(partition) = self.partitions.get_mut(&place) {
