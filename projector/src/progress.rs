@@ -35,6 +35,18 @@ impl Progress {
         });
     }
 
+    /// The next record stands at `offset`: everything before it is applied, markers too, on which
+    /// another lane may rest while this one waits in turn.
+    pub fn reached(&self, lane: Lane, offset: i64) {
+        self.0.send_if_modified(|lanes| match lanes.get_mut(&lane) {
+            Some(State::Applied(next)) if *next < offset => {
+                *next = offset;
+                true
+            }
+            _ => false,
+        });
+    }
+
     pub fn halted(&self, lane: Lane) {
         self.0.send_modify(|lanes| {
             lanes.insert(lane, State::Halted);

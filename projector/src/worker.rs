@@ -127,6 +127,9 @@ impl Worker {
             }
             self.receive().await
         } else {
+            if let Some(next) = self.pending.events.front() {
+                self.shard.progress.reached(self.lane, next.offset);
+            }
             changes.wait().await;
             Step::Again
         }

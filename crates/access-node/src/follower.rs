@@ -107,6 +107,12 @@ impl Follower {
             match item {
                 Item::End { next_offset } => positions.advance(place.0, place.1, *next_offset),
                 Item::Event { stored, offset } => {
+                    // Everything before the first record that waits is applied: the markers in
+                    // between too, on which another partition may rest in turn.
+                    if positions.next(place.0, place.1) < *offset {
+                        positions.advance(place.0, place.1, *offset);
+                        progress = true;
+                    }
                     if !stored.meta.basis.iter().all(|p| positions.has(p)) {
                         break;
                     }
