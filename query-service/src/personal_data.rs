@@ -63,7 +63,11 @@ impl PersonalData {
         opened.map_err(|error| Problem::internal(&error))
     }
 
-    pub fn open_some(&self, field: &str, sealed: Option<&Sealed>) -> Result<Option<String>, Problem> {
+    pub fn open_some(
+        &self,
+        field: &str,
+        sealed: Option<&Sealed>,
+    ) -> Result<Option<String>, Problem> {
         sealed.map_or(Ok(None), |sealed| self.open(field, sealed))
     }
 }

@@ -59,7 +59,9 @@ impl From<ReadError> for Problem {
 
 /// A database without tables is one that its projector has not come to yet.
 fn may_pass(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|database| database.code());
+    let code = error
+        .as_database_error()
+        .and_then(|database| database.code());
     code.as_deref() == Some(UNDEFINED_TABLE) || read_model::is_transient(error)
 }
 
@@ -75,7 +77,11 @@ pub fn pool_settings(connections: u32) -> PoolSettings {
 
 impl ShardReads {
     pub fn new(shards: Shards, topics: Topics, log_id: LogId) -> Self {
-        Self { shards, topics, log_id }
+        Self {
+            shards,
+            topics,
+            log_id,
+        }
     }
 
     /// A moment of the ledger's shard that reflects all of `wanted`.
@@ -110,7 +116,11 @@ impl ShardReads {
                 if placed.topic == *topic && placed.partition == *partition {
                     let (stream, partition) = (*stream, *partition);
                     let offset = placed.checkpoint.next_offset - 1;
-                    token.include(Position { stream, partition, offset });
+                    token.include(Position {
+                        stream,
+                        partition,
+                        offset,
+                    });
                 }
             }
         }
@@ -149,8 +159,9 @@ impl App {
     fn wanted_of_shard(&self, user: UserId, at_least: &AtLeast) -> Vec<Position> {
         let places = places_of(self.node.ledger(user));
         let tokens = at_least.token.iter().flat_map(ConsistencyToken::positions);
-        let mut wanted: Vec<_> =
-            tokens.filter(|p| places.contains(&(p.stream, p.partition))).collect();
+        let mut wanted: Vec<_> = tokens
+            .filter(|p| places.contains(&(p.stream, p.partition)))
+            .collect();
         if at_least.latest {
             wanted.extend(self.node.basis(user));
         }

@@ -139,8 +139,7 @@ fn refuse_foreign(
         return Err(StartError::ForeignKey);
     }
     // Nothing is looked up by it here yet; one that is given must still be right.
-    if config.keys.index_key_file.is_some()
-        && config.keys.index_key()?.id() != created.index_key_id
+    if config.keys.index_key_file.is_some() && config.keys.index_key()?.id() != created.index_key_id
     {
         return Err(StartError::ForeignIndexKey);
     }

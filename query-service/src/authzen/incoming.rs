@@ -31,19 +31,27 @@ impl FromRequest<Arc<App>> for Incoming {
         if !is_json(headers) {
             return Err(Plain::bad_request("send Content-Type: application/json"));
         }
-        let body = Bytes::from_request(request, app).await.map_err(|rejection| {
-            if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                Problem::new(ProblemType::BodyTooLarge).into()
-            } else {
-                Plain::bad_request("the body could not be read to its end")
-            }
-        })?;
-        Ok(Self { caller, at_least, body })
+        let body = Bytes::from_request(request, app)
+            .await
+            .map_err(|rejection| {
+                if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+                    Problem::new(ProblemType::BodyTooLarge).into()
+                } else {
+                    Plain::bad_request("the body could not be read to its end")
+                }
+            })?;
+        Ok(Self {
+            caller,
+            at_least,
+            body,
+        })
     }
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let value = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
     let essence = value.and_then(|value| value.split(';').next());
     essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
 }

@@ -5,6 +5,8 @@ mod body;
 mod decide;
 mod incoming;
 mod plain;
+#[cfg(test)]
+mod tests;
 
 pub use answer::{Answer, Answers};
 pub use body::{Batch, Evaluation, Semantic, parse};

@@ -13,3 +13,6 @@ pub mod user_audit;
 pub mod user_permissions;
 pub mod user_roles;
 pub mod user_sessions;
+
+#[cfg(test)]
+mod tests;

@@ -42,9 +42,14 @@ impl RoleAnswer {
         Self {
             id: role.id,
             name: role.name.clone(),
-            parent: catalog.lineage(role).nth(1).map(|parent| parent.name.clone()),
+            parent: catalog
+                .lineage(role)
+                .nth(1)
+                .map(|parent| parent.name.clone()),
             level: role.level,
-            permissions: permissions.map(|permission| permission.name.clone()).collect(),
+            permissions: permissions
+                .map(|permission| permission.name.clone())
+                .collect(),
         }
     }
 }
@@ -72,6 +77,9 @@ pub async fn roles(
     app.require(caller, Permission::CatalogRead)?;
     let token = app.catalog_basis();
     let catalog = app.node.catalog();
-    let roles = catalog.roles().map(|role| RoleAnswer::of(&catalog, role)).collect();
+    let roles = catalog
+        .roles()
+        .map(|role| RoleAnswer::of(&catalog, role))
+        .collect();
     Ok((token, Json(RolesAnswer { roles })).into_response())
 }

@@ -1,0 +1,263 @@
+//! The service without Kafka: a node fed by hand, and shards that do not answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use access_node::FedNode;
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, header};
+use domain::catalog::Catalog;
+use domain::rolecall_permissions::{administrator_role_id, bootstrap_commands};
+use domain::{Context, Decide};
+use ed25519_dalek::SigningKey;
+use event_log::Topics;
+use read_model::Shards;
+use schemas::catalog::{CatalogEvent, PermissionAttached, PermissionDefined, RoleDefined};
+use schemas::user::{RevokeReason, RoleRevoked, UserRegistered};
+use schemas::user::{RoleGranted, SessionRevoked, UserDeactivated, UserEvent, UserLoggedIn};
+use schemas::{BlindIndex, LogId, PermissionId, RoleId, Sealed, SessionId, Sha256Digest};
+use schemas::{ClaimId, Position, Timestamp, UserId};
+use serde_json::Value;
+use service_kit::jwt::{AccessClaims, Signer, TokenConfig, Verifier};
+use tower::ServiceExt;
+use uuid::Uuid;
+
+use crate::app::{App, Decisions};
+use crate::personal_data::DataKeys;
+use crate::reads::{ShardReads, pool_settings};
+use crate::routes;
+
+pub const LEDGERS: i32 = 4;
+pub const ADMIN: UserId = UserId::from_uuid(Uuid::from_u128(0xAD));
+pub const ALICE: UserId = UserId::from_uuid(Uuid::from_u128(0xA1));
+pub const BOB: UserId = UserId::from_uuid(Uuid::from_u128(0xB0));
+pub const NOBODY: UserId = UserId::from_uuid(Uuid::from_u128(0x40));
+pub const EDITOR: RoleId = RoleId::from_uuid(Uuid::from_u128(0xED));
+
+pub struct TestApp {
+    pub fed: FedNode,
+    pub app: Arc<App>,
+    signer: Signer,
+}
+
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub text: String,
+    /// Null when the body is not JSON.
+    pub body: Value,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
+    }
+
+    pub fn slug(&self) -> &str {
+        self.body["type"]
+            .as_str()
+            .unwrap_or_default()
+            .rsplit('/')
+            .next()
+            .unwrap()
+    }
+}
+
+impl TestApp {
+    /// An administrator, Alice and Bob are signed in; editors may write documents.
+    pub fn new() -> Self {
+        let log_id = LogId::from_uuid(Uuid::from_u128(0x10));
+        let fed = FedNode::new(log_id, LEDGERS);
+        let key = SigningKey::from_bytes(&[1; 32]);
+        let tokens = TokenConfig::default();
+        let mut settings = pool_settings(1);
+        settings.acquire_timeout = Duration::from_millis(100);
+        let shards = Shards::connect_lazy(&["postgres://x@127.0.0.1:1/x"], &settings).unwrap();
+        let app = Arc::new(App {
+            node: Arc::clone(&fed.node),
+            verifier: Verifier::new([key.verifying_key()], tokens.clone()),
+            tokens: tokens.clone(),
+            data_keys: DataKeys::Erased,
+            shards: ShardReads::new(shards, Topics::new("rolecall"), log_id),
+            public_url: "https://pdp.example.org".to_owned(),
+            decisions: Decisions::default(),
+        });
+        let test = Self {
+            fed,
+            app,
+            signer: Signer::new(key, tokens).unwrap(),
+        };
+        test.fill();
+        test
+    }
+
+    fn fill(&self) {
+        let (mut catalog, ctx) = (
+            Catalog::default(),
+            Context {
+                now: Timestamp::now(),
+            },
+        );
+        for command in bootstrap_commands() {
+            for event in command.decide(&catalog, &ctx).unwrap() {
+                catalog.apply(&event);
+                self.fed.catalog(&event);
+            }
+        }
+        let permission_id = PermissionId::from_uuid(Uuid::from_u128(0xDE));
+        self.fed
+            .catalog(&CatalogEvent::PermissionDefined(PermissionDefined {
+                permission_id,
+                name: "document.write".to_owned(),
+                resource: "document".to_owned(),
+                action: "write".to_owned(),
+                description: None,
+                category: None,
+                is_dangerous: false,
+            }));
+        self.fed.catalog(&CatalogEvent::RoleDefined(RoleDefined {
+            role_id: EDITOR,
+            name: "editor".to_owned(),
+            description: None,
+            parent_id: None,
+            level: 0,
+            is_system_role: false,
+        }));
+        let attached = PermissionAttached {
+            role_id: EDITOR,
+            permission_id,
+        };
+        self.fed
+            .catalog(&CatalogEvent::PermissionAttached(attached));
+        for user in [ADMIN, ALICE, BOB] {
+            self.fed.user(user, &registered(user));
+            self.log_in(user);
+        }
+        self.grant(ADMIN, administrator_role_id(), None);
+    }
+
+    pub fn log_in(&self, user: UserId) -> Position {
+        let event = UserLoggedIn {
+            session_id: session(user),
+            nonce: Sealed::from_bytes(&[]),
+            refresh_token_hash: Sha256Digest([0; 32]),
+            expires_at: Timestamp::now().plus(Duration::from_secs(3_600)),
+            ip_network: None,
+            ip_address: None,
+            user_agent: None,
+            device_fingerprint: None,
+            country_code: None,
+            city: None,
+        };
+        self.fed.user(user, &UserEvent::LoggedIn(event))
+    }
+
+    pub fn log_out(&self, user: UserId) -> Position {
+        let (session_id, reason) = (session(user), RevokeReason::Logout);
+        self.fed.user(
+            user,
+            &UserEvent::SessionRevoked(SessionRevoked { session_id, reason }),
+        )
+    }
+
+    pub fn grant(&self, user: UserId, role_id: RoleId, expires_at: Option<Timestamp>) -> Position {
+        self.fed.user(
+            user,
+            &UserEvent::RoleGranted(RoleGranted {
+                role_id,
+                expires_at,
+            }),
+        )
+    }
+
+    pub fn revoke(&self, user: UserId, role_id: RoleId) -> Position {
+        self.fed
+            .user(user, &UserEvent::RoleRevoked(RoleRevoked { role_id }))
+    }
+
+    pub fn deactivate(&self, user: UserId) -> Position {
+        let event = UserDeactivated {
+            revoked_sessions: vec![session(user)],
+        };
+        self.fed.user(user, &UserEvent::Deactivated(event))
+    }
+
+    /// Of the user's session, whether or not it lives.
+    pub fn access_token(&self, user: UserId) -> String {
+        let issued_at = Timestamp::now();
+        let claims = AccessClaims {
+            user_id: user,
+            session_id: session(user),
+            client_id: "rolecall".into(),
+            issued_at,
+            expires_at: issued_at.plus(Duration::from_secs(300)),
+            token_id: Uuid::from_u128(3),
+        };
+        self.signer.issue(&claims).unwrap()
+    }
+
+    pub fn token_of(&self, position: Position) -> String {
+        self.app.token([position]).to_string()
+    }
+
+    pub async fn send(&self, request: Request<Body>) -> Answer {
+        let response = routes::router(Arc::clone(&self.app))
+            .oneshot(request)
+            .await
+            .unwrap();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let bytes = axum::body::to_bytes(response.into_body(), usize::MAX)
+            .await
+            .unwrap();
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        let body = serde_json::from_str(&text).unwrap_or_default();
+        Answer {
+            status,
+            headers,
+            text,
+            body,
+        }
+    }
+
+    pub async fn get(&self, path: &str, caller: UserId) -> Answer {
+        self.get_at_least(path, caller, None).await
+    }
+
+    pub async fn get_at_least(&self, path: &str, caller: UserId, at_least: Option<&str>) -> Answer {
+        let bearer = format!("Bearer {}", self.access_token(caller));
+        let mut request = Request::get(path).header(header::AUTHORIZATION, bearer);
+        if let Some(at_least) = at_least {
+            request = request.header("rolecall-at-least", at_least);
+        }
+        self.send(request.body(Body::empty()).unwrap()).await
+    }
+
+    pub fn post(&self, path: &str, caller: UserId, body: impl Into<Body>) -> Request<Body> {
+        let bearer = format!("Bearer {}", self.access_token(caller));
+        Request::post(path)
+            .header(header::AUTHORIZATION, bearer)
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(body.into())
+            .unwrap()
+    }
+}
+
+pub fn session(user: UserId) -> SessionId {
+    SessionId::from_uuid(Uuid::from_u128(user.as_uuid().as_u128() << 64))
+}
+
+fn registered(user_id: UserId) -> UserEvent {
+    let (nothing, index) = (Sealed::from_bytes(&[]), BlindIndex(Sha256Digest([0; 32])));
+    UserEvent::Registered(UserRegistered {
+        user_id,
+        claim_id: ClaimId::from_uuid(Uuid::nil()),
+        username: nothing.clone(),
+        username_index: index,
+        email: nothing.clone(),
+        email_index: index,
+        phone_number: None,
+        password_hash: nothing,
+    })
+}
