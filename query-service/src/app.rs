@@ -110,9 +110,7 @@ impl Authenticate for App {
             return SessionState::Unknown;
         }
         let now = self.now();
-        let settled = self
-            .node
-            .settled_session_standing(user, session, now, SETTLE);
+        let settled = self.node.settled_session_standing(user, session, now, SETTLE);
         state_of(settled.await)
     }
 }

@@ -61,13 +61,7 @@ mod tests {
     use super::*;
 
     fn parse(more: &[&str]) -> Config {
-        let needed = [
-            "query-service",
-            "--kafka",
-            "k:9092",
-            "--shards",
-            "a, b\n\nc,",
-        ];
+        let needed = ["query-service", "--kafka", "k:9092", "--shards", "a, b\n\nc,"];
         Config::try_parse_from(needed.iter().chain(more)).unwrap()
     }
 

@@ -28,11 +28,7 @@ pub async fn reach(node: &AccessNode, at_least: &AtLeast) -> Result<(), Problem>
     Ok(())
 }
 
-async fn reach_positions(
-    node: &AccessNode,
-    wanted: &[Position],
-    deadline: Instant,
-) -> Result<(), Problem> {
+async fn reach_positions(node: &AccessNode, wanted: &[Position], deadline: Instant) -> Result<(), Problem> {
     tokio::select! {
         biased;
         reached = wait(node, wanted, deadline) => reached,

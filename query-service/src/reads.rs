@@ -49,9 +49,7 @@ impl From<ReadError> for Problem {
         match &error {
             ReadError::NotYet => not_yet(),
             ReadError::TimedOut => Self::unavailable(&error),
-            ReadError::Shard(read_model::Error::Sql(sql)) if may_pass(sql) => {
-                Self::unavailable(&error)
-            }
+            ReadError::Shard(read_model::Error::Sql(sql)) if may_pass(sql) => Self::unavailable(&error),
             ReadError::Shard(_) => Self::internal(&error),
         }
     }
@@ -59,9 +57,7 @@ impl From<ReadError> for Problem {
 
 /// A database without tables is one that its projector has not come to yet.
 fn may_pass(error: &sqlx::Error) -> bool {
-    let code = error
-        .as_database_error()
-        .and_then(|database| database.code());
+    let code = error.as_database_error().and_then(|database| database.code());
     code.as_deref() == Some(UNDEFINED_TABLE) || read_model::is_transient(error)
 }
 
@@ -104,11 +100,7 @@ impl ShardReads {
         }
     }
 
-    async fn reflected(
-        &self,
-        ledger: i32,
-        snapshot: &mut Snapshot,
-    ) -> Result<ConsistencyToken, ReadError> {
+    async fn reflected(&self, ledger: i32, snapshot: &mut Snapshot) -> Result<ConsistencyToken, ReadError> {
         let mut token = ConsistencyToken::new(self.log_id);
         let places = places_of(ledger).map(|place| (self.topics.of(place.0), place));
         for placed in snapshot.checkpoints().await? {
@@ -168,3 +160,6 @@ impl App {
         wanted
     }
 }
+
+#[cfg(test)]
+mod tests;

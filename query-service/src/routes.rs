@@ -15,8 +15,8 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::endpoints::{
-    authzen_configuration, evaluation, evaluations, introspect, jwks, permissions, roles, user,
-    user_audit, user_permissions, user_roles, user_sessions,
+    authzen_configuration, evaluation, evaluations, introspect, jwks, permissions, roles, user, user_audit,
+    user_permissions, user_roles, user_sessions,
 };
 
 /// A batch may be as long as its most items need.

@@ -126,11 +126,7 @@ async fn start(config: &Config, public_url: String) -> Result<Arc<App>, StartErr
 }
 
 /// Under another key or placing of users, everything would be read and nothing would be right.
-fn refuse_foreign(
-    config: &Config,
-    log: &LogIdentity,
-    key: &KeyEncryptionKey,
-) -> Result<(), StartError> {
+fn refuse_foreign(config: &Config, log: &LogIdentity, key: &KeyEncryptionKey) -> Result<(), StartError> {
     let created = &log.created;
     if created.ledger_function != LEDGER_FUNCTION {
         return Err(StartError::LedgerFunction(created.ledger_function.clone()));
@@ -139,8 +135,7 @@ fn refuse_foreign(
         return Err(StartError::ForeignKey);
     }
     // Nothing is looked up by it here yet; one that is given must still be right.
-    if config.keys.index_key_file.is_some() && config.keys.index_key()?.id() != created.index_key_id
-    {
+    if config.keys.index_key_file.is_some() && config.keys.index_key()?.id() != created.index_key_id {
         return Err(StartError::ForeignIndexKey);
     }
     Ok(())

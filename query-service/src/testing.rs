@@ -15,7 +15,7 @@ use read_model::Shards;
 use schemas::catalog::{CatalogEvent, PermissionAttached, PermissionDefined, RoleDefined};
 use schemas::user::{RevokeReason, RoleRevoked, UserRegistered};
 use schemas::user::{RoleGranted, SessionRevoked, UserDeactivated, UserEvent, UserLoggedIn};
-use schemas::{BlindIndex, LogId, PermissionId, RoleId, Sealed, SessionId, Sha256Digest};
+use schemas::{BlindIndex, DataKey, LogId, PermissionId, RoleId, Sealed, SessionId, Sha256Digest};
 use schemas::{ClaimId, Position, Timestamp, UserId};
 use serde_json::Value;
 use service_kit::jwt::{AccessClaims, Signer, TokenConfig, Verifier};
@@ -27,6 +27,7 @@ use crate::personal_data::DataKeys;
 use crate::reads::{ShardReads, pool_settings};
 use crate::routes;
 
+pub const LOG: LogId = LogId::from_uuid(Uuid::from_u128(0x10));
 pub const LEDGERS: i32 = 4;
 pub const ADMIN: UserId = UserId::from_uuid(Uuid::from_u128(0xAD));
 pub const ALICE: UserId = UserId::from_uuid(Uuid::from_u128(0xA1));
@@ -50,9 +51,7 @@ pub struct Answer {
 
 impl Answer {
     pub fn header(&self, name: &str) -> &str {
-        self.headers
-            .get(name)
-            .map_or("", |value| value.to_str().unwrap())
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
     pub fn slug(&self) -> &str {
@@ -66,21 +65,26 @@ impl Answer {
 }
 
 impl TestApp {
-    /// An administrator, Alice and Bob are signed in; editors may write documents.
+    /// An administrator, Alice and Bob are signed in; editors may write documents. No shard
+    /// answers.
     pub fn new() -> Self {
-        let log_id = LogId::from_uuid(Uuid::from_u128(0x10));
-        let fed = FedNode::new(log_id, LEDGERS);
+        Self::with_shard("postgres://x@127.0.0.1:1/x", None)
+    }
+
+    /// As [`Self::new`], with one shard, and one data key for all unless they are erased.
+    pub fn with_shard(dsn: &str, data_key: Option<DataKey>) -> Self {
+        let fed = FedNode::new(LOG, LEDGERS);
         let key = SigningKey::from_bytes(&[1; 32]);
         let tokens = TokenConfig::default();
-        let mut settings = pool_settings(1);
-        settings.acquire_timeout = Duration::from_millis(100);
-        let shards = Shards::connect_lazy(&["postgres://x@127.0.0.1:1/x"], &settings).unwrap();
+        let mut settings = pool_settings(2);
+        settings.acquire_timeout = Duration::from_millis(500);
+        let shards = Shards::connect_lazy(&[dsn], &settings).unwrap();
         let app = Arc::new(App {
             node: Arc::clone(&fed.node),
             verifier: Verifier::new([key.verifying_key()], tokens.clone()),
             tokens: tokens.clone(),
-            data_keys: DataKeys::Erased,
-            shards: ShardReads::new(shards, Topics::new("rolecall"), log_id),
+            data_keys: DataKeys::Fixed(data_key),
+            shards: ShardReads::new(shards, Topics::new("rolecall"), LOG),
             public_url: "https://pdp.example.org".to_owned(),
             decisions: Decisions::default(),
         });
@@ -129,8 +133,7 @@ impl TestApp {
             role_id: EDITOR,
             permission_id,
         };
-        self.fed
-            .catalog(&CatalogEvent::PermissionAttached(attached));
+        self.fed.catalog(&CatalogEvent::PermissionAttached(attached));
         for user in [ADMIN, ALICE, BOB] {
             self.fed.user(user, &registered(user));
             self.log_in(user);
@@ -163,13 +166,8 @@ impl TestApp {
     }
 
     pub fn grant(&self, user: UserId, role_id: RoleId, expires_at: Option<Timestamp>) -> Position {
-        self.fed.user(
-            user,
-            &UserEvent::RoleGranted(RoleGranted {
-                role_id,
-                expires_at,
-            }),
-        )
+        self.fed
+            .user(user, &UserEvent::RoleGranted(RoleGranted { role_id, expires_at }))
     }
 
     pub fn revoke(&self, user: UserId, role_id: RoleId) -> Position {

@@ -31,15 +31,13 @@ impl FromRequest<Arc<App>> for Incoming {
         if !is_json(headers) {
             return Err(Plain::bad_request("send Content-Type: application/json"));
         }
-        let body = Bytes::from_request(request, app)
-            .await
-            .map_err(|rejection| {
-                if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                    Problem::new(ProblemType::BodyTooLarge).into()
-                } else {
-                    Plain::bad_request("the body could not be read to its end")
-                }
-            })?;
+        let body = Bytes::from_request(request, app).await.map_err(|rejection| {
+            if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+                Problem::new(ProblemType::BodyTooLarge).into()
+            } else {
+                Plain::bad_request("the body could not be read to its end")
+            }
+        })?;
         Ok(Self {
             caller,
             at_least,

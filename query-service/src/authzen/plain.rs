@@ -25,9 +25,7 @@ impl Plain {
 /// AuthZEN knows one status for whatever is wrong with a request.
 fn status(problem: &Problem) -> StatusCode {
     match problem.status() {
-        StatusCode::UNPROCESSABLE_ENTITY | StatusCode::UNSUPPORTED_MEDIA_TYPE => {
-            StatusCode::BAD_REQUEST
-        }
+        StatusCode::UNPROCESSABLE_ENTITY | StatusCode::UNSUPPORTED_MEDIA_TYPE => StatusCode::BAD_REQUEST,
         other => other,
     }
 }

@@ -55,14 +55,8 @@ async fn every_denial_has_its_reason() {
     let test = TestApp::new();
     let reason = async |body: Value| {
         let answer = ask(&test, ONE, ADMIN, &body).await;
-        assert_eq!(
-            (answer.status, &answer.body["decision"]),
-            (200, &json!(false))
-        );
-        answer.body["context"]["reason"]
-            .as_str()
-            .unwrap()
-            .to_owned()
+        assert_eq!((answer.status, &answer.body["decision"]), (200, &json!(false)));
+        answer.body["context"]["reason"].as_str().unwrap().to_owned()
     };
     assert_eq!(reason(may_write(NOBODY)).await, "unknown_user");
     let mut body = may_write(BOB);
@@ -85,11 +79,7 @@ async fn only_permitted_callers_ask_about_others() {
     let test = TestApp::new();
     let answer = ask(&test, ONE, ALICE, &may_write(BOB)).await;
     assert_eq!(answer.status, 403);
-    assert!(
-        answer.text.contains("rolecall.access_check"),
-        "{}",
-        answer.text
-    );
+    assert!(answer.text.contains("rolecall.access_check"), "{}", answer.text);
     assert_eq!(ask(&test, ONE, ALICE, &may_write(ALICE)).await.status, 200);
     let both = json!({ "evaluations": [may_write(ALICE), may_write(BOB)] });
     assert_eq!(ask(&test, MANY, ALICE, &both).await.status, 403);
@@ -199,10 +189,7 @@ async fn a_broken_item_is_denied_and_spoils_no_other() {
         [0, 1, 2, 3, 4].map(status),
         [Some(400), None, Some(400), Some(400), None]
     );
-    assert_eq!(
-        errors[0]["context"]["error"]["message"],
-        "subject is missing"
-    );
+    assert_eq!(errors[0]["context"]["error"]["message"], "subject is missing");
 }
 
 #[tokio::test]
@@ -252,9 +239,7 @@ async fn the_request_id_comes_back_whatever_its_form() {
     let test = TestApp::new();
     for id in ["01890a5d-ac96-774b-bcce-b302099a8057", "not a uuid"] {
         let mut request = test.post(ONE, ADMIN, may_write(BOB).to_string());
-        request
-            .headers_mut()
-            .insert("x-request-id", id.parse().unwrap());
+        request.headers_mut().insert("x-request-id", id.parse().unwrap());
         assert_eq!(test.send(request).await.header("x-request-id"), id);
     }
 }
@@ -263,9 +248,7 @@ async fn the_request_id_comes_back_whatever_its_form() {
 async fn discovery_names_the_calls_and_needs_no_token() {
     let test = TestApp::new();
     let path = "/.well-known/authzen-configuration";
-    let answer = test
-        .send(Request::get(path).body(Body::empty()).unwrap())
-        .await;
+    let answer = test.send(Request::get(path).body(Body::empty()).unwrap()).await;
     let expected = json!({
         "policy_decision_point": "https://pdp.example.org",
         "access_evaluation_endpoint": "https://pdp.example.org/access/v1/evaluation",

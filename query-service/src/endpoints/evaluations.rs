@@ -8,9 +8,7 @@ use schemas::Timestamp;
 use service_kit::json::Json;
 
 use crate::app::App;
-use crate::authzen::{
-    Answer, Answers, Batch, Incoming, MAX_EVALUATIONS, Plain, Question, Semantic, parse,
-};
+use crate::authzen::{Answer, Answers, Batch, Incoming, MAX_EVALUATIONS, Plain, Question, Semantic, parse};
 use crate::endpoints::evaluation::answer_one;
 use crate::freshness;
 
@@ -61,11 +59,7 @@ pub async fn evaluations(
     Ok((token, Json(Answers { evaluations })).into_response())
 }
 
-fn decide(
-    app: &App,
-    questions: Vec<Result<Question<'_>, String>>,
-    semantic: Semantic,
-) -> Vec<Answer> {
+fn decide(app: &App, questions: Vec<Result<Question<'_>, String>>, semantic: Semantic) -> Vec<Answer> {
     let now = Timestamp::now();
     let mut answers = Vec::with_capacity(questions.len());
     for question in questions {

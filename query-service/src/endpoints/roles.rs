@@ -42,14 +42,9 @@ impl RoleAnswer {
         Self {
             id: role.id,
             name: role.name.clone(),
-            parent: catalog
-                .lineage(role)
-                .nth(1)
-                .map(|parent| parent.name.clone()),
+            parent: catalog.lineage(role).nth(1).map(|parent| parent.name.clone()),
             level: role.level,
-            permissions: permissions
-                .map(|permission| permission.name.clone())
-                .collect(),
+            permissions: permissions.map(|permission| permission.name.clone()).collect(),
         }
     }
 }

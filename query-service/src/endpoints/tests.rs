@@ -12,19 +12,14 @@ use crate::testing::{ADMIN, ALICE, Answer, BOB, EDITOR, NOBODY, TestApp, session
 async fn introspect(test: &TestApp, caller: UserId, form: &str) -> Answer {
     let mut request = test.post("/oauth/introspect", caller, form.to_owned());
     let media_type = "application/x-www-form-urlencoded".parse().unwrap();
-    request
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, media_type);
+    request.headers_mut().insert(header::CONTENT_TYPE, media_type);
     test.send(request).await
 }
 
 #[tokio::test]
 async fn a_live_token_is_active_and_says_who() {
     let test = TestApp::new();
-    let form = format!(
-        "token={}&token_type_hint=access_token",
-        test.access_token(ALICE)
-    );
+    let form = format!("token={}&token_type_hint=access_token", test.access_token(ALICE));
     let mut answer = introspect(&test, ADMIN, &form).await;
     let (iat, exp) = (answer.body["iat"].take(), answer.body["exp"].take());
     assert_eq!(exp.as_i64().unwrap() - iat.as_i64().unwrap(), 300);
@@ -34,10 +29,7 @@ async fn a_live_token_is_active_and_says_who() {
         "jti": "00000000-0000-0000-0000-000000000003", "iat": null, "exp": null,
     });
     assert_eq!(answer.body, expected);
-    assert_eq!(
-        answer.header("rolecall-token"),
-        test.app.basis(ALICE).to_string()
-    );
+    assert_eq!(answer.header("rolecall-token"), test.app.basis(ALICE).to_string());
 }
 
 #[tokio::test]
@@ -128,10 +120,7 @@ async fn roles_of_a_user_are_named_and_expire() {
     test.grant(BOB, EDITOR, None);
     let answer = test.get(&path, ADMIN).await;
     assert_eq!(answer.body["permissions"][0]["name"], "document.write");
-    assert_eq!(
-        answer.header("rolecall-token"),
-        test.app.basis(BOB).to_string()
-    );
+    assert_eq!(answer.header("rolecall-token"), test.app.basis(BOB).to_string());
     test.deactivate(BOB);
     let answer = test.get(&path, ADMIN).await;
     assert_eq!(answer.body, json!({ "active": false, "permissions": [] }));
@@ -147,7 +136,8 @@ async fn the_catalog_is_listed() {
     let roles = answer.body["roles"].as_array().unwrap();
     let editor = roles.iter().find(|role| role["name"] == "editor").unwrap();
     let permissions = json!(["document.write"]);
-    let expected = json!({ "id": EDITOR, "name": "editor", "parent": null, "level": 0, "permissions": permissions });
+    let expected =
+        json!({ "id": EDITOR, "name": "editor", "parent": null, "level": 0, "permissions": permissions });
     assert_eq!(*editor, expected);
 }
 
@@ -156,16 +146,8 @@ async fn others_need_a_permission_and_unknown_people_are_404() {
     let test = TestApp::new();
     for part in ["", "/roles", "/permissions", "/sessions", "/audit"] {
         let of = |user: UserId| format!("/v1/users/{user}{part}");
-        assert_eq!(
-            test.get(&of(BOB), ALICE).await.slug(),
-            "forbidden",
-            "{part}"
-        );
-        assert_eq!(
-            test.get(&of(NOBODY), ALICE).await.slug(),
-            "forbidden",
-            "{part}"
-        );
+        assert_eq!(test.get(&of(BOB), ALICE).await.slug(), "forbidden", "{part}");
+        assert_eq!(test.get(&of(NOBODY), ALICE).await.slug(), "forbidden", "{part}");
         assert_eq!(
             test.get(&of(NOBODY), ADMIN).await.slug(),
             "no-such-user",
@@ -196,9 +178,7 @@ async fn bad_pages_are_refused() {
         "before=-1-2",
         "limit=%ff",
     ] {
-        let answer = test
-            .get(&format!("/v1/users/{BOB}/audit?{query}"), BOB)
-            .await;
+        let answer = test.get(&format!("/v1/users/{BOB}/audit?{query}"), BOB).await;
         assert_eq!(answer.status, 400, "{query}");
     }
 }
@@ -216,12 +196,7 @@ async fn a_shard_that_is_down_takes_down_its_own_reads_only() {
         );
         assert_eq!(answer.header("retry-after"), "1");
     }
-    assert_eq!(
-        test.get(&format!("/v1/users/{BOB}/roles"), BOB)
-            .await
-            .status,
-        200
-    );
+    assert_eq!(test.get(&format!("/v1/users/{BOB}/roles"), BOB).await.status, 200);
 }
 
 #[tokio::test]
@@ -232,10 +207,7 @@ async fn what_is_demanded_is_waited_for() {
         offset: test.log_in(BOB).offset + 1,
         ..test.log_in(ALICE)
     };
-    assert_eq!(
-        test.get_at_least(&path, BOB, Some("latest")).await.status,
-        200
-    );
+    assert_eq!(test.get_at_least(&path, BOB, Some("latest")).await.status, 200);
     // Alice's and Bob's partitions differ; her position is none of his.
     assert_ne!(test.app.node.ledger(ALICE), test.app.node.ledger(BOB));
     let bob = Position {
@@ -271,10 +243,7 @@ async fn tokens_of_another_log_and_nonsense_are_refused() {
     let answer = test.get_at_least(&path, BOB, Some(&foreign)).await;
     assert_eq!((answer.status, answer.slug()), (400, "foreign-token"));
     let answer = test.get_at_least(&path, BOB, Some("rc9.x")).await;
-    assert_eq!(
-        (answer.status, answer.slug()),
-        (400, "invalid-token-header")
-    );
+    assert_eq!((answer.status, answer.slug()), (400, "invalid-token-header"));
 
     let mut request = test.post("/access/v1/evaluation", ADMIN, "{}");
     request

@@ -77,12 +77,7 @@ struct Cursor(AuditCursor);
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}-{}",
-            self.0.occurred_at.as_micros(),
-            self.0.log_offset
-        )
+        write!(f, "{}-{}", self.0.occurred_at.as_micros(), self.0.log_offset)
     }
 }
 
@@ -151,10 +146,7 @@ pub async fn user_audit(
     let (rows, token) = app.read(id, &at_least, read).await?;
     let personal = app.data_keys.of(app.node.log_id(), id).await?;
     let is_full = u32::try_from(rows.len()) == Ok(limit);
-    let next = rows
-        .last()
-        .filter(|_| is_full)
-        .map(|row| Cursor(row.cursor()));
+    let next = rows.last().filter(|_| is_full).map(|row| Cursor(row.cursor()));
     let events = rows.into_iter().map(|row| event(row, &personal));
     let answer = AuditAnswer {
         events: events.collect::<Result<_, _>>()?,

@@ -91,9 +91,7 @@ pub async fn user_sessions(
     let (rows, token) = read.await?;
     let personal = app.data_keys.of(app.node.log_id(), id).await?;
     let now = app.now();
-    let sessions = rows
-        .into_iter()
-        .map(|row| answer(row, caller, &personal, now));
+    let sessions = rows.into_iter().map(|row| answer(row, caller, &personal, now));
     let answer = SessionsAnswer {
         sessions: sessions.collect::<Result<_, _>>()?,
     };

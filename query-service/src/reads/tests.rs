@@ -1,0 +1,180 @@
+//! Reads from a real PostgreSQL.
+
+use std::time::Duration;
+
+use local_stack::Stack;
+use schemas::{DataKey, Position};
+use serde_json::json;
+use sqlx::PgPool;
+
+use super::pool_settings;
+use crate::personal_data::field;
+use crate::testing::{ADMIN, BOB, LOG, TestApp, session};
+
+async fn insert_bob(pool: &PgPool, key: &DataKey, ledger: i32) {
+    let seal = |field, text| key.seal(LOG, BOB, field, text).unwrap().to_base64();
+    sqlx::query(
+        "INSERT INTO users (id, ledger, shard_id, username, username_index, email, email_index, password_hash,
+                            is_active, created_at, updated_at, version, rights_position, rights_changed_at)
+         VALUES ($1, $2::int::smallint, 0, $3, '', $4, '', '', true, 'epoch', 'epoch', 1, 0, 'epoch')",
+    )
+    .bind(BOB.as_uuid())
+    .bind(ledger)
+    .bind(seal(field::USERNAME, "bob"))
+    .bind(seal(field::EMAIL, "bob@example.org"))
+    .execute(pool)
+    .await
+    .unwrap();
+    sqlx::query(
+        "INSERT INTO user_sessions (id, user_id, ledger, shard_id, session_token, refresh_token_hash, ip_address,
+                                    ip_address_sealed, created_at, expires_at, last_activity_at, is_active)
+         VALUES ($1, $2, $3::int::smallint, 0, 'a', 'b', '10.1.0.0/16', $4, 'epoch', '2999-01-01Z', 'epoch', true)",
+    )
+    .bind(session(BOB).as_uuid())
+    .bind(BOB.as_uuid())
+    .bind(ledger)
+    .bind(seal(field::IP_ADDRESS, "10.1.2.3"))
+    .execute(pool)
+    .await
+    .unwrap();
+    sqlx::raw_sql("SELECT ensure_audit_month('2026-03-01')")
+        .execute(pool)
+        .await
+        .unwrap();
+    sqlx::query(
+        "INSERT INTO security_audit_log (id, user_id, event_type, event_status, event_description, request_id,
+                                         risk_score, is_suspicious, occurred_at, partition_date, actor, ledger, log_offset)
+         SELECT gen_random_uuid(), $1, 'user.logged_in', 'success', '', gen_random_uuid(),
+                0, false, '2026-03-02Z', '2026-03-02', 'system', $2::int::smallint, n
+         FROM generate_series(1, 3) n",
+    )
+    .bind(BOB.as_uuid())
+    .bind(ledger)
+    .execute(pool)
+    .await
+    .unwrap();
+}
+
+/// The shard has applied everything up to and with `position`.
+async fn reach(pool: &PgPool, position: Position) {
+    sqlx::query(
+        "INSERT INTO projection_checkpoint (topic, partition, next_offset, chain_seq, chain_hash)
+         VALUES ($1, $2, $3, 0, decode(repeat('00', 32), 'hex'))
+         ON CONFLICT (topic, partition) DO UPDATE SET next_offset = excluded.next_offset",
+    )
+    .bind(format!("rolecall.{}", position.stream.name()))
+    .bind(position.partition)
+    .bind(position.offset + 1)
+    .execute(pool)
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn rows_come_from_a_moment_that_reflects_what_is_demanded() {
+    let builder = Stack::builder()
+        .kafka_nodes(0)
+        .registry(false)
+        .redis(false)
+        .shards(1);
+    let stack = builder.start().await.unwrap();
+    let dsn = stack.shard_dsns().remove(0);
+    let pool = pool_settings(2).pool(&dsn).unwrap();
+    let key = DataKey::generate();
+    let test = TestApp::with_shard(&dsn, Some(key.clone()));
+    let path = format!("/v1/users/{BOB}");
+
+    let answer = test.get(&path, BOB).await;
+    assert_eq!(
+        answer.slug(),
+        "dependency-unavailable",
+        "the shard has no tables yet"
+    );
+    read_model::schema::migrate(&pool).await.unwrap();
+    let answer = test.get(&path, BOB).await;
+    assert_eq!(
+        answer.slug(),
+        "not-yet",
+        "the log has the user, the shard has not"
+    );
+
+    insert_bob(&pool, &key, test.app.node.ledger(BOB)).await;
+    let answer = test.get(&path, BOB).await;
+    assert_eq!(
+        (&answer.body["username"], &answer.body["email"]),
+        (&json!("bob"), &json!("bob@example.org"))
+    );
+    assert_eq!(answer.header("rolecall-token"), test.app.token([]).to_string());
+
+    the_checkpoint_is_waited_for(&test, &pool, &path).await;
+    sessions_and_audit(&test, &path).await;
+    erased_people_and_wrong_keys(&dsn, &path).await;
+
+    pool.close().await;
+    stack.shutdown().await.unwrap();
+}
+
+async fn the_checkpoint_is_waited_for(test: &TestApp, pool: &PgPool, path: &str) {
+    let before = test.get_at_least(path, BOB, Some("latest")).await;
+    assert_eq!((before.status, before.slug()), (503, "not-yet"));
+    let (last, catalog) = (test.log_in(BOB), test.app.node.catalog_basis().unwrap());
+    reach(pool, catalog).await;
+    let applied = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        reach(pool, last).await;
+    };
+    let (answer, ()) = tokio::join!(test.get_at_least(path, BOB, Some("latest")), applied);
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert_eq!(
+        answer.header("rolecall-token"),
+        test.app.token([catalog, last]).to_string()
+    );
+    let token = test.token_of(last);
+    assert_eq!(test.get_at_least(path, BOB, Some(&token)).await.status, 200);
+}
+
+async fn sessions_and_audit(test: &TestApp, path: &str) {
+    let answer = test.get(&format!("{path}/sessions"), BOB).await;
+    let session = &answer.body["sessions"][0];
+    assert_eq!(
+        (&session["current"], &session["live"]),
+        (&json!(true), &json!(true))
+    );
+    assert_eq!(
+        (&session["ip_address"], &session["network"]),
+        (&json!("10.1.2.3"), &json!("10.1.0.0/16"))
+    );
+    let by_admin = test.get(&format!("{path}/sessions"), ADMIN).await;
+    assert_eq!(by_admin.body["sessions"][0]["current"], false);
+
+    let page = test.get(&format!("{path}/audit?limit=2"), BOB).await;
+    let next = page.body["next"].as_str().unwrap();
+    let rest = test
+        .get(&format!("{path}/audit?limit=2&before={next}"), BOB)
+        .await;
+    let offsets = |events: &serde_json::Value| -> Vec<i64> {
+        events
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|event| event["offset"].as_i64().unwrap())
+            .collect()
+    };
+    assert_eq!(
+        (offsets(&page.body["events"]), offsets(&rest.body["events"])),
+        (vec![3, 2], vec![1])
+    );
+    assert_eq!(rest.body.get("next"), None);
+}
+
+async fn erased_people_and_wrong_keys(dsn: &str, path: &str) {
+    let erased = TestApp::with_shard(dsn, None).get(path, BOB).await;
+    assert_eq!(
+        (&erased.body["erased"], &erased.body["username"]),
+        (&json!(true), &json!(null))
+    );
+    let other = TestApp::with_shard(dsn, Some(DataKey::generate()))
+        .get(path, BOB)
+        .await;
+    assert_eq!((other.status, other.slug()), (500, "internal"));
+}
