@@ -66,7 +66,6 @@ pub async fn bootstrap(app: &Arc<App>, administrator: UserId, config: &Config) -
 
 /// Granted in the same start as registered, or in the next after a crash in between. Afterwards the
 /// administrator is left as people made him: a later event than the registration tells.
-
 async fn grant(app: &App, administrator: UserId) -> Result<(), BootstrapError> {
     let id = administrator.to_string();
     let current = app.bus.inspect::<User>(&id).await.map_err(problem)?;

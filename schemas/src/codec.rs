@@ -1,9 +1,9 @@
 //! Avro bodies and their Confluent framing (0x00, schema id as 4 bytes big-endian, body).
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::LazyLock;
+use std::sync::{PoisonError, RwLock};
 
 use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
@@ -13,8 +13,7 @@ use serde::ser::SerializeStruct;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::Value;
 
-use crate::events::{EventType, event_types};
-use crate::key::KEY_STORED;
+use crate::events::EventType;
 use crate::meta::Meta;
 use crate::sha256::Sha256Digest;
 
@@ -148,31 +147,25 @@ fn with_meta(mut schema: Value) -> Result<Value, serde_json::Error> {
     Ok(schema)
 }
 
-type Table = HashMap<(&'static str, i32), Result<Compiled, String>>;
-
-fn compiled(event_type: &EventType) -> Result<&'static Compiled, CodecError> {
-    static TABLE: LazyLock<Table> = LazyLock::new(|| {
-        event_types()
-            .chain([&KEY_STORED])
-            .map(|t| ((t.name, t.version), compile(t).map_err(|error| error.to_string())))
-            .collect()
-    });
-    match TABLE.get(&(event_type.name, event_type.version)) {
-        Some(Ok(compiled)) => Ok(compiled),
-        Some(Err(message)) => Err(CodecError::Schema {
-            name: event_type.name.to_owned(),
-            version: event_type.version,
-            source: message.clone().into(),
-        }),
-        None => Err(CodecError::UnknownType {
-            name: event_type.name.to_owned(),
-            version: event_type.version,
-        }),
+/// Compiled once, on first use, and kept as long as the process lives.
+fn compiled(event_type: &'static EventType) -> Result<&'static Compiled, CodecError> {
+    static TABLE: RwLock<BTreeMap<(&str, i32), &'static Compiled>> = RwLock::new(BTreeMap::new());
+    let key = (event_type.name, event_type.version);
+    // A panic elsewhere cannot leave the table half written.
+    if let Some(found) = TABLE.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
+        return Ok(found);
     }
+    let compiled = compile(event_type).map_err(|source| CodecError::Schema {
+        name: event_type.name.to_owned(),
+        version: event_type.version,
+        source,
+    })?;
+    let mut table = TABLE.write().unwrap_or_else(PoisonError::into_inner);
+    Ok(table.entry(key).or_insert_with(|| Box::leak(Box::new(compiled))))
 }
 
 /// The self-contained schema text, as the registry gets it, and its fingerprint.
-pub fn schema_text(event_type: &EventType) -> Result<(&'static str, Sha256Digest), CodecError> {
+pub fn schema_text(event_type: &'static EventType) -> Result<(&'static str, Sha256Digest), CodecError> {
     let compiled = compiled(event_type)?;
     Ok((&compiled.full_text, compiled.fingerprint))
 }

@@ -41,14 +41,14 @@ macro_rules! events {
         impl $events {
             /// Every released name and version, the older ones too.
             pub const TYPES: &'static [&'static $crate::events::EventType] = &[
-                $($crate::events::event_type!($name, $version),
-                  $($crate::events::event_type!($name, $old),)*)+
+                $(event_type!($name, $version),
+                  $(event_type!($name, $old),)*)+
             ];
 
             /// The name and version under which this event is written.
             pub fn event_type(&self) -> &'static $crate::events::EventType {
                 match self {
-                    $(Self::$variant(_) => $crate::events::event_type!($name, $version)),+
+                    $(Self::$variant(_) => event_type!($name, $version)),+
                 }
             }
 
@@ -177,4 +177,104 @@ pub fn find_event_type(name: &str, version: i32) -> Option<&'static EventType> {
     static TABLE: LazyLock<HashMap<(&str, i32), &'static EventType>> =
         LazyLock::new(|| event_types().map(|t| ((t.name, t.version), t)).collect());
     TABLE.get(&(name, version)).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use apache_avro::Schema;
+    use apache_avro::schema_compatibility::SchemaCompatibility;
+    use serde::{Deserialize, Serialize};
+
+    use crate::codec::schema_text;
+    use crate::meta::Actor;
+    use crate::{ChainHead, Id, Meta, Timestamp};
+
+    macro_rules! event_type {
+        ($name:literal, $version:literal) => {
+            &crate::events::EventType {
+                name: $name,
+                version: $version,
+                schema: include_str!(concat!("../tests/upcasting/", $name, ".v", $version, ".avsc")),
+            }
+        };
+    }
+
+    /// What `events!` makes, with the schemas of this test instead of released ones.
+    mod greeting {
+        use super::*;
+
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(rename = "Greeted")]
+        pub struct GreetedV1 {
+            pub name: String,
+        }
+
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(rename = "Greeted")]
+        pub struct Greeted {
+            pub name: String,
+            pub language: String,
+        }
+
+        /// v1 had no language; everybody was greeted in English.
+        pub fn v1_to_v2(old: GreetedV1) -> Greeted {
+            Greeted { name: old.name, language: "en".to_owned() }
+        }
+    }
+
+    use greeting::{Greeted, GreetedV1};
+
+    crate::events::events! {
+        /// A stream of the test.
+        pub enum GreetingEvent {
+            Greeted(Greeted) => ("greeting.greeted", 2, from 1: GreetedV1 => greeting::v1_to_v2),
+        }
+    }
+
+    fn meta() -> Meta {
+        Meta {
+            event_id: Id::new_v7(),
+            aggregate_id: "a".to_owned(),
+            sequence: 1,
+            occurred_at: Timestamp::now(),
+            actor: Actor::System,
+            request_id: Id::new_v7(),
+            causation_id: None,
+            idempotency: None,
+            chain_seq: 0,
+            prev_hash: ChainHead::START.hash,
+            basis: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn an_old_version_is_read_as_the_newest() {
+        let v1 = event_type!("greeting.greeted", 1);
+        let old = GreetedV1 { name: "Ada".to_owned() };
+        let meta = meta();
+        let body = crate::codec::encode_body(v1, &crate::codec::StoredRef { meta: &meta, data: &old }).unwrap();
+        let read = GreetingEvent::decode(v1, &body).unwrap();
+        let GreetingEvent::Greeted(greeted) = read.data;
+        assert_eq!(greeted, Greeted { name: "Ada".to_owned(), language: "en".to_owned() });
+    }
+
+    #[test]
+    fn the_newest_version_is_what_is_written() {
+        let event = GreetingEvent::Greeted(Greeted { name: "Ada".to_owned(), language: "fr".to_owned() });
+        let body = event.encode(&meta()).unwrap();
+        assert_eq!(event.event_type().version, 2);
+        assert_eq!(GreetingEvent::decode(event.event_type(), &body).unwrap().data, event);
+    }
+
+    /// FULL_TRANSITIVE: every version of a name reads what every other wrote.
+    #[test]
+    fn versions_of_a_name_are_fully_compatible() {
+        let types: Vec<_> = super::event_types().chain(GreetingEvent::TYPES.iter().copied()).collect();
+        for one in &types {
+            for other in types.iter().filter(|other| other.name == one.name) {
+                let parse = |t| Schema::parse_str(schema_text(t).unwrap().0).unwrap();
+                SchemaCompatibility::mutual_read(&parse(one), &parse(other)).unwrap();
+            }
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::events::events;
+use crate::events::{event_type, events};
 use crate::id::{LogId, UserId, WriterId};
 use crate::sha256::Sha256Digest;
 

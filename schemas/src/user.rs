@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::blind_index::BlindIndex;
 use crate::encryption::Sealed;
-use crate::events::events;
+use crate::events::{event_type, events};
 use crate::id::{ClaimId, RoleId, SessionId, UserId};
 use crate::sha256::Sha256Digest;
 use crate::timestamp::Timestamp;

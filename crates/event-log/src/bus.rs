@@ -16,6 +16,7 @@ use crate::aggregate::LedgerAggregate;
 use crate::entry::{CommandContext, Receipt};
 use crate::group::{Group, GroupStatus};
 use crate::group_log::AppendError;
+use crate::ledger::Ledger;
 use crate::store::KafkaEventStore;
 
 /// A command waits this long at most for its turn and its transaction.
@@ -51,11 +52,14 @@ pub struct Inspected<A> {
     pub last: Option<Position>,
 }
 
+/// The group that owns each partition.
+type Routes = HashMap<(Stream, i32), Arc<Group>>;
+
 /// Runs commands at the owner of their ledger: here always this process.
 #[derive(Clone)]
 pub struct Bus {
     ledgers: i32,
-    groups: Arc<ArcSwap<HashMap<(Stream, i32), Arc<Group>>>>,
+    groups: Arc<ArcSwap<Routes>>,
     running: TaskTracker,
 }
 
@@ -138,7 +142,7 @@ impl Bus {
     ) -> Result<Receipt<A::Event>, BusError<A::Error>> {
         let deadline = Instant::now() + DEADLINE;
         let partition = self.partition_of::<A>(id);
-        let (group, ledger) = self.owner::<A>(partition)?;
+        let Owner { group, ledger } = self.owner::<A>(partition)?;
         let entry = A::map(&ledger).entry(id);
         let entry = tokio::time::timeout_at(deadline.into(), entry.lock_owned())
             .await
@@ -167,7 +171,7 @@ impl Bus {
 
     /// The state of an aggregate as its owner has it, all committed. It may change right after.
     pub async fn inspect<A: LedgerAggregate>(&self, id: &str) -> Result<Inspected<A>, BusError<A::Error>> {
-        let (_, ledger) = self.owner::<A>(self.partition_of::<A>(id))?;
+        let ledger = self.owner::<A>(self.partition_of::<A>(id))?.ledger;
         let Some(entry) = A::map(&ledger).existing(id) else {
             return Ok(Inspected { aggregate: A::default(), sequence: 0, last: None });
         };
@@ -180,14 +184,11 @@ impl Bus {
         self.inspect::<Catalog>("catalog").await
     }
 
-    fn owner<A: LedgerAggregate>(
-        &self,
-        partition: i32,
-    ) -> Result<(Arc<Group>, Arc<crate::ledger::Ledger>), BusError<A::Error>> {
+    fn owner<A: LedgerAggregate>(&self, partition: i32) -> Result<Owner, BusError<A::Error>> {
         let groups = self.groups.load();
         let group = groups.get(&(A::STREAM, partition)).ok_or(BusError::Unavailable)?;
         let ledger = group.ledger(A::STREAM, partition).ok_or(BusError::Unavailable)?;
-        Ok((Arc::clone(group), ledger))
+        Ok(Owner { group: Arc::clone(group), ledger })
     }
 
     /// Waits for every accepted command, then gives all groups back.
@@ -201,6 +202,12 @@ impl Bus {
             status.wait_for(|s| matches!(s, GroupStatus::GivenUp | GroupStatus::Halted(_))).await.ok();
         }
     }
+}
+
+/// A serving group and one of its ledgers.
+struct Owner {
+    group: Arc<Group>,
+    ledger: Arc<Ledger>,
 }
 
 fn from_append<E>(error: AppendError) -> BusError<E> {

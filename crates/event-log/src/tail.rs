@@ -131,15 +131,26 @@ impl Follower {
                 }
                 continue;
             }
-            let batch: Batch = polled.into_iter().filter_map(|p| self.item(p).transpose()).collect();
-            let failed = batch.is_err();
-            if batch.as_ref().is_ok_and(Vec::is_empty) {
-                continue;
-            }
-            if out.blocking_send(batch).is_err() || failed {
+            let (items, failure) = self.items(polled);
+            if !items.is_empty() && out.blocking_send(Ok(items)).is_err() {
                 return;
             }
+            if let Some(failure) = failure {
+                return out.blocking_send(Err(failure)).unwrap_or(());
+            }
         }
+    }
+
+    /// What came before a failure is given first: a reader must see every good record.
+    fn items(&self, polled: Vec<Polled>) -> (Vec<TailItem>, Option<TailError>) {
+        let mut items = Vec::with_capacity(polled.len());
+        for polled in polled {
+            match self.item(polled) {
+                Ok(item) => items.extend(item),
+                Err(failure) => return (items, Some(failure)),
+            }
+        }
+        (items, None)
     }
 
     fn obey(&self) -> Result<(), KafkaError> {
