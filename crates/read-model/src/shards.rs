@@ -51,6 +51,7 @@ impl PoolSettings {
             ("lock_timeout", "10s"),
             ("idle_in_transaction_session_timeout", "60s"),
             ("synchronous_commit", if self.synchronous_commit { "on" } else { "off" }),
+            ("client_min_messages", "warning"),
             // Digests hash the text of rows.
             ("timezone", "UTC"),
             ("datestyle", "ISO"),
