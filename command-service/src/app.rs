@@ -52,6 +52,7 @@ impl Authenticate for App {
         let Ok(mut latest) = self.node.latest().await else { return SessionState::Unknown };
         let ledger = self.node.ledger(user);
         latest.retain(|position| position.stream == Stream::Users && position.partition == ledger);
+        self.bus.without_markers(&mut latest);
         match self.node.wait_for(&latest, SETTLE).await {
             // Not in the log: it ended so long ago that nobody remembers.
             Ok(()) if self.standing(user, session) == SessionState::Unknown => SessionState::Ended,

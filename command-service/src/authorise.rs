@@ -62,6 +62,7 @@ impl App {
         if let Some(ledger) = ledger {
             wanted.retain(|p| p.stream == Stream::Catalog || p.partition == ledger);
         }
+        self.bus.without_markers(&mut wanted);
         self.node.wait_for(&wanted, WAIT).await.map_err(not_yet)
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use domain::rolecall_permissions::Permission;
+use domain::user::User;
 use event_log::NewDataKey;
 use schemas::identifier::IdentifierKind;
 use schemas::user::UserRegistered;
@@ -19,6 +20,7 @@ use crate::app::App;
 use crate::call::OpenCall;
 use crate::config::Registration;
 use crate::passwords::check_strength;
+use crate::refusals::problem;
 use crate::sealing::{Seal, field};
 
 #[derive(Deserialize, ToSchema)]
@@ -79,10 +81,19 @@ pub async fn register(
     let (user_id, claim_id) = context.idempotency.map_or_else(
         || (UserId::new_v7(), ClaimId::new_v7()),
         |key| {
-            let of = |purpose| derived(app.index_key.digest(purpose, &[&key.key_digest.0]).0);
-            (of("registration-user").into(), of("registration-claim").into())
+            let of = |purpose, parts: &[&[u8]]| derived(app.index_key.digest(purpose, parts).0);
+            let (key, request) = (key.key_digest.0.as_slice(), key.request_digest.0.as_slice());
+            // Another request under the same key must not hold what the first one claimed.
+            (of("registration-user", &[key]).into(), of("registration-claim", &[key, request]).into())
         },
     );
+    if let Some(idempotency) = &context.idempotency
+        && let Some(receipt) =
+            app.bus.replayed::<User>(&user_id.to_string(), idempotency).await.map_err(problem)?
+    {
+        let token = call.token(&app, &[], &receipt);
+        return Ok(Written::created(Registered { user_id: user_id.as_uuid() }, token));
+    }
     let new_user = NewUser {
         user_id,
         claim_id,

@@ -9,7 +9,7 @@ use cqrs_es::{Aggregate, AggregateError, CqrsFramework};
 use domain::catalog::Catalog;
 use domain::decider::Context;
 use domain::ledger::ledger_of;
-use schemas::{Position, Stream, Timestamp};
+use schemas::{Idempotency, Position, Stream, Timestamp};
 use tokio_util::task::TaskTracker;
 
 use crate::aggregate::LedgerAggregate;
@@ -21,6 +21,8 @@ use crate::store::KafkaEventStore;
 
 /// A command waits this long at most for its turn and its transaction.
 const DEADLINE: Duration = Duration::from_secs(10);
+/// And this long more to learn what became of one that was sent in time.
+const SETTLE: Duration = Duration::from_secs(5);
 
 /// Why a command came to nothing, or to something not known.
 #[derive(Debug, thiserror::Error)]
@@ -131,7 +133,38 @@ impl Bus {
     {
         let (bus, id) = (self.clone(), id.to_owned());
         let task = self.running.spawn(async move { bus.run::<A>(&id, command, context).await });
-        task.await.unwrap_or_else(|error| Err(BusError::Internal(error.to_string())))
+        match tokio::time::timeout(DEADLINE + SETTLE, task).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(error)) => Err(BusError::Internal(error.to_string())),
+            // The task goes on holding the aggregate until the log has told; only the caller leaves.
+            Err(_) => Err(BusError::OutcomeUnknown),
+        }
+    }
+
+    /// The answer of an earlier command under this idempotency key, if there was one.
+    pub async fn replayed<A: LedgerAggregate>(
+        &self,
+        id: &str,
+        idempotency: &Idempotency,
+    ) -> Result<Option<Receipt<A::Event>>, BusError<A::Error>> {
+        let ledger = self.owner::<A>(self.partition_of::<A>(id))?.ledger;
+        let Some(entry) = A::map(&ledger).existing(id) else { return Ok(None) };
+        let entry = tokio::time::timeout(DEADLINE, entry.lock()).await.map_err(|_| BusError::Unavailable)?;
+        entry.find(idempotency, Timestamp::now()).map_err(|_| BusError::KeyReused)
+    }
+
+    /// Turns ends of the log into what must be applied to know everything: behind this owner's last
+    /// record at most its transaction's marker can stand, which no reader needs to have passed.
+    pub fn without_markers(&self, ends: &mut [Position]) {
+        let groups = self.groups.load();
+        for end in ends {
+            let group = groups.get(&(end.stream, end.partition));
+            if let Some(known) = group.and_then(|group| group.end(end.stream, end.partition))
+                && end.offset == known
+            {
+                end.offset = known - 1;
+            }
+        }
     }
 
     async fn run<A: LedgerAggregate>(

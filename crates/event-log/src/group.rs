@@ -1,15 +1,16 @@
 //! A writer group: its thread, its ledgers and its standing.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use schemas::log::LogEvent;
 use schemas::{Event, EventId, Meta, Position, SchemaIds, Stored, Stream, Timestamp, WriterId};
 use tokio::sync::{mpsc, watch};
 
-use crate::group_log::{Append, AppendError, GroupLog, Prepared};
+use crate::group_log::{Append, AppendError, Ends, GroupLog, Prepared};
 use crate::ledger::Ledger;
 use crate::settle::{self, ClaimError};
 use crate::writer_log::{CommitError, WriterLog, WriterLogError, WriterTransaction};
@@ -70,6 +71,7 @@ pub struct Group {
     appends: mpsc::Sender<Append>,
     status: watch::Receiver<GroupStatus>,
     ledgers: BTreeMap<(Stream, i32), Arc<Ledger>>,
+    ends: Arc<Ends>,
 }
 
 impl Group {
@@ -87,6 +89,7 @@ impl Group {
             })
             .collect();
         let heads = GroupLog::new(log.log_id(), ids, &spec.partitions, |stream| log.topic(stream));
+        let ends = heads.ends();
         let worker = Worker {
             log,
             id: spec.transactional_id(),
@@ -97,6 +100,7 @@ impl Group {
             queue,
             status,
             claimed_before: false,
+            backlog: VecDeque::new(),
             found: HashMap::new(),
         };
         let name = format!("rolecall-{}", spec.transactional_id());
@@ -104,7 +108,7 @@ impl Group {
         if let Err(error) = spawned {
             tracing::error!(%error, "Cannot start the writer's thread");
         }
-        Self { appends, status: watch, ledgers }
+        Self { appends, status: watch, ledgers, ends }
     }
 
     pub fn status(&self) -> watch::Receiver<GroupStatus> {
@@ -114,6 +118,12 @@ impl Group {
     pub(crate) fn ledger(&self, stream: Stream, partition: i32) -> Option<Arc<Ledger>> {
         let serving = *self.status.borrow() == GroupStatus::Serving;
         self.ledgers.get(&(stream, partition)).filter(|_| serving).map(Arc::clone)
+    }
+
+    /// Offset behind the last record that this owner knows of.
+    pub(crate) fn end(&self, stream: Stream, partition: i32) -> Option<i64> {
+        let end = self.ends.get(&(stream, partition))?.load(Ordering::Acquire);
+        (*self.status.borrow() == GroupStatus::Serving).then_some(end)
     }
 
     pub(crate) fn appends(&self) -> mpsc::Sender<Append> {
@@ -131,6 +141,8 @@ struct Worker<L: WriterLog> {
     queue: mpsc::Receiver<Append>,
     status: watch::Sender<GroupStatus>,
     claimed_before: bool,
+    /// Appends that came while the group was claimed, oldest first.
+    backlog: VecDeque<Append>,
     /// Events read while appends were in doubt, by id.
     found: HashMap<EventId, (Meta, Position)>,
 }
@@ -190,8 +202,25 @@ impl<L: WriterLog> Worker<L> {
                 self.end(in_doubt, GroupStatus::GivenUp);
                 return None;
             }
+            self.expire();
             std::thread::sleep(wait.mul_f64(0.5 + rand::random::<f64>()));
             wait = (wait * 2).min(BACKOFF_MAX);
+        }
+    }
+
+    /// Answers those whose deadline passed while the group could not be claimed: they were never
+    /// written, so "not applied" is certain.
+    fn expire(&mut self) {
+        while let Ok(append) = self.queue.try_recv() {
+            self.backlog.push_back(append);
+        }
+        let now = Instant::now();
+        for append in std::mem::take(&mut self.backlog) {
+            if append.deadline < now {
+                append.answer(Err(AppendError::Expired));
+            } else {
+                self.backlog.push_back(append);
+            }
         }
     }
 
@@ -251,6 +280,9 @@ impl<L: WriterLog> Worker<L> {
             append.answer(Err(AppendError::OutcomeUnknown));
         }
         self.queue.close();
+        for append in self.backlog.drain(..) {
+            append.answer(Err(AppendError::NotOwner));
+        }
         while let Ok(append) = self.queue.try_recv() {
             append.answer(Err(AppendError::NotOwner));
         }
@@ -258,8 +290,12 @@ impl<L: WriterLog> Worker<L> {
 
     /// Commits batch after batch until the queue closes or a commit has no clear end.
     fn serve(&mut self, mut transaction: L::Transaction) -> Doubt {
-        while let Some(first) = self.queue.blocking_recv() {
-            let mut batch = vec![first];
+        loop {
+            let mut batch: Vec<Append> = self.backlog.drain(..).collect();
+            if batch.is_empty() {
+                let Some(first) = self.queue.blocking_recv() else { return Doubt::Closed };
+                batch.push(first);
+            }
             while batch.len() < BATCH
                 && let Ok(next) = self.queue.try_recv()
             {
@@ -269,7 +305,6 @@ impl<L: WriterLog> Worker<L> {
                 return doubt;
             }
         }
-        Doubt::Closed
     }
 
     fn commit(&mut self, transaction: &mut L::Transaction, batch: Vec<Append>) -> Option<Doubt> {

@@ -76,7 +76,12 @@ pub(crate) struct GroupLog {
     pub ids: Arc<SchemaIds>,
     topics: BTreeMap<Stream, String>,
     heads: BTreeMap<(Stream, i32), Head>,
+    /// The heads' ends, for readers outside the writer's thread.
+    ends: Arc<Ends>,
 }
+
+/// Offset behind the owner's last record, by partition.
+pub(crate) type Ends = BTreeMap<(Stream, i32), AtomicI64>;
 
 /// A batch ready to commit. Dropping it changes nothing: heads move only by [`GroupLog::committed`].
 pub(crate) struct Prepared {
@@ -98,6 +103,17 @@ impl GroupLog {
             ids,
             topics: partitions.iter().map(|&(stream, _)| (stream, topic(stream))).collect(),
             heads: partitions.iter().map(|&p| (p, Head::START)).collect(),
+            ends: Arc::new(partitions.iter().map(|&p| (p, AtomicI64::new(0))).collect()),
+        }
+    }
+
+    pub(crate) fn ends(&self) -> Arc<Ends> {
+        Arc::clone(&self.ends)
+    }
+
+    fn publish(&self, place: (Stream, i32)) {
+        if let (Some(head), Some(end)) = (self.heads.get(&place), self.ends.get(&place)) {
+            end.store(head.end, Ordering::Release);
         }
     }
 
@@ -123,6 +139,7 @@ impl GroupLog {
         head.chain = head.chain.after(topic, partition, &record.key, &record.value);
         head.end = offset + 1;
         head.last_at = head.last_at.max(stored.meta.occurred_at);
+        self.publish((stream, partition));
         Ok((stored, Position { stream, partition, offset }))
     }
 
@@ -143,6 +160,7 @@ impl GroupLog {
             if let Some(head) = self.heads.get_mut(&(stream, partition)) {
                 head.end = head.end.max(offset + 1);
             }
+            self.publish((stream, partition));
             placed.push((meta, Position { stream, partition, offset }));
         }
         placed
