@@ -1,0 +1,114 @@
+//! Runs the scenarios of one file on one stack, so that a stack is started once and its children
+//! really end: `main` owns it and shuts it down.
+
+use std::future::Future;
+use std::panic;
+use std::pin::Pin;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures::stream::{self, StreamExt};
+
+use crate::World;
+
+tokio::task_local! {
+    static RUNNING: &'static str;
+}
+
+type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// One test. Panicking is failing.
+pub struct Scenario {
+    name: &'static str,
+    run: Box<dyn Fn(Arc<World>) -> Running + Send>,
+}
+
+impl Scenario {
+    pub fn new<F>(name: &'static str, run: impl Fn(Arc<World>) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        Self { name, run: Box::new(move |world| Box::pin(run(world))) }
+    }
+}
+
+/// The scenarios of one file. Understands the arguments that `cargo test` passes on: a part of a
+/// name chooses scenarios, `--list` names them.
+pub struct Suite {
+    pub scenarios: Vec<Scenario>,
+    /// How many run at once. One where they break what the others need.
+    pub at_once: usize,
+    pub shards: usize,
+}
+
+impl Suite {
+    pub fn main(self) -> ExitCode {
+        let arguments: Vec<String> = std::env::args().skip(1).collect();
+        if arguments.iter().any(|it| it == "--list") {
+            self.scenarios.iter().for_each(|scenario| println!("{}: test", scenario.name));
+            return ExitCode::SUCCESS;
+        }
+        let exact = arguments.iter().any(|it| it == "--exact");
+        let wanted: Vec<&String> = arguments.iter().filter(|it| !it.starts_with('-')).collect();
+        let is_wanted = |name: &str| {
+            let fits = |part: &&String| if exact { name == part.as_str() } else { name.contains(part.as_str()) };
+            wanted.is_empty() || wanted.iter().any(fits)
+        };
+        let chosen: Vec<Scenario> = self.scenarios.into_iter().filter(|it| is_wanted(it.name)).collect();
+        if chosen.is_empty() {
+            println!("no scenario of that name here");
+            return ExitCode::SUCCESS;
+        }
+        name_the_scenario_in_panics();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let failed = runtime.block_on(run(chosen, self.at_once, self.shards));
+        runtime.shutdown_background();
+        if failed.is_empty() {
+            return ExitCode::SUCCESS;
+        }
+        println!("\n{} failed:", failed.len());
+        failed.iter().for_each(|name| println!("  {name}"));
+        ExitCode::FAILURE
+    }
+}
+
+async fn run(scenarios: Vec<Scenario>, at_once: usize, shards: usize) -> Vec<&'static str> {
+    let started = Instant::now();
+    let world = Arc::new(World::start(shards).await);
+    println!("started in {:.1} s", started.elapsed().as_secs_f64());
+    let runs = scenarios.into_iter().map(|scenario| {
+        let future = RUNNING.scope(scenario.name, (scenario.run)(Arc::clone(&world)));
+        async move {
+            let started = Instant::now();
+            // A task of its own catches the panic.
+            let passed = tokio::spawn(future).await.is_ok();
+            let word = if passed { "ok" } else { "FAILED" };
+            println!("{word:>6}  {} ({:.1} s)", scenario.name, started.elapsed().as_secs_f64());
+            (!passed).then_some(scenario.name)
+        }
+    });
+    let failed: Vec<&str> = stream::iter(runs).buffer_unordered(at_once).filter_map(async |it| it).collect().await;
+    if !failed.is_empty()
+        && let Some(kept) = world.keep_logs()
+    {
+        println!("the services' logs are in {}", kept.display());
+    }
+    match Arc::try_unwrap(world) {
+        Ok(world) => world.shut_down().await,
+        // A scenario left a task behind; dropping the last reference kills the children.
+        Err(_) => println!("a scenario still runs"),
+    }
+    println!("{:.1} s in all", started.elapsed().as_secs_f64());
+    failed
+}
+
+fn name_the_scenario_in_panics() {
+    let usual = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        if RUNNING.try_with(|name| eprintln!("\nin {name}:")).is_err() {
+            eprintln!();
+        }
+        usual(info);
+    }));
+}

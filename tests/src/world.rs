@@ -1,0 +1,113 @@
+//! One stack with the three services on it.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use event_log::KafkaConfig;
+use event_log::identity::{LogIdentity, await_log};
+use local_rolecall::{ADMIN_USERNAME, LocalRolecall};
+use local_stack::Stack;
+use tokio::process::Command;
+
+use crate::client::Client;
+use crate::people::Person;
+
+pub struct World {
+    // The services go first.
+    pub rolecall: LocalRolecall,
+    pub stack: Stack,
+    pub client: Client,
+    pub admin: Person,
+    pub identity: LogIdentity,
+}
+
+impl World {
+    pub async fn start(shards: usize) -> Self {
+        let programs = programs().await;
+        let stack = Stack::builder().shards(shards).start().await.unwrap_or_else(|error| panic!("{error}"));
+        let started = LocalRolecall::builder()
+            .programs(programs)
+            // Quick tests sign in by the dozen from one core.
+            .env("ROLECALL_HASHING_QUEUE", "1024")
+            .env("ROLECALL_TOKEN_TTL", "3600")
+            .start(&stack)
+            .await;
+        let rolecall = started.unwrap_or_else(|error| panic!("{error}"));
+        let client = Client::new(rolecall.command_url(), rolecall.query_url());
+        let identity = await_log(&config(&rolecall, &stack)).await.unwrap();
+        let admin = Person::log_in(&client, ADMIN_USERNAME, rolecall.admin_password()).await;
+        Self { rolecall, stack, client, admin, identity }
+    }
+
+    pub fn kafka(&self) -> KafkaConfig {
+        config(&self.rolecall, &self.stack)
+    }
+
+    pub fn ledgers(&self) -> i32 {
+        self.identity.created.ledgers
+    }
+
+    /// Runs the program `replay` on this log: its exit code and what it printed.
+    pub async fn replay(&self, arguments: &[&str]) -> (i32, String) {
+        let output = Command::new(programs().await.join("replay"))
+            .args(arguments)
+            .envs(self.rolecall.environment().iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .output()
+            .await
+            .unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// The chain of every partition is whole.
+    pub async fn verify(&self) {
+        let (code, text) = self.replay(&["verify"]).await;
+        assert_eq!(code, 0, "replay verify says:\n{text}");
+    }
+
+    /// Copies the logs out of the stack's folder, which is about to go.
+    pub fn keep_logs(&self) -> Option<PathBuf> {
+        let kept = tempfile::Builder::new().prefix("rolecall-failed-").tempdir().ok()?.keep();
+        for server in [self.rolecall.command(), self.rolecall.query(), self.rolecall.projector()] {
+            let name = server.log().file_name()?;
+            std::fs::copy(server.log(), kept.join(name)).ok()?;
+        }
+        Some(kept)
+    }
+
+    pub async fn shut_down(self) {
+        self.rolecall.shutdown().await.unwrap();
+        self.stack.shutdown().await.unwrap();
+    }
+}
+
+fn config(rolecall: &LocalRolecall, stack: &Stack) -> KafkaConfig {
+    KafkaConfig::new(stack.kafka_bootstrap(), rolecall.topic_prefix())
+}
+
+/// Folder of the programs under test, built anew unless `ROLECALL_PROGRAMS` names one: nobody wants
+/// to learn after an hour that yesterday's service was tested.
+async fn programs() -> PathBuf {
+    static BUILT: tokio::sync::OnceCell<PathBuf> = tokio::sync::OnceCell::const_new();
+    BUILT
+        .get_or_init(async || {
+            if let Some(folder) = std::env::var_os("ROLECALL_PROGRAMS") {
+                return folder.into();
+            }
+            let deps = std::env::current_exe().unwrap();
+            let folder = deps.parent().unwrap().parent().unwrap().to_owned();
+            let packages = ["command-service", "query-service", "projector", "replay"];
+            let mut build = Command::new(env!("CARGO"));
+            build.args(["build", "--quiet", "--bins"]).args(packages.iter().flat_map(|it| ["-p", it]));
+            if folder.ends_with("release") {
+                build.arg("--release");
+            }
+            let target = folder.parent().unwrap();
+            let built = build.env("CARGO_TARGET_DIR", target).status().await.unwrap();
+            assert!(built.success(), "the services do not build");
+            folder
+        })
+        .await
+        .clone()
+}

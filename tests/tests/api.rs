@@ -1,0 +1,73 @@
+//! The HTTP contract, and every way to break it.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+#[path = "api/contract.rs"]
+mod contract;
+#[path = "api/idempotency.rs"]
+mod idempotency;
+#[path = "api/positions.rs"]
+mod positions;
+#[path = "api/random.rs"]
+mod random;
+#[path = "api/registration.rs"]
+mod registration;
+#[path = "api/rights.rs"]
+mod rights;
+#[path = "api/sessions.rs"]
+mod sessions;
+#[path = "api/signing_in.rs"]
+mod signing_in;
+#[path = "api/tokens.rs"]
+mod tokens;
+
+use std::process::ExitCode;
+
+use tests::{Suite, scenarios};
+
+fn main() -> ExitCode {
+    let scenarios = scenarios![
+        contract::every_call_but_the_public_ones_needs_a_token,
+        contract::broken_bodies_are_told_apart,
+        contract::every_field_is_checked_for_its_type_and_presence,
+        contract::forms_are_checked_like_bodies,
+        contract::unknown_things_are_404_and_malformed_ids_400,
+        contract::what_is_no_route_or_no_method_is_a_problem_too,
+        idempotency::the_same_key_at_once_gives_one_event_and_one_answer,
+        idempotency::a_key_with_another_request_is_refused_and_changes_nothing,
+        idempotency::a_key_belongs_to_its_caller_and_operation,
+        idempotency::a_mismatched_registration_frees_no_name,
+        idempotency::malformed_keys_are_refused,
+        idempotency::a_repeated_login_needs_the_password,
+        positions::foreign_and_garbled_tokens_are_refused,
+        positions::a_token_beyond_the_end_is_not_yet_at_once,
+        positions::tokens_join_by_their_maximum,
+        random::random_bodies_never_break_a_service,
+        registration::one_of_many_racing_registrations_wins,
+        registration::one_of_many_with_equal_e_mail_and_different_names_wins,
+        registration::crossing_registrations_leave_no_name_taken_for_nobody,
+        registration::names_are_normalised_before_they_are_compared,
+        registration::weak_passwords_and_malformed_names_are_refused,
+        rights::nobody_gives_rights_they_do_not_hold,
+        rights::a_role_is_never_its_own_ancestor,
+        rights::what_is_rolecalls_own_cannot_be_changed,
+        rights::a_grant_that_has_expired_already_is_refused,
+        rights::without_permissions_all_calls_about_others_are_403,
+        rights::a_revoked_administrator_changes_nothing_any_more,
+        sessions::refreshing_replaces_the_refresh_token,
+        sessions::an_old_refresh_token_ends_its_session,
+        sessions::a_revoked_session_is_refreshed_no_more,
+        sessions::a_forged_refresh_token_ends_nothing,
+        sessions::revoking_by_refresh_token_tells_nothing,
+        sessions::changing_the_password_ends_the_other_sessions,
+        sessions::people_end_their_own_sessions_and_not_those_of_others,
+        signing_in::five_wrong_passwords_lock_sign_in,
+        signing_in::unknown_users_and_wrong_passwords_look_alike,
+        signing_in::a_deactivated_user_cannot_sign_in,
+        tokens::forged_tokens_are_refused_by_both_services,
+        tokens::an_expired_token_is_named_as_such,
+        tokens::a_deactivated_users_token_is_refused_at_once,
+        tokens::two_authorization_headers_are_none,
+    ];
+    Suite { scenarios, at_once: 6, shards: 2 }.main()
+}
