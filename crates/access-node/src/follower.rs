@@ -101,38 +101,45 @@ impl Follower {
     fn apply_from(&mut self, place: (Stream, i32)) -> bool {
         let Some(waiting) = self.waiting.get_mut(&place) else { return false };
         let positions = &self.model.positions;
-        let mut catalog_changed = false;
+        let (mut last_applied, mut end) = (None, None);
         let mut progress = false;
         while let Some(item) = waiting.items.front() {
             match item {
-                Item::End { next_offset } => positions.advance(place.0, place.1, *next_offset),
+                Item::End { next_offset } => end = Some(*next_offset),
                 Item::Event { stored, offset } => {
-                    // Everything before the first record that waits is applied: the markers in
-                    // between too, on which another partition may rest in turn.
-                    if positions.next(place.0, place.1) < *offset {
-                        positions.advance(place.0, place.1, *offset);
-                        progress = true;
-                    }
                     if !stored.meta.basis.iter().all(|p| positions.has(p)) {
                         break;
                     }
                     match &stored.data {
-                        Event::User(event) => self.model.apply_user(place.1, &stored.meta, event),
-                        Event::Catalog(event) => {
-                            self.catalog.apply(event);
-                            catalog_changed = true;
+                        Event::User(event) => {
+                            self.model.apply_user(place.1, &stored.meta, event);
+                            positions.applied(place.0, place.1, *offset);
                         }
+                        Event::Catalog(event) => self.catalog.apply(event),
                         Event::Identifier(_) | Event::Log(_) => {}
                     }
-                    // A catalog change counts as applied only once checks see it compiled.
-                    if catalog_changed {
-                        self.model.set_catalog(self.catalog.compile());
-                        catalog_changed = false;
-                    }
-                    positions.applied(place.0, place.1, *offset);
+                    last_applied = Some(*offset);
                 }
             }
             waiting.items.pop_front();
+            progress = true;
+        }
+        if let Some(offset) = last_applied {
+            // A catalog change counts as applied only once checks see it compiled.
+            if place.0 == Stream::Catalog {
+                self.model.set_catalog(self.catalog.compile());
+            }
+            positions.applied(place.0, place.1, offset);
+        }
+        if let Some(next_offset) = end {
+            positions.advance(place.0, place.1, next_offset);
+        }
+        // Everything before the first record that waits is applied: the markers in between too, on
+        // which another partition may rest in turn.
+        if let Some(Item::Event { offset, .. }) = waiting.items.front()
+            && positions.next(place.0, place.1) < *offset
+        {
+            positions.advance(place.0, place.1, *offset);
             progress = true;
         }
         progress

@@ -90,3 +90,86 @@ impl Sessions {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use schemas::user::{
+        PasswordChanged, RefreshReuseDetected, RevokeReason, SessionRevoked, SessionsRevoked, UserDeactivated,
+        UserLoggedIn,
+    };
+    use schemas::{Sealed, Sha256Digest};
+
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_micros(seconds * 1_000_000)
+    }
+
+    fn signed_in(user: UserId, session_id: SessionId) -> Sessions {
+        let mut sessions = Sessions::default();
+        let login = UserLoggedIn {
+            session_id,
+            nonce: Sealed::from_bytes(&[]),
+            refresh_token_hash: Sha256Digest([0; 32]),
+            expires_at: at(100),
+            ip_network: None,
+            ip_address: None,
+            user_agent: None,
+            device_fingerprint: None,
+            country_code: None,
+            city: None,
+        };
+        sessions.apply(user, &UserEvent::LoggedIn(login), at(0));
+        sessions
+    }
+
+    #[test]
+    fn a_session_lives_until_it_expires() {
+        let (user, session) = (UserId::new_v7(), SessionId::new_v7());
+        let sessions = signed_in(user, session);
+        assert_eq!(sessions.standing(user, session, at(99)), SessionStanding::Live);
+        assert_eq!(sessions.standing(user, session, at(100)), SessionStanding::Ended);
+        assert_eq!(sessions.owner(session), Some(user));
+    }
+
+    #[test]
+    fn whatever_ends_a_session_ends_it_here() {
+        let (user, session_id) = (UserId::new_v7(), SessionId::new_v7());
+        let ended = vec![session_id];
+        let reason = RevokeReason::Logout;
+        let password_hash = Sealed::from_bytes(&[]);
+        for event in [
+            UserEvent::SessionRevoked(SessionRevoked { session_id, reason }),
+            UserEvent::SessionsRevoked(SessionsRevoked { session_ids: ended.clone(), reason }),
+            UserEvent::PasswordChanged(PasswordChanged { password_hash, revoked_sessions: ended.clone() }),
+            UserEvent::Deactivated(UserDeactivated { revoked_sessions: ended }),
+            UserEvent::RefreshReuseDetected(RefreshReuseDetected {
+                session_id,
+                presented_generation: 1,
+                current_generation: 2,
+            }),
+        ] {
+            let mut sessions = signed_in(user, session_id);
+            sessions.apply(user, &event, at(1));
+            assert_eq!(sessions.standing(user, session_id, at(2)), SessionStanding::Ended, "{event:?}");
+            assert_eq!(sessions.owner(session_id), None);
+        }
+    }
+
+    #[test]
+    fn a_session_is_nobody_elses() {
+        let session = SessionId::new_v7();
+        let sessions = signed_in(UserId::new_v7(), session);
+        assert_eq!(sessions.standing(UserId::new_v7(), session, at(1)), SessionStanding::Unknown);
+    }
+
+    #[test]
+    fn ended_sessions_are_forgotten_in_the_end() {
+        let (user, session) = (UserId::new_v7(), SessionId::new_v7());
+        let mut sessions = signed_in(user, session);
+        for _ in 0..SWEEP_EVERY {
+            sessions.changed(at(10_000));
+        }
+        assert_eq!(sessions.standing(user, session, at(10_000)), SessionStanding::Unknown);
+    }
+}

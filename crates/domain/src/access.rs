@@ -4,7 +4,6 @@
 mod bits;
 mod compiled;
 mod effective;
-mod live_sessions;
 mod user_access;
 
 #[cfg(test)]
@@ -15,7 +14,6 @@ use serde::{Deserialize, Serialize};
 
 pub use compiled::{ActionIndex, CompiledCatalog, CompiledPermission, CompiledRole};
 pub use effective::{effective_permissions, effective_roles};
-pub use live_sessions::LiveSessions;
 pub use user_access::{Grant, Standing, UserAccess};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

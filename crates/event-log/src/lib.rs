@@ -27,6 +27,7 @@ mod store;
 mod tail;
 mod topics;
 mod watermarks;
+mod worker;
 mod writer_log;
 
 /// The log's identity: who it is, read before anything else.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka_sys::{
-    rd_kafka_consume_batch_queue, rd_kafka_header_get_all, rd_kafka_header_get_last, rd_kafka_headers_t,
+    rd_kafka_consume_batch_queue, rd_kafka_consume_queue, rd_kafka_header_get_all, rd_kafka_header_get_last, rd_kafka_headers_t,
     rd_kafka_message_destroy, rd_kafka_message_headers, rd_kafka_message_t, rd_kafka_message_timestamp,
     rd_kafka_queue_destroy, rd_kafka_queue_get_consumer, rd_kafka_queue_t, rd_kafka_resp_err_t,
     rd_kafka_timestamp_type_t, rd_kafka_topic_name, RDKafkaErrorCode,
@@ -62,15 +62,21 @@ impl ConsumerQueue {
     /// Waits up to `timeout` for the first message, then takes what is there.
     pub(crate) fn poll(&mut self, timeout: Duration, headers: Headers) -> Vec<Polled> {
         let timeout = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+        // The batch call waits until the batch is full or the time is over, so the first message is
+        // waited for alone, and the batch call only takes what is there.
+        // SAFETY: gives null or one message, owned by us until destroyed below.
+        let first = unsafe { rd_kafka_consume_queue(self.queue, timeout) };
+        if first.is_null() {
+            return Vec::new();
+        }
         // SAFETY: `batch` has room for `batch.len()` pointers; the count returned is how many were
         // written, each owned by us until destroyed below.
-        let count = unsafe {
-            rd_kafka_consume_batch_queue(self.queue, timeout, self.batch.as_mut_ptr(), self.batch.len())
-        };
+        let count =
+            unsafe { rd_kafka_consume_batch_queue(self.queue, 0, self.batch.as_mut_ptr(), self.batch.len()) };
         let count = usize::try_from(count).unwrap_or(0);
-        self.batch[..count]
-            .iter()
-            .map(|&message| {
+        std::iter::once(first)
+            .chain(self.batch[..count].iter().copied())
+            .map(|message| {
                 // SAFETY: a message just received is valid until destroyed, once, here.
                 unsafe {
                     let polled = copy(&*message, headers);

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use schemas::user::RevokeReason;
 
 use super::*;
-use crate::access::{LiveSessions, Standing, UserAccess};
+use crate::access::{Standing, UserAccess};
 use crate::testing::{
     claim, digest, login, login_failure, minutes, registered, registration, role, sealed, session,
 };
@@ -85,13 +85,11 @@ proptest! {
         signed_in in prop::collection::vec(0..300_i64, 0..MAX_SESSIONS),
         commands in prop::collection::vec((any_command(), 0..2_i64), 0..400),
     ) {
-        let (mut user, mut access, mut live) =
-            (User::default(), UserAccess::default(), LiveSessions::default());
+        let (mut user, mut access) = (User::default(), UserAccess::default());
         let logins = (1_000..).zip(signed_in).map(|(n, at)| login(session(n), minutes(at)));
         for event in [registered()].into_iter().chain(logins.map(UserEvent::LoggedIn)) {
             user.apply(&event);
             access.apply(&event);
-            live.apply(&event);
         }
         let mut minute = 0;
         for (command, passed) in commands {
@@ -100,13 +98,8 @@ proptest! {
             for event in command.decide(&user, &Context { now }).unwrap_or_default() {
                 user.apply(&event);
                 access.apply(&event);
-                live.apply(&event);
-            }
+                }
             prop_assert!(user.sessions.len() <= MAX_SESSIONS);
-            let sessions: Vec<_> = user.live_sessions(now).map(|(id, _)| id).collect();
-            let mut known: Vec<_> = live.live(now).collect();
-            known.sort_unstable();
-            prop_assert_eq!(sessions, known);
         }
         prop_assert!(user.grants.len() <= MAX_GRANTS);
         prop_assert_eq!(access, access_of(&user));
