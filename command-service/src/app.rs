@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use access_node::{AccessNode, SessionStanding};
 use event_log::{Bus, KeyRing};
-use schemas::{IndexKey, KeyEncryptionKey, LogId, SessionId, Stream, Timestamp, UserId};
+use schemas::{IndexKey, KeyEncryptionKey, LogId, SessionId, Timestamp, UserId};
 use service_kit::at_least::LogIdentity;
 use service_kit::auth::{Authenticate, SessionState};
 use service_kit::client_info::TrustsProxy;
@@ -44,31 +44,21 @@ impl Authenticate for App {
     }
 
     fn session_state(&self, user: UserId, session: SessionId) -> SessionState {
-        self.standing(user, session)
+        state(self.node.session_standing(user, session, Timestamp::now()))
     }
 
     /// A session may have begun a moment ago: what is in the log by now decides.
     async fn settle_session(&self, user: UserId, session: SessionId) -> SessionState {
-        let Ok(mut latest) = self.node.latest().await else { return SessionState::Unknown };
-        let ledger = self.node.ledger(user);
-        latest.retain(|position| position.stream == Stream::Users && position.partition == ledger);
-        self.bus.without_markers(&mut latest);
-        match self.node.wait_for(&latest, SETTLE).await {
-            // Not in the log: it ended so long ago that nobody remembers.
-            Ok(()) if self.standing(user, session) == SessionState::Unknown => SessionState::Ended,
-            Ok(()) => self.standing(user, session),
-            Err(_) => SessionState::Unknown,
-        }
+        let now = Timestamp::now();
+        state(self.node.settled_session_standing(user, session, now, SETTLE).await)
     }
 }
 
-impl App {
-    fn standing(&self, user: UserId, session: SessionId) -> SessionState {
-        match self.node.session_standing(user, session, Timestamp::now()) {
-            SessionStanding::Live => SessionState::Live,
-            SessionStanding::Ended => SessionState::Ended,
-            SessionStanding::Unknown => SessionState::Unknown,
-        }
+fn state(standing: SessionStanding) -> SessionState {
+    match standing {
+        SessionStanding::Live => SessionState::Live,
+        SessionStanding::Ended => SessionState::Ended,
+        SessionStanding::Unknown => SessionState::Unknown,
     }
 }
 

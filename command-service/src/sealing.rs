@@ -1,22 +1,11 @@
 //! Encrypting what an event says about a person.
 
 use event_log::KeyRingError;
-use schemas::{DataKey, LogId, Sealed, UserId};
+use schemas::{DataKey, LogId, Sealed, UserId, sealed_field as field};
 use service_kit::client_info::ClientInfo;
 use service_kit::problem::{Problem, ProblemType};
 
 use crate::app::App;
-
-/// Names of sealed fields: part of what a ciphertext is bound to, so they never change.
-pub mod field {
-    pub const USERNAME: &str = "username";
-    pub const EMAIL: &str = "email";
-    pub const PHONE_NUMBER: &str = "phone_number";
-    pub const PASSWORD_HASH: &str = "password_hash";
-    pub const IP_ADDRESS: &str = "ip_address";
-    pub const USER_AGENT: &str = "user_agent";
-    pub const NONCE: &str = "nonce";
-}
 
 /// One user's data key, with what its ciphertexts are bound to.
 pub struct Seal {

@@ -9,7 +9,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use schemas::{Meta, Sealed, SessionId, Sha256Digest, UserId};
+use schemas::{Meta, Sealed, SessionId, Sha256Digest, UserId, sealed_field as field};
 use serde::Serialize;
 use service_kit::jwt::AccessClaims;
 use service_kit::problem::{Problem, ProblemType};
@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::sealing::{Seal, field};
+use crate::sealing::Seal;
 
 const PREFIX: &str = "rt1.";
 

@@ -4,15 +4,6 @@ use event_log::{KeyRing, KeyRingError};
 use schemas::{DataKey, LogId, Sealed, UserId};
 use service_kit::problem::Problem;
 
-/// Names of sealed fields: part of what a ciphertext is bound to, so they never change.
-pub mod field {
-    pub const USERNAME: &str = "username";
-    pub const EMAIL: &str = "email";
-    pub const PHONE_NUMBER: &str = "phone_number";
-    pub const IP_ADDRESS: &str = "ip_address";
-    pub const USER_AGENT: &str = "user_agent";
-}
-
 /// Where users' data keys come from.
 pub enum DataKeys {
     Log(KeyRing),

@@ -19,6 +19,19 @@ use crate::sha256::Sha256Digest;
 
 const NONCE: usize = 12;
 
+/// Names of sealed fields: part of what a ciphertext is bound to, so they never change.
+pub mod sealed_field {
+    pub const USERNAME: &str = "username";
+    pub const EMAIL: &str = "email";
+    pub const PHONE_NUMBER: &str = "phone_number";
+    pub const PASSWORD_HASH: &str = "password_hash";
+    pub const NONCE: &str = "nonce";
+    pub const IP_ADDRESS: &str = "ip_address";
+    pub const USER_AGENT: &str = "user_agent";
+    pub const DEVICE_FINGERPRINT: &str = "device_fingerprint";
+    pub const CITY: &str = "city";
+}
+
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EncryptionError {
     #[error("the ciphertext was not sealed under this key for this log, user and field")]

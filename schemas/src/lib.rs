@@ -26,7 +26,7 @@ pub mod user;
 pub use blind_index::{BlindIndex, IndexKey, NormaliseError};
 pub use chain::{ChainHead, GENESIS, link};
 pub use codec::{CodecError, Stored, decode_body, encode_body, frame, schema_text, unframe};
-pub use encryption::{DataKey, EncryptionError, KeyEncryptionKey, Sealed, WrappedKey};
+pub use encryption::{DataKey, EncryptionError, KeyEncryptionKey, Sealed, WrappedKey, sealed_field};
 pub use events::{Event, EventType, event_types, find_event_type, streams_of};
 pub use headers::{CloudEventHeaders, HeaderError, ce, data_schema, parse_data_schema};
 pub use id::{

@@ -1,5 +1,7 @@
 //! Encryption, blind index and hash chain: frozen vectors, since what they give is stored for ever.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may fail like tests")]
+
 use schemas::identifier::IdentifierKind;
 use schemas::{ChainHead, DataKey, EncryptionError, IndexKey, KeyEncryptionKey, LogId, NormaliseError, Sealed, UserId, link};
 use uuid::Uuid;

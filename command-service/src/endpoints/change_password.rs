@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use domain::user::{self, ChangePassword, RecordLoginFailure, User, UserCommand};
 use event_log::{BusError, CommandContext};
-use schemas::{Timestamp, UserId};
+use schemas::{Timestamp, UserId, sealed_field as field};
 use serde::{Deserialize, Serialize};
 use service_kit::at_least::{Empty, Written, WrittenBody};
 use service_kit::json::Json;
@@ -18,7 +18,6 @@ use crate::call::Call;
 use crate::endpoints::log_in::failure;
 use crate::passwords::check_strength;
 use crate::refusals::problem;
-use crate::sealing::field;
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -7,7 +7,7 @@ use domain::user::{self, LogIn, RecordLoginFailure, User, UserCommand};
 use event_log::{BusError, Receipt};
 use schemas::identifier::IdentifierKind;
 use schemas::user::{LoginFailed, UserEvent, UserLoggedIn};
-use schemas::{SessionId, Timestamp, UserId};
+use schemas::{SessionId, Timestamp, UserId, sealed_field as field};
 use serde::{Deserialize, Serialize};
 use service_kit::at_least::{Written, WrittenBody};
 use service_kit::json::Json;
@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 use crate::app::App;
 use crate::call::OpenCall;
 use crate::refusals::problem;
-use crate::sealing::{Seal, field};
+use crate::sealing::Seal;
 use crate::tokens::SessionAnswer;
 
 /// A password change in between makes the check stale; more often than this is no accident.

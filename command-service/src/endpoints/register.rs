@@ -8,7 +8,7 @@ use domain::user::User;
 use event_log::NewDataKey;
 use schemas::identifier::IdentifierKind;
 use schemas::user::UserRegistered;
-use schemas::{ClaimId, DataKey, NormaliseError, UserId};
+use schemas::{ClaimId, DataKey, NormaliseError, UserId, sealed_field as field};
 use serde::{Deserialize, Serialize};
 use service_kit::at_least::{Written, WrittenBody};
 use service_kit::json::Json;
@@ -21,7 +21,7 @@ use crate::call::OpenCall;
 use crate::config::Registration;
 use crate::passwords::check_strength;
 use crate::refusals::problem;
-use crate::sealing::{Seal, field};
+use crate::sealing::Seal;
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

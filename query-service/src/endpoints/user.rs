@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use domain::rolecall_permissions::Permission;
 use read_model::queries::{UserRow, user_by_id};
-use schemas::{Timestamp, UserId};
+use schemas::{Timestamp, UserId, sealed_field as field};
 use serde::Serialize;
 use service_kit::at_least::AtLeast;
 use service_kit::auth::Caller;
@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::freshness::{self, not_yet};
-use crate::personal_data::{PersonalData, field};
+use crate::personal_data::PersonalData;
 
 /// An account; what says who it is is null once the user is erased.
 #[derive(Serialize, ToSchema)]

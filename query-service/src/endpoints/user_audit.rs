@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use domain::rolecall_permissions::Permission;
 use read_model::queries::{AuditCursor, AuditRow, audit_of_user};
-use schemas::{Actor, EventId, RequestId, SessionId, Timestamp, UserId};
+use schemas::{Actor, EventId, RequestId, SessionId, Timestamp, UserId, sealed_field as field};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use service_kit::at_least::AtLeast;
 use service_kit::auth::Caller;
@@ -20,7 +20,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::app::App;
 use crate::endpoints::limit::Limit;
 use crate::freshness;
-use crate::personal_data::{PersonalData, field};
+use crate::personal_data::PersonalData;
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]

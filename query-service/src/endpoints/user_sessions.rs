@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use domain::rolecall_permissions::Permission;
 use read_model::queries::{SessionRow, sessions_of_user};
-use schemas::{SessionId, Timestamp, UserId};
+use schemas::{SessionId, Timestamp, UserId, sealed_field as field};
 use serde::{Deserialize, Serialize};
 use service_kit::at_least::AtLeast;
 use service_kit::auth::{Authenticate, Caller};
@@ -18,7 +18,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::app::App;
 use crate::endpoints::limit::Limit;
 use crate::freshness;
-use crate::personal_data::{PersonalData, field};
+use crate::personal_data::PersonalData;
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]

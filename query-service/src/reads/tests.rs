@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use local_stack::Stack;
-use schemas::{DataKey, Position};
+use schemas::{DataKey, Position, sealed_field as field};
 use serde_json::json;
 use sqlx::PgPool;
 
 use super::pool_settings;
-use crate::personal_data::field;
 use crate::testing::{ADMIN, BOB, LOG, TestApp, session};
 
 async fn insert_bob(pool: &PgPool, key: &DataKey, ledger: i32) {

@@ -5,7 +5,7 @@ use std::path::Path;
 use event_log::identity::LogIdentity;
 use event_log::{KafkaConfig, KeyRing, KeyRingError};
 use schemas::user::UserEvent;
-use schemas::{DataKey, KeyEncryptionKey, LogId, Sealed, UserId};
+use schemas::{DataKey, KeyEncryptionKey, LogId, Sealed, UserId, sealed_field as field};
 
 use crate::error::Error;
 
@@ -74,28 +74,28 @@ pub(super) fn sealed_fields(event: &UserEvent) -> Vec<(&'static str, Field, &Sea
     use Field::{Personal, Secret};
     let fields = match event {
         UserEvent::Registered(e) => vec![
-            ("username", Personal, Some(&e.username)),
-            ("email", Personal, Some(&e.email)),
-            ("phone_number", Personal, e.phone_number.as_ref()),
-            ("password_hash", Secret, Some(&e.password_hash)),
+            (field::USERNAME, Personal, Some(&e.username)),
+            (field::EMAIL, Personal, Some(&e.email)),
+            (field::PHONE_NUMBER, Personal, e.phone_number.as_ref()),
+            (field::PASSWORD_HASH, Secret, Some(&e.password_hash)),
         ],
         UserEvent::LoggedIn(e) => vec![
-            ("nonce", Secret, Some(&e.nonce)),
-            ("ip_address", Personal, e.ip_address.as_ref()),
-            ("user_agent", Personal, e.user_agent.as_ref()),
-            ("device_fingerprint", Personal, e.device_fingerprint.as_ref()),
-            ("city", Personal, e.city.as_ref()),
+            (field::NONCE, Secret, Some(&e.nonce)),
+            (field::IP_ADDRESS, Personal, e.ip_address.as_ref()),
+            (field::USER_AGENT, Personal, e.user_agent.as_ref()),
+            (field::DEVICE_FINGERPRINT, Personal, e.device_fingerprint.as_ref()),
+            (field::CITY, Personal, e.city.as_ref()),
         ],
         UserEvent::LoginFailed(e) => vec![
-            ("ip_address", Personal, e.ip_address.as_ref()),
-            ("user_agent", Personal, e.user_agent.as_ref()),
+            (field::IP_ADDRESS, Personal, e.ip_address.as_ref()),
+            (field::USER_AGENT, Personal, e.user_agent.as_ref()),
         ],
         UserEvent::SessionRefreshed(e) => vec![
-            ("nonce", Secret, Some(&e.nonce)),
-            ("ip_address", Personal, e.ip_address.as_ref()),
-            ("user_agent", Personal, e.user_agent.as_ref()),
+            (field::NONCE, Secret, Some(&e.nonce)),
+            (field::IP_ADDRESS, Personal, e.ip_address.as_ref()),
+            (field::USER_AGENT, Personal, e.user_agent.as_ref()),
         ],
-        UserEvent::PasswordChanged(e) => vec![("password_hash", Secret, Some(&e.password_hash))],
+        UserEvent::PasswordChanged(e) => vec![(field::PASSWORD_HASH, Secret, Some(&e.password_hash))],
         UserEvent::ClaimAbandoned(_)
         | UserEvent::Locked(_)
         | UserEvent::RefreshReuseDetected(_)
