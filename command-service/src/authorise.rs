@@ -25,9 +25,14 @@ impl App {
     /// As [`Self::authorise`], for changes of rights: decided on everything that is in the log at
     /// this moment, so that an administrator revoked a moment ago on another instance changes
     /// nothing any more.
-    pub async fn authorise_at_latest(&self, call: &Call, permission: Permission) -> Result<Vec<Position>, Problem> {
+    pub async fn authorise_at_latest(
+        &self,
+        call: &Call,
+        permission: Permission,
+    ) -> Result<Vec<Position>, Problem> {
         self.await_at_least(&call.open.at_least).await?;
-        self.await_latest(Some(self.node.ledger(call.caller.user_id))).await?;
+        self.await_latest(Some(self.node.ledger(call.caller.user_id)))
+            .await?;
         self.require(call.caller.user_id, permission)
     }
 
@@ -58,7 +63,11 @@ impl App {
 
     /// Waits until the node has applied what is in the log now: of all ledgers, or of one.
     async fn await_latest(&self, ledger: Option<i32>) -> Result<(), Problem> {
-        let mut wanted = self.node.latest().await.map_err(|error| Problem::unavailable(&error))?;
+        let mut wanted = self
+            .node
+            .latest()
+            .await
+            .map_err(|error| Problem::unavailable(&error))?;
         if let Some(ledger) = ledger {
             wanted.retain(|p| p.stream == Stream::Catalog || p.partition == ledger);
         }
@@ -71,11 +80,14 @@ impl App {
         if self.holds(user, permission) {
             return Ok(basis);
         }
-        Err(Problem::new(ProblemType::Forbidden).detail(format!("this needs the permission {}", permission.name())))
+        Err(Problem::new(ProblemType::Forbidden)
+            .detail(format!("this needs the permission {}", permission.name())))
     }
 
     pub fn holds(&self, user: UserId, permission: Permission) -> bool {
-        self.node.check(user, RESOURCE, permission.action(), Timestamp::now()).allowed
+        self.node
+            .check(user, RESOURCE, permission.action(), Timestamp::now())
+            .allowed
     }
 
     /// Nobody gives rights over Rolecall that they do not hold: each `rolecall` permission that the
@@ -90,14 +102,20 @@ impl App {
 
     /// As [`Self::refuse_escalation`], for one permission by name.
     pub fn refuse_escalation_by(&self, caller: UserId, permission: &str) -> Result<(), Problem> {
-        let lacking = Permission::ALL.into_iter().find(|p| p.name() == permission && !self.holds(caller, *p));
+        let lacking = Permission::ALL
+            .into_iter()
+            .find(|p| p.name() == permission && !self.holds(caller, *p));
         lacking.map_or(Ok(()), |permission| Err(escalation(permission.name())))
     }
 
     /// End of every users partition: what an event that adds rights to a role must be applied
     /// behind, so that no reader sees the new right together with an older grant.
     pub async fn users_basis(&self) -> Result<Vec<Position>, Problem> {
-        let mut ends = self.node.latest().await.map_err(|error| Problem::unavailable(&error))?;
+        let mut ends = self
+            .node
+            .latest()
+            .await
+            .map_err(|error| Problem::unavailable(&error))?;
         ends.retain(|p| p.stream == Stream::Users);
         Ok(ends)
     }
@@ -105,7 +123,10 @@ impl App {
 
 fn gives(catalog: &CompiledCatalog, role: RoleId, permission: Permission) -> bool {
     let action = catalog.action(RESOURCE, permission.action());
-    catalog.role(role).zip(action).is_some_and(|(role, action)| role.allows(action))
+    catalog
+        .role(role)
+        .zip(action)
+        .is_some_and(|(role, action)| role.allows(action))
 }
 
 fn escalation(permission: &str) -> Problem {
@@ -113,5 +134,7 @@ fn escalation(permission: &str) -> Problem {
 }
 
 fn not_yet(error: access_node::NotYet) -> Problem {
-    Problem::new(ProblemType::NotYet).detail(error.to_string()).retry_after(Duration::from_secs(1))
+    Problem::new(ProblemType::NotYet)
+        .detail(error.to_string())
+        .retry_after(Duration::from_secs(1))
 }

@@ -60,7 +60,13 @@ impl FromRequestParts<Arc<App>> for Call {
 
 impl Call {
     /// The command's context; `request` is what it asks for, without its secrets.
-    pub fn context(&self, app: &App, operation: &str, request: &impl Serialize, basis: Vec<Position>) -> CommandContext {
+    pub fn context(
+        &self,
+        app: &App,
+        operation: &str,
+        request: &impl Serialize,
+        basis: Vec<Position>,
+    ) -> CommandContext {
         self.open.context(app, operation, request, basis)
     }
 }
@@ -68,20 +74,31 @@ impl Call {
 impl OpenCall {
     /// The command's context. `operation` keeps apart the idempotency keys of different calls;
     /// `request` is what is asked for without its secrets, to tell a retry from another request.
-    pub fn context(&self, app: &App, operation: &str, request: &impl Serialize, basis: Vec<Position>) -> CommandContext {
+    pub fn context(
+        &self,
+        app: &App,
+        operation: &str,
+        request: &impl Serialize,
+        basis: Vec<Position>,
+    ) -> CommandContext {
         CommandContext {
             actor: self.actor(),
             request_id: self.request.request_id,
             causation_id: None,
             idempotency: self.idempotency(app, operation, request),
             basis,
-            traceparent: self.request.traceparent.as_ref().map(|trace| trace.as_str().to_owned()),
+            traceparent: self
+                .request
+                .traceparent
+                .as_ref()
+                .map(|trace| trace.as_str().to_owned()),
             new_data_key: None,
         }
     }
 
     pub fn actor(&self) -> Actor {
-        self.caller.map_or(Actor::Anonymous, |caller| Actor::User(caller.user_id))
+        self.caller
+            .map_or(Actor::Anonymous, |caller| Actor::User(caller.user_id))
     }
 
     fn idempotency(&self, app: &App, operation: &str, request: &impl Serialize) -> Option<Idempotency> {
@@ -100,13 +117,20 @@ impl OpenCall {
 
     /// The token of an answer: what the caller demanded, what the decision relied on, what it wrote.
     pub fn token<E>(&self, app: &App, basis: &[Position], receipt: &Receipt<E>) -> ConsistencyToken {
-        let written = receipt.records.iter().map(|record| record.position).chain(receipt.last);
+        let written = receipt
+            .records
+            .iter()
+            .map(|record| record.position)
+            .chain(receipt.last);
         self.token_of(app, basis.iter().copied().chain(written))
     }
 
     pub fn token_of(&self, app: &App, positions: impl IntoIterator<Item = Position>) -> ConsistencyToken {
-        let mut token =
-            self.at_least.token.clone().unwrap_or_else(|| ConsistencyToken::new(app.node.log_id()));
+        let mut token = self
+            .at_least
+            .token
+            .clone()
+            .unwrap_or_else(|| ConsistencyToken::new(app.node.log_id()));
         for position in positions {
             token.include(position);
         }

@@ -10,9 +10,9 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::endpoints::{
-    assign_role, attach_permission, change_password, deactivate, define_permission, define_role, delete_permission,
-    delete_role, detach_permission, log_in, oauth_revoke, reactivate, refresh, register, revoke_role, revoke_session,
-    revoke_sessions,
+    assign_role, attach_permission, change_password, deactivate, define_permission, define_role,
+    delete_permission, delete_role, detach_permission, log_in, oauth_revoke, reactivate, refresh, register,
+    revoke_role, revoke_session, revoke_sessions,
 };
 
 #[derive(OpenApi)]
@@ -32,7 +32,9 @@ struct Bearer;
 impl utoipa::Modify for Bearer {
     fn modify(&self, api: &mut utoipa::openapi::OpenApi) {
         let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
-        api.components.get_or_insert_default().add_security_scheme("bearer", scheme);
+        api.components
+            .get_or_insert_default()
+            .add_security_scheme("bearer", scheme);
     }
 }
 
@@ -49,8 +51,14 @@ pub fn api() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(reactivate::reactivate))
         .routes(routes!(assign_role::assign_role, revoke_role::revoke_role))
         .routes(routes!(define_role::define_role, delete_role::delete_role))
-        .routes(routes!(define_permission::define_permission, delete_permission::delete_permission))
-        .routes(routes!(attach_permission::attach_permission, detach_permission::detach_permission))
+        .routes(routes!(
+            define_permission::define_permission,
+            delete_permission::delete_permission
+        ))
+        .routes(routes!(
+            attach_permission::attach_permission,
+            detach_permission::detach_permission
+        ))
         .routes(routes!(oauth_revoke::revoke))
         .split_for_parts()
 }

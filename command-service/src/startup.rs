@@ -8,8 +8,8 @@ use arc_swap::ArcSwap;
 use axum::Router;
 use event_log::identity::LogIdentity;
 use event_log::{
-    Bus, CreateError, Group, GroupSpec, GroupStatus, KafkaConfig, KafkaWriterLog, KeyRing, KeyRingError, LogSpec,
-    create_log,
+    Bus, CreateError, Group, GroupSpec, GroupStatus, KafkaConfig, KafkaWriterLog, KeyRing, KeyRingError,
+    LogSpec, create_log,
 };
 use schemas::WriterId;
 use service_kit::docs_ui::docs_router;
@@ -90,7 +90,10 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
         }
     };
     let (router, api) = routes::api();
-    let router = router.with_state(Arc::clone(&app)).merge(health).merge(docs_router(api));
+    let router = router
+        .with_state(Arc::clone(&app))
+        .merge(health)
+        .merge(docs_router(api));
     doors.store(Arc::new(standard(router)));
     let watching = tokio::spawn(watch(Arc::clone(&app), readiness.clone()));
     shutdown.cancelled().await;
@@ -101,7 +104,9 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
     app.sagas.wait().await;
     app.bus.shut_down().await;
     watching.abort();
-    outcome.map_err(|_| StartError::Stopped)?.map_err(StartError::Serve)
+    outcome
+        .map_err(|_| StartError::Stopped)?
+        .map_err(StartError::Serve)
 }
 
 async fn start(config: &Config, readiness: &Readiness) -> Result<Arc<App>, StartError> {
@@ -124,7 +129,11 @@ async fn start(config: &Config, readiness: &Readiness) -> Result<Arc<App>, Start
 }
 
 /// Tries for ever while Kafka or the registry may still come; refuses at once what cannot fit.
-async fn open_log(config: &Config, kafka: &KafkaConfig, readiness: &Readiness) -> Result<LogIdentity, StartError> {
+async fn open_log(
+    config: &Config,
+    kafka: &KafkaConfig,
+    readiness: &Readiness,
+) -> Result<LogIdentity, StartError> {
     let key = config.keys.key_encryption_key()?;
     let spec = LogSpec {
         ledgers: config.ledgers,
@@ -154,7 +163,8 @@ fn claim_ledgers(kafka: &KafkaConfig, identity: &LogIdentity) -> Result<Bus, Sta
     let log = Arc::new(KafkaWriterLog::new(kafka, created.log_id)?);
     let ids = Arc::new(identity.schema_ids.clone());
     let instance = WriterId::new_v7();
-    let groups = (0..created.groups).map(|number| GroupSpec::of_ledgers(number, created.groups, created.ledgers));
+    let groups =
+        (0..created.groups).map(|number| GroupSpec::of_ledgers(number, created.groups, created.ledgers));
     for spec in groups.chain([GroupSpec::catalog()]) {
         let group = Group::start(Arc::clone(&log), &spec, Arc::clone(&ids), instance);
         bus.route(&spec.partitions, group);
@@ -195,11 +205,13 @@ fn app(
 }
 
 fn halted(bus: &Bus) -> Option<(i32, String)> {
-    bus.not_serving().into_iter().find_map(|((_, partition), status)| match status {
-        GroupStatus::Halted(reason) => Some((partition, reason)),
-        GroupStatus::GivenUp => Some((partition, "another instance owns it".to_owned())),
-        GroupStatus::Claiming(_) | GroupStatus::Serving => None,
-    })
+    bus.not_serving()
+        .into_iter()
+        .find_map(|((_, partition), status)| match status {
+            GroupStatus::Halted(reason) => Some((partition, reason)),
+            GroupStatus::GivenUp => Some((partition, "another instance owns it".to_owned())),
+            GroupStatus::Claiming(_) | GroupStatus::Serving => None,
+        })
 }
 
 /// Keeps `/readyz` true to what the ledgers and the node say.

@@ -10,15 +10,15 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use domain::ledger_of;
-use event_log::{KafkaConfig, decode};
 use event_log::identity::LogIdentity;
+use event_log::{KafkaConfig, decode};
 use indicatif::ProgressBar;
 use schemas::{Event, Stream, UserId};
 
+use crate::Outcome;
 use crate::cli::{KeyArgs, LogArgs};
 use crate::error::Error;
 use crate::reading::{self, Place};
-use crate::Outcome;
 
 pub use personal_data::PersonalData;
 pub use roles::RoleNames;
@@ -47,7 +47,8 @@ pub struct Args {
 pub async fn run(args: Args) -> Result<Outcome, Error> {
     let config = args.log.config();
     let log = reading::identity(&config).await?;
-    let Some(user) = person::find(&config, &log, &args.user, args.keys.index_key_file.as_deref()).await? else {
+    let Some(user) = person::find(&config, &log, &args.user, args.keys.index_key_file.as_deref()).await?
+    else {
         eprintln!("replay: nobody ever held {:?}", args.user);
         return Ok(Outcome::Bad);
     };
@@ -76,7 +77,11 @@ async fn print(
     let mut count = 0;
     each_event_of(config, log, &ends, &user.to_string(), &bar, |row| {
         count += 1;
-        let line = if args.json { row.json(data, roles)? } else { row.line(widest, user, data, roles) };
+        let line = if args.json {
+            row.json(data, roles)?
+        } else {
+            row.line(widest, user, data, roles)
+        };
         bar.suspend(|| writeln!(std::io::stdout().lock(), "{line}"))?;
         Ok(())
     })
@@ -95,7 +100,11 @@ async fn each_event_of(
 ) -> Result<(), Error> {
     reading::read(config, ends, false, bar, |item| {
         let record = item.record()?;
-        if record.key == key.as_bytes() { each(Row::of(record, decode(record, &log.schema_ids)?)) } else { Ok(()) }
+        if record.key == key.as_bytes() {
+            each(Row::of(record, decode(record, &log.schema_ids)?))
+        } else {
+            Ok(())
+        }
     })
     .await
 }

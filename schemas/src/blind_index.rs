@@ -13,7 +13,9 @@ const RULES: &str = "nfkc-lower-1";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NormaliseError {
-    #[error("an e-mail address has one @ with text before it and a domain with a dot behind it, no spaces, and at most 254 bytes")]
+    #[error(
+        "an e-mail address has one @ with text before it and a domain with a dot behind it, no spaces, and at most 254 bytes"
+    )]
     Email,
     #[error("a user name has 3 to 64 letters, digits, dots, hyphens or underscores, and no @")]
     Username,
@@ -53,7 +55,10 @@ impl IndexKey {
             IdentifierKind::Username => ("username", normalise_username(value)?),
             IdentifierKind::Other => return Err(NormaliseError::Username),
         };
-        Ok(BlindIndex(keyed_digest(&self.0, &[tag.as_bytes(), normal.as_bytes()])))
+        Ok(BlindIndex(keyed_digest(
+            &self.0,
+            &[tag.as_bytes(), normal.as_bytes()],
+        )))
     }
 
     /// A keyed digest for something that must be found again and not guessed, such as an

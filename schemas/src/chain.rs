@@ -17,7 +17,10 @@ pub struct ChainHead {
 }
 
 impl ChainHead {
-    pub const START: Self = Self { next_seq: 0, hash: GENESIS };
+    pub const START: Self = Self {
+        next_seq: 0,
+        hash: GENESIS,
+    };
 
     /// The head after a record with these bytes was appended.
     #[must_use]

@@ -57,7 +57,10 @@ pub struct Stored<T> {
 
 impl<T> Stored<T> {
     pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Stored<U> {
-        Stored { meta: self.meta, data: f(self.data) }
+        Stored {
+            meta: self.meta,
+            data: f(self.data),
+        }
     }
 }
 
@@ -78,7 +81,11 @@ impl<T: Serialize> Serialize for StoredRef<'_, T> {
 
 impl<T: Serialize> Serialize for Stored<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        StoredRef { meta: &self.meta, data: &self.data }.serialize(serializer)
+        StoredRef {
+            meta: &self.meta,
+            data: &self.data,
+        }
+        .serialize(serializer)
     }
 }
 
@@ -129,8 +136,12 @@ fn compile(event_type: &EventType) -> Result<Compiled, Box<dyn std::error::Error
     // Leaked on purpose: one small schema a released version, needed as long as the process lives.
     let schema: &'static Schema = Box::leak(Box::new(Schema::parse(&full)?));
     Ok(Compiled {
-        writer: GenericDatumWriter::builder(schema).human_readable(false).build()?,
-        reader: GenericDatumReader::builder(schema).human_readable(false).build()?,
+        writer: GenericDatumWriter::builder(schema)
+            .human_readable(false)
+            .build()?,
+        reader: GenericDatumReader::builder(schema)
+            .human_readable(false)
+            .build()?,
         full_text: full.to_string(),
         fingerprint: Sha256Digest::of(schema.canonical_form().as_bytes()),
     })
@@ -175,16 +186,26 @@ pub fn encode_body<T: Serialize>(event_type: &'static EventType, record: &T) -> 
     compiled(event_type)?
         .writer
         .write_ser_to_vec(record)
-        .map_err(|source| CodecError::Encode { name: event_type.name, source: Box::new(source) })
+        .map_err(|source| CodecError::Encode {
+            name: event_type.name,
+            source: Box::new(source),
+        })
 }
 
 /// Reads a whole Avro body by the schema it was written with; bytes left over are an error.
-pub fn decode_body<T: DeserializeOwned>(event_type: &'static EventType, mut body: &[u8]) -> Result<T, CodecError> {
+pub fn decode_body<T: DeserializeOwned>(
+    event_type: &'static EventType,
+    mut body: &[u8],
+) -> Result<T, CodecError> {
     let (name, version) = (event_type.name, event_type.version);
     let record = compiled(event_type)?
         .reader
         .read_deser(&mut body)
-        .map_err(|source| CodecError::Decode { name, version, source: Box::new(source) })?;
+        .map_err(|source| CodecError::Decode {
+            name,
+            version,
+            source: Box::new(source),
+        })?;
     match body.len() {
         0 => Ok(record),
         extra => Err(CodecError::Trailing { name, version, extra }),

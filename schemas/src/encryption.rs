@@ -130,7 +130,13 @@ impl DataKey {
         seal(&self.0, &field_aad(log, user, field), text.as_bytes())
     }
 
-    pub fn open(&self, log: LogId, user: UserId, field: &str, sealed: &Sealed) -> Result<String, EncryptionError> {
+    pub fn open(
+        &self,
+        log: LogId,
+        user: UserId,
+        field: &str,
+        sealed: &Sealed,
+    ) -> Result<String, EncryptionError> {
         let bytes = open(&self.0, &field_aad(log, user, field), sealed)?;
         String::from_utf8(bytes).map_err(|_| EncryptionError::NotText)
     }
@@ -150,7 +156,12 @@ impl KeyEncryptionKey {
         seal(&self.0, &field_aad(log, user, "data_key"), &key.0)
     }
 
-    pub fn unwrap_key(&self, log: LogId, user: UserId, wrapped: &WrappedKey) -> Result<DataKey, EncryptionError> {
+    pub fn unwrap_key(
+        &self,
+        log: LogId,
+        user: UserId,
+        wrapped: &WrappedKey,
+    ) -> Result<DataKey, EncryptionError> {
         let mut bytes = open(&self.0, &field_aad(log, user, "data_key"), wrapped)?;
         let key = <[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| EncryptionError::KeyLength(bytes.len()));
         bytes.zeroize();
@@ -181,7 +192,8 @@ pub(crate) fn parse_key(contents: &[u8]) -> Result<[u8; 32], EncryptionError> {
 
 /// HMAC-SHA-256 over the parts, joined by a zero byte.
 pub(crate) fn keyed_digest(key: &[u8; 32], parts: &[&[u8]]) -> Sha256Digest {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap_or_else(|_| unreachable!("HMAC takes any key length"));
+    let mut mac =
+        Hmac::<Sha256>::new_from_slice(key).unwrap_or_else(|_| unreachable!("HMAC takes any key length"));
     for (i, part) in parts.iter().enumerate() {
         if i > 0 {
             mac.update(&[0]);
@@ -192,7 +204,12 @@ pub(crate) fn keyed_digest(key: &[u8; 32], parts: &[&[u8]]) -> Sha256Digest {
 }
 
 fn field_aad(log: LogId, user: UserId, field: &str) -> Vec<u8> {
-    [log.as_uuid().as_bytes(), user.as_uuid().as_bytes(), field.as_bytes()].concat()
+    [
+        log.as_uuid().as_bytes(),
+        user.as_uuid().as_bytes(),
+        field.as_bytes(),
+    ]
+    .concat()
 }
 
 fn seal(key: &[u8; 32], aad: &[u8], msg: &[u8]) -> Result<Sealed, EncryptionError> {
@@ -205,7 +222,10 @@ fn seal(key: &[u8; 32], aad: &[u8], msg: &[u8]) -> Result<Sealed, EncryptionErro
 }
 
 fn open(key: &[u8; 32], aad: &[u8], sealed: &Sealed) -> Result<Vec<u8>, EncryptionError> {
-    let (nonce, msg) = sealed.0.split_first_chunk::<NONCE>().ok_or(EncryptionError::Open)?;
+    let (nonce, msg) = sealed
+        .0
+        .split_first_chunk::<NONCE>()
+        .ok_or(EncryptionError::Open)?;
     Aes256Gcm::new(key.into())
         .decrypt(&Nonce::from(*nonce), Payload { msg, aad })
         .map_err(|_| EncryptionError::Open)

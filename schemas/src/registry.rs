@@ -14,10 +14,20 @@ use crate::events::{EventType, streams_of};
 pub enum RegistryError {
     #[error("the schema registry at {url} does not answer")]
     Unreachable { url: String, source: reqwest::Error },
-    #[error("schema {subject} version {version} is not FULL_TRANSITIVE compatible with the registry's: {reason}")]
-    Incompatible { subject: String, version: i32, reason: String },
+    #[error(
+        "schema {subject} version {version} is not FULL_TRANSITIVE compatible with the registry's: {reason}"
+    )]
+    Incompatible {
+        subject: String,
+        version: i32,
+        reason: String,
+    },
     #[error("the schema registry refused {request}: {status} {body}")]
-    Refused { request: String, status: StatusCode, body: String },
+    Refused {
+        request: String,
+        status: StatusCode,
+        body: String,
+    },
     #[error(transparent)]
     Codec(#[from] CodecError),
 }
@@ -34,17 +44,30 @@ impl Registry {
         let http = Client::builder()
             .timeout(Duration::from_secs(20))
             .build()
-            .map_err(|source| RegistryError::Unreachable { url: url.to_owned(), source })?;
-        Ok(Self { url: url.trim_end_matches('/').to_owned(), http })
+            .map_err(|source| RegistryError::Unreachable {
+                url: url.to_owned(),
+                source,
+            })?;
+        Ok(Self {
+            url: url.trim_end_matches('/').to_owned(),
+            http,
+        })
     }
 
     /// Registers a schema under each of its subjects (TopicRecordNameStrategy: topic, hyphen, full
     /// record name) with FULL_TRANSITIVE compatibility, and gives its id. Doing it again is safe.
-    pub async fn register(&self, topic_prefix: &str, event_type: &'static EventType) -> Result<i32, RegistryError> {
+    pub async fn register(
+        &self,
+        topic_prefix: &str,
+        event_type: &'static EventType,
+    ) -> Result<i32, RegistryError> {
         let (text, _) = schema_text(event_type)?;
         let topics: Vec<&str> = match event_type.name {
             "key.stored" => vec!["keys"],
-            _ => streams_of(event_type).iter().map(|stream| stream.name()).collect(),
+            _ => streams_of(event_type)
+                .iter()
+                .map(|stream| stream.name())
+                .collect(),
         };
         let mut id = 0;
         for topic in topics {
@@ -62,7 +85,11 @@ impl Registry {
             Err(RegistryError::Refused { status, body, .. })
                 if status == StatusCode::CONFLICT || status == StatusCode::UNPROCESSABLE_ENTITY =>
             {
-                return Err(RegistryError::Incompatible { subject: subject.to_owned(), version, reason: body });
+                return Err(RegistryError::Incompatible {
+                    subject: subject.to_owned(),
+                    version,
+                    reason: body,
+                });
             }
             other => other?,
         };
@@ -85,11 +112,15 @@ impl Registry {
     }
 
     async fn post(&self, path: &str, body: &Value) -> Result<Value, RegistryError> {
-        self.send(self.http.post(format!("{}{path}", self.url)).json(body), path).await
+        self.send(self.http.post(format!("{}{path}", self.url)).json(body), path)
+            .await
     }
 
     async fn send(&self, request: reqwest::RequestBuilder, name: &str) -> Result<Value, RegistryError> {
-        let unreachable = |source| RegistryError::Unreachable { url: self.url.clone(), source };
+        let unreachable = |source| RegistryError::Unreachable {
+            url: self.url.clone(),
+            source,
+        };
         let answer = request.send().await.map_err(unreachable)?;
         let status = answer.status();
         if status.is_success() {

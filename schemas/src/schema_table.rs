@@ -8,10 +8,17 @@ use crate::log::SchemaRegistered;
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SchemaIdError {
     #[error("schema id {found} of {name} version {version} is not the log's own ({expected})")]
-    Mismatch { name: String, version: i32, expected: i32, found: i32 },
+    Mismatch {
+        name: String,
+        version: i32,
+        expected: i32,
+        found: i32,
+    },
     #[error("the log has no schema id for {name} version {version} yet")]
     Unregistered { name: String, version: i32 },
-    #[error("schema {name} version {version} of the log is unknown to this program: it is older than the log")]
+    #[error(
+        "schema {name} version {version} of the log is unknown to this program: it is older than the log"
+    )]
     Unknown { name: String, version: i32 },
     #[error("the log's schema of {name} version {version} differs from this program's")]
     Fingerprint { name: String, version: i32 },
@@ -29,8 +36,10 @@ impl SchemaIds {
         let (name, version) = (event.event_type.clone(), event.event_version);
         let known = match name.as_str() {
             "key.stored" => &crate::key::KEY_STORED,
-            other => find_event_type(other, version)
-                .ok_or_else(|| SchemaIdError::Unknown { name: name.clone(), version })?,
+            other => find_event_type(other, version).ok_or_else(|| SchemaIdError::Unknown {
+                name: name.clone(),
+                version,
+            })?,
         };
         match crate::codec::schema_text(known) {
             Ok((_, fingerprint)) if fingerprint == event.fingerprint => {}
@@ -76,7 +85,10 @@ impl SchemaIds {
     /// For tests and in-memory logs: every type under a made-up id.
     pub fn numbered() -> Self {
         let types = event_types().chain([&crate::key::KEY_STORED]);
-        let by_type = (1..).zip(types).map(|(id, t)| ((t.name, t.version), id)).collect();
+        let by_type = (1..)
+            .zip(types)
+            .map(|(id, t)| ((t.name, t.version), id))
+            .collect();
         Self { by_type }
     }
 }

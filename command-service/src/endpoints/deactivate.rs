@@ -21,10 +21,18 @@ use crate::refusals::problem;
     (status = "default", body = ProblemDetails),
 ))]
 #[tracing::instrument(name = "http.user.deactivate", skip_all, fields(user.id = %user))]
-pub async fn deactivate(State(app): State<Arc<App>>, call: Call, Path(user): Path<UserId>) -> Result<Written, Problem> {
+pub async fn deactivate(
+    State(app): State<Arc<App>>,
+    call: Call,
+    Path(user): Path<UserId>,
+) -> Result<Written, Problem> {
     let basis = app.authorise_at_latest(&call, Permission::UserDeactivate).await?;
     let command = UserCommand::Deactivate(Deactivate {});
     let context = call.context(&app, "deactivate", &user, basis.clone());
-    let receipt = app.bus.execute::<User>(&user.to_string(), command, context).await.map_err(problem)?;
+    let receipt = app
+        .bus
+        .execute::<User>(&user.to_string(), command, context)
+        .await
+        .map_err(problem)?;
     Ok(Written::at(call.open.token(&app, &basis, &receipt)))
 }

@@ -21,10 +21,18 @@ use crate::refusals::problem;
     (status = "default", body = ProblemDetails),
 ))]
 #[tracing::instrument(name = "http.role.delete", skip_all, fields(role = %name))]
-pub async fn delete_role(State(app): State<Arc<App>>, call: Call, Path(name): Path<String>) -> Result<Written, Problem> {
+pub async fn delete_role(
+    State(app): State<Arc<App>>,
+    call: Call,
+    Path(name): Path<String>,
+) -> Result<Written, Problem> {
     let basis = app.authorise_at_latest(&call, Permission::RoleDelete).await?;
     let context = call.context(&app, "delete-role", &name, Vec::new());
     let command = CatalogCommand::DeleteRole(DeleteRole { name });
-    let receipt = app.bus.execute::<Catalog>("catalog", command, context).await.map_err(problem)?;
+    let receipt = app
+        .bus
+        .execute::<Catalog>("catalog", command, context)
+        .await
+        .map_err(problem)?;
     Ok(Written::at(call.open.token(&app, &basis, &receipt)))
 }

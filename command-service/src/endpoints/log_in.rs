@@ -77,8 +77,14 @@ async fn find(app: &App, request: &LogInRequest) -> Result<Option<UserId>, Probl
     };
     // What cannot be anyone's name is answered like an unknown one.
     let Ok(index) = index else { return Ok(None) };
-    let Some(holder) = app.holder_of(index).await? else { return Ok(None) };
-    let user = app.bus.inspect::<User>(&holder.to_string()).await.map_err(problem)?;
+    let Some(holder) = app.holder_of(index).await? else {
+        return Ok(None);
+    };
+    let user = app
+        .bus
+        .inspect::<User>(&holder.to_string())
+        .await
+        .map_err(problem)?;
     // A reservation whose registration never came.
     Ok(user.aggregate.account.map(|_| holder))
 }
@@ -92,12 +98,19 @@ async fn attempt(
     user: UserId,
     password: &str,
 ) -> Result<Option<Receipt<UserEvent>>, Problem> {
-    let state = app.bus.inspect::<User>(&user.to_string()).await.map_err(problem)?.aggregate;
+    let state = app
+        .bus
+        .inspect::<User>(&user.to_string())
+        .await
+        .map_err(problem)?
+        .aggregate;
     let now = Timestamp::now();
     if let Some(until) = state.locked_at(now) {
         return Err(problem(BusError::Refused(user::Error::Locked { until })));
     }
-    let Some(account) = &state.account else { return Err(ProblemType::InvalidCredentials.into()) };
+    let Some(account) = &state.account else {
+        return Err(ProblemType::InvalidCredentials.into());
+    };
     let phc = seal.open(field::PASSWORD_HASH, &account.password_hash)?;
     let right = app.passwords.verify(password.to_owned(), phc).await?;
     if right && account.deactivated {
@@ -105,7 +118,10 @@ async fn attempt(
     }
     let command = if right {
         let login = login(app, call, seal, user, now)?;
-        UserCommand::LogIn(Box::new(LogIn { login, credentials: state.credentials }))
+        UserCommand::LogIn(Box::new(LogIn {
+            login,
+            credentials: state.credentials,
+        }))
     } else {
         UserCommand::RecordLoginFailure(RecordLoginFailure {
             failure: failure(call, seal, now)?,
@@ -119,13 +135,21 @@ async fn attempt(
     }
     match app.bus.execute::<User>(&user.to_string(), command, context).await {
         Ok(receipt) if right => Ok(Some(receipt)),
-        Ok(_) | Err(BusError::Refused(user::Error::Deactivated)) => Err(ProblemType::InvalidCredentials.into()),
+        Ok(_) | Err(BusError::Refused(user::Error::Deactivated)) => {
+            Err(ProblemType::InvalidCredentials.into())
+        }
         Err(BusError::Refused(user::Error::CredentialsChanged)) => Ok(None),
         Err(error) => Err(problem(error)),
     }
 }
 
-fn login(app: &App, call: &OpenCall, seal: &Seal, user: UserId, now: Timestamp) -> Result<UserLoggedIn, Problem> {
+fn login(
+    app: &App,
+    call: &OpenCall,
+    seal: &Seal,
+    user: UserId,
+    now: Timestamp,
+) -> Result<UserLoggedIn, Problem> {
     let session_id = SessionId::new_v7();
     let token = app.new_refresh_token(seal, user, session_id, user::FIRST_GENERATION)?;
     let client = seal.client(&call.client)?;

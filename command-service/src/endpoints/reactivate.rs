@@ -21,10 +21,18 @@ use crate::refusals::problem;
     (status = "default", body = ProblemDetails),
 ))]
 #[tracing::instrument(name = "http.user.reactivate", skip_all, fields(user.id = %user))]
-pub async fn reactivate(State(app): State<Arc<App>>, call: Call, Path(user): Path<UserId>) -> Result<Written, Problem> {
+pub async fn reactivate(
+    State(app): State<Arc<App>>,
+    call: Call,
+    Path(user): Path<UserId>,
+) -> Result<Written, Problem> {
     let basis = app.authorise_at_latest(&call, Permission::UserReactivate).await?;
     let command = UserCommand::Reactivate(Reactivate {});
     let context = call.context(&app, "reactivate", &user, basis.clone());
-    let receipt = app.bus.execute::<User>(&user.to_string(), command, context).await.map_err(problem)?;
+    let receipt = app
+        .bus
+        .execute::<User>(&user.to_string(), command, context)
+        .await
+        .map_err(problem)?;
     Ok(Written::at(call.open.token(&app, &basis, &receipt)))
 }

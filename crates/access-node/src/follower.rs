@@ -35,7 +35,13 @@ enum Item {
 
 impl Follower {
     pub(crate) fn new(tail: Tail, model: Arc<Model>, ids: SchemaIds) -> Self {
-        Self { tail, model, ids, catalog: Catalog::default(), waiting: HashMap::new() }
+        Self {
+            tail,
+            model,
+            ids,
+            catalog: Catalog::default(),
+            waiting: HashMap::new(),
+        }
     }
 
     /// Follows until the tail ends; the error says why it cannot go on.
@@ -53,10 +59,20 @@ impl Follower {
 
     fn read(&mut self, item: TailItem) -> Result<((Stream, i32), Item), TailError> {
         match item {
-            TailItem::End { stream, partition, next_offset } => Ok(((stream, partition), Item::End { next_offset })),
+            TailItem::End {
+                stream,
+                partition,
+                next_offset,
+            } => Ok(((stream, partition), Item::End { next_offset })),
             TailItem::Record(record) => {
                 let stored = Box::new(self.decode(&record)?);
-                Ok(((record.stream, record.partition), Item::Event { stored, offset: record.offset }))
+                Ok((
+                    (record.stream, record.partition),
+                    Item::Event {
+                        stored,
+                        offset: record.offset,
+                    },
+                ))
             }
         }
     }
@@ -67,7 +83,13 @@ impl Follower {
             && let Err(source) = self.ids.learn(event)
         {
             let (stream, partition, offset) = (record.stream, record.partition, record.offset);
-            return Err(event_log::DecodeError::SchemaId { stream, partition, offset, source }.into());
+            return Err(event_log::DecodeError::SchemaId {
+                stream,
+                partition,
+                offset,
+                source,
+            }
+            .into());
         }
         Ok(stored)
     }
@@ -99,7 +121,9 @@ impl Follower {
 
     /// Applies a partition's items up to the first that must wait; true if there was any.
     fn apply_from(&mut self, place: (Stream, i32)) -> bool {
-        let Some(waiting) = self.waiting.get_mut(&place) else { return false };
+        let Some(waiting) = self.waiting.get_mut(&place) else {
+            return false;
+        };
         let positions = &self.model.positions;
         let (mut last_applied, mut end) = (None, None);
         let mut progress = false;

@@ -32,7 +32,9 @@ impl UsersPartition {
 
     pub(crate) fn standing(&self, user: UserId, session: SessionId, now: Timestamp) -> SessionStanding {
         match self.sessions.standing(user, session, now) {
-            SessionStanding::Live if !self.users.get(&user).is_some_and(UserAccess::is_active) => SessionStanding::Ended,
+            SessionStanding::Live if !self.users.get(&user).is_some_and(UserAccess::is_active) => {
+                SessionStanding::Ended
+            }
             standing => standing,
         }
     }

@@ -44,9 +44,7 @@ pub enum CatalogCommand {
 pub enum Error {
     #[error("a name has 1 to {MAX_NAME_BYTES} letters (a-z), digits, or any of _.:-")]
     InvalidName,
-    #[error(
-        "a description has at most {MAX_DESCRIPTION_CHARS} characters, none of them control characters"
-    )]
+    #[error("a description has at most {MAX_DESCRIPTION_CHARS} characters, none of them control characters")]
     InvalidDescription,
     #[error("no such role")]
     NoSuchRole,

@@ -49,10 +49,7 @@ mod tests {
             user.apply(event);
             user
         });
-        let expected = deactivate
-            .clone()
-            .decide(&user, &Context { now: NOW })
-            .unwrap();
+        let expected = deactivate.clone().decide(&user, &Context { now: NOW }).unwrap();
         TestFramework::<User>::with(Context { now: NOW })
             .given(events)
             .when(UserCommand::Deactivate(deactivate))

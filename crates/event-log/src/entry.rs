@@ -107,7 +107,11 @@ impl<A: Aggregate> Entry<A> {
     pub(crate) fn replay(&mut self, stored: Stored<A::Event>, position: Position) {
         self.aggregate.apply(stored.data.clone());
         self.version.store(stored.meta.sequence, Ordering::Release);
-        self.note(vec![Recorded { meta: stored.meta, event: stored.data, position }]);
+        self.note(vec![Recorded {
+            meta: stored.meta,
+            event: stored.data,
+            position,
+        }]);
     }
 
     /// Takes in what was just committed; `aggregate` has the events applied already.
@@ -122,7 +126,10 @@ impl<A: Aggregate> Entry<A> {
         self.last = Some(last.position);
         let (at, keyed) = (last.meta.occurred_at, last.meta.idempotency);
         while self.keyed.len() >= IDEMPOTENCY_ENTRIES
-            || self.keyed.front().is_some_and(|k| at.since(k.at) > IDEMPOTENCY_WINDOW)
+            || self
+                .keyed
+                .front()
+                .is_some_and(|k| at.since(k.at) > IDEMPOTENCY_WINDOW)
         {
             self.keyed.pop_front();
         }
@@ -132,12 +139,20 @@ impl<A: Aggregate> Entry<A> {
             Some(back) if back.idempotency == idempotency => {
                 back.records = back.records.iter().cloned().chain(records).collect();
             }
-            _ => self.keyed.push_back(Keyed { idempotency, at, records: records.into() }),
+            _ => self.keyed.push_back(Keyed {
+                idempotency,
+                at,
+                records: records.into(),
+            }),
         }
     }
 
     /// The events of an earlier command under this key: `Err` when that was another request.
-    pub(crate) fn find(&self, wanted: &Idempotency, now: Timestamp) -> Result<Option<Receipt<A::Event>>, KeyReused> {
+    pub(crate) fn find(
+        &self,
+        wanted: &Idempotency,
+        now: Timestamp,
+    ) -> Result<Option<Receipt<A::Event>>, KeyReused> {
         let live = |k: &&Keyed<A::Event>| {
             k.idempotency.key_digest == wanted.key_digest && now.since(k.at) <= IDEMPOTENCY_WINDOW
         };
@@ -152,7 +167,6 @@ impl<A: Aggregate> Entry<A> {
         }
     }
 }
-
 
 /// An idempotency key came with another request than before.
 #[derive(Debug)]

@@ -39,7 +39,9 @@ impl<A: LedgerAggregate> AggregateMap<A> {
     fn replay(&self, stored: Stored<Event>, position: Position) -> ControlFlow<()> {
         let id = stored.meta.aggregate_id.clone();
         let Stored { meta, data } = stored;
-        let (Some(data), entry) = (A::unwrap(data), self.entry(&id)) else { return ControlFlow::Break(()) };
+        let (Some(data), entry) = (A::unwrap(data), self.entry(&id)) else {
+            return ControlFlow::Break(());
+        };
         // Only a ledger not served yet is replayed into, so nobody else holds the lock.
         match entry.try_lock() {
             Ok(mut entry) => {

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka_sys::{
-    rd_kafka_consume_batch_queue, rd_kafka_consume_queue, rd_kafka_header_get_all, rd_kafka_header_get_last, rd_kafka_headers_t,
-    rd_kafka_message_destroy, rd_kafka_message_headers, rd_kafka_message_t, rd_kafka_message_timestamp,
-    rd_kafka_queue_destroy, rd_kafka_queue_get_consumer, rd_kafka_queue_t, rd_kafka_resp_err_t,
-    rd_kafka_timestamp_type_t, rd_kafka_topic_name, RDKafkaErrorCode,
+    RDKafkaErrorCode, rd_kafka_consume_batch_queue, rd_kafka_consume_queue, rd_kafka_header_get_all,
+    rd_kafka_header_get_last, rd_kafka_headers_t, rd_kafka_message_destroy, rd_kafka_message_headers,
+    rd_kafka_message_t, rd_kafka_message_timestamp, rd_kafka_queue_destroy, rd_kafka_queue_get_consumer,
+    rd_kafka_queue_t, rd_kafka_resp_err_t, rd_kafka_timestamp_type_t, rd_kafka_topic_name,
 };
 
 /// What a poll gives, copied out of librdkafka's memory.
@@ -20,8 +20,16 @@ use rdkafka_sys::{
 pub(crate) enum Polled {
     Message(RawMessage),
     /// A partition's end was reached: `offset` is where the next record will be.
-    End { topic: String, partition: i32, offset: i64 },
-    Error { topic: String, partition: i32, code: RDKafkaErrorCode },
+    End {
+        topic: String,
+        partition: i32,
+        offset: i64,
+    },
+    Error {
+        topic: String,
+        partition: i32,
+        code: RDKafkaErrorCode,
+    },
 }
 
 #[derive(Debug)]
@@ -56,7 +64,10 @@ impl ConsumerQueue {
     pub(crate) fn of(consumer: &BaseConsumer, batch: usize) -> Self {
         // SAFETY: the client lives as long as `consumer`; the queue holds its own reference.
         let queue = unsafe { rd_kafka_queue_get_consumer(consumer.client().native_ptr()) };
-        Self { queue, batch: vec![ptr::null_mut(); batch] }
+        Self {
+            queue,
+            batch: vec![ptr::null_mut(); batch],
+        }
     }
 
     /// Waits up to `timeout` for the first message, then takes what is there.
@@ -103,7 +114,9 @@ unsafe fn copy(message: &rd_kafka_message_t, headers: Headers) -> Polled {
         if message.rkt.is_null() {
             String::new()
         } else {
-            CStr::from_ptr(rd_kafka_topic_name(message.rkt)).to_string_lossy().into_owned()
+            CStr::from_ptr(rd_kafka_topic_name(message.rkt))
+                .to_string_lossy()
+                .into_owned()
         }
     };
     match message.err {
@@ -122,8 +135,16 @@ unsafe fn copy(message: &rd_kafka_message_t, headers: Headers) -> Polled {
                 })
             }
         }
-        rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__PARTITION_EOF => Polled::End { topic, partition, offset },
-        error => Polled::Error { topic, partition, code: error.into() },
+        rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__PARTITION_EOF => Polled::End {
+            topic,
+            partition,
+            offset,
+        },
+        error => Polled::Error {
+            topic,
+            partition,
+            code: error.into(),
+        },
     }
 }
 
@@ -135,7 +156,8 @@ unsafe fn copy_headers(message: &rd_kafka_message_t, which: Headers) -> Vec<(Str
     if found != rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
         return Vec::new();
     }
-    let (mut name, mut value, mut size): (*const c_char, *const c_void, usize) = (ptr::null(), ptr::null(), 0);
+    let (mut name, mut value, mut size): (*const c_char, *const c_void, usize) =
+        (ptr::null(), ptr::null(), 0);
     let mut headers = Vec::new();
     match which {
         Headers::Only(wanted) => {
@@ -151,11 +173,15 @@ unsafe fn copy_headers(message: &rd_kafka_message_t, which: Headers) -> Vec<(Str
             for index in 0.. {
                 // SAFETY: as above; the call fails past the last header.
                 unsafe {
-                    let found = rd_kafka_header_get_all(all, index, &raw mut name, &raw mut value, &raw mut size);
+                    let found =
+                        rd_kafka_header_get_all(all, index, &raw mut name, &raw mut value, &raw mut size);
                     if found != rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
                         break;
                     }
-                    headers.push((CStr::from_ptr(name).to_string_lossy().into_owned(), bytes(value, size)));
+                    headers.push((
+                        CStr::from_ptr(name).to_string_lossy().into_owned(),
+                        bytes(value, size),
+                    ));
                 }
             }
         }

@@ -35,7 +35,11 @@ pub struct KafkaWriterLog {
 
 impl KafkaWriterLog {
     pub fn new(config: &KafkaConfig, log_id: LogId) -> Result<Self, KafkaError> {
-        Ok(Self { config: config.clone(), log_id, watermarks: watermarks::client(config)? })
+        Ok(Self {
+            config: config.clone(),
+            log_id,
+            watermarks: watermarks::client(config)?,
+        })
     }
 }
 
@@ -83,7 +87,10 @@ pub(crate) fn read_range(
     if open.is_empty() {
         return Ok(());
     }
-    let start: Vec<_> = range.iter().map(|&(s, p, from, _)| (topics.of(s), p, from)).collect();
+    let start: Vec<_> = range
+        .iter()
+        .map(|&(s, p, from, _)| (topics.of(s), p, from))
+        .collect();
     let mut reader = Reader::open(config, &start, Headers::Only(c"ce_dataschema"))?;
     let mut last_progress = Instant::now();
     while !open.is_empty() {
@@ -91,8 +98,11 @@ pub(crate) fn read_range(
             last_progress = Instant::now();
             let (topic, partition, next) = match polled {
                 Polled::Message(message) => {
-                    let (topic, partition, next) = (message.topic.clone(), message.partition, message.offset + 1);
-                    let wanted = open.iter().find(|(t, _, p, until)| *t == topic && *p == partition && next <= *until);
+                    let (topic, partition, next) =
+                        (message.topic.clone(), message.partition, message.offset + 1);
+                    let wanted = open
+                        .iter()
+                        .find(|(t, _, p, until)| *t == topic && *p == partition && next <= *until);
                     if let Some(&(_, stream, ..)) = wanted {
                         let record = to_record(stream, message, Headers::Only(c"ce_dataschema"))?;
                         if let ControlFlow::Break(error) = each(record) {
@@ -101,7 +111,11 @@ pub(crate) fn read_range(
                     }
                     (topic, partition, next)
                 }
-                Polled::End { topic, partition, offset } => (topic, partition, offset),
+                Polled::End {
+                    topic,
+                    partition,
+                    offset,
+                } => (topic, partition, offset),
                 Polled::Error { code, .. } if is_permanent(code) => {
                     return Err(KafkaError::MessageConsumption(code).into());
                 }
@@ -132,7 +146,10 @@ impl ProducerContext for Deliveries {
             Err((error, _)) => Err(error.clone()),
         };
         // A poisoned lock only means that another delivery panicked; the list is still whole.
-        self.done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((index, outcome));
+        self.done
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .push((index, outcome));
     }
 }
 
@@ -144,9 +161,13 @@ pub struct KafkaTransaction {
 
 impl KafkaTransaction {
     pub(crate) fn init(config: &KafkaConfig, id: &str) -> Result<Self, KafkaError> {
-        let producer: BaseProducer<Deliveries> = config.writer(id).create_with_context(Deliveries::default())?;
+        let producer: BaseProducer<Deliveries> =
+            config.writer(id).create_with_context(Deliveries::default())?;
         producer.init_transactions(INIT)?;
-        Ok(Self { producer, topics: config.topics() })
+        Ok(Self {
+            producer,
+            topics: config.topics(),
+        })
     }
 
     fn send(&self, records: &[Outgoing]) -> Result<(), KafkaError> {
@@ -155,12 +176,15 @@ impl KafkaTransaction {
                 Target::Event(stream, partition) => (self.topics.of(stream), partition),
                 Target::Key(partition) => (self.topics.keys(), partition),
             };
-            let headers = record
-                .headers
-                .iter()
-                .fold(OwnedHeaders::new_with_capacity(record.headers.len()), |headers, (key, value)| {
-                    headers.insert(Header { key, value: Some(value) })
-                });
+            let headers = record.headers.iter().fold(
+                OwnedHeaders::new_with_capacity(record.headers.len()),
+                |headers, (key, value)| {
+                    headers.insert(Header {
+                        key,
+                        value: Some(value),
+                    })
+                },
+            );
             self.producer
                 .send(
                     BaseRecord::with_opaque_to(&topic, index)
@@ -182,7 +206,12 @@ impl KafkaTransaction {
         while missing > 0 || self.producer.in_flight_count() > 0 {
             self.producer.poll(Duration::from_millis(10));
             let done = std::mem::take(
-                &mut *self.producer.context().done.lock().unwrap_or_else(std::sync::PoisonError::into_inner),
+                &mut *self
+                    .producer
+                    .context()
+                    .done
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner),
             );
             for (index, outcome) in done {
                 if let Some(slot) = offsets.get_mut(index) {
@@ -211,9 +240,13 @@ impl KafkaTransaction {
 
 impl WriterTransaction for KafkaTransaction {
     fn commit(&mut self, records: &[Outgoing]) -> Result<Vec<i64>, CommitError> {
-        self.producer.begin_transaction().map_err(|error| unclear(&error))?;
+        self.producer
+            .begin_transaction()
+            .map_err(|error| unclear(&error))?;
         self.send(records).map_err(|error| unclear(&error))?;
-        let offsets = self.await_deliveries(records.len()).map_err(|error| unclear(&error))?;
+        let offsets = self
+            .await_deliveries(records.len())
+            .map_err(|error| unclear(&error))?;
         self.end().map_err(|error| unclear(&error))?;
         Ok(offsets)
     }
@@ -222,9 +255,11 @@ impl WriterTransaction for KafkaTransaction {
 /// Whatever went wrong, the group settles it by reading; only being fenced is told apart.
 fn unclear(error: &KafkaError) -> CommitError {
     match error.rdkafka_error_code() {
-        Some(RDKafkaErrorCode::Fenced | RDKafkaErrorCode::ProducerFenced | RDKafkaErrorCode::InvalidProducerEpoch) => {
-            CommitError::Fenced
-        }
+        Some(
+            RDKafkaErrorCode::Fenced
+            | RDKafkaErrorCode::ProducerFenced
+            | RDKafkaErrorCode::InvalidProducerEpoch,
+        ) => CommitError::Fenced,
         _ => CommitError::Unclear(error.to_string()),
     }
 }

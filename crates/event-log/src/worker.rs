@@ -50,7 +50,9 @@ impl<L: WriterLog> Worker<L> {
     pub(crate) fn run(mut self) {
         let mut in_doubt = InDoubt::new();
         loop {
-            let Some(transaction) = self.take_over(&mut in_doubt) else { return };
+            let Some(transaction) = self.take_over(&mut in_doubt) else {
+                return;
+            };
             self.status.send_replace(GroupStatus::Serving);
             match self.serve(transaction) {
                 Doubt::Closed => {
@@ -81,12 +83,22 @@ impl<L: WriterLog> Worker<L> {
                 Err(error) => error,
             };
             if let ClaimError::Log(WriterLogError::BrokenChain { .. } | WriterLogError::Decode(_)) = &error {
-                tracing::error!(group = self.number, error = &error as &dyn std::error::Error, "Writer group {} halts: {error}", self.number);
+                tracing::error!(
+                    group = self.number,
+                    error = &error as &dyn std::error::Error,
+                    "Writer group {} halts: {error}",
+                    self.number
+                );
                 self.end(in_doubt, GroupStatus::Halted(error.to_string()));
                 return None;
             }
-            tracing::warn!(group = self.number, "Claiming writer group {}: {error}; trying again", self.number);
-            self.status.send_replace(GroupStatus::Claiming(Some(error.to_string())));
+            tracing::warn!(
+                group = self.number,
+                "Claiming writer group {}: {error}; trying again",
+                self.number
+            );
+            self.status
+                .send_replace(GroupStatus::Claiming(Some(error.to_string())));
             if self.queue.is_closed() && self.queue.is_empty() {
                 self.end(in_doubt, GroupStatus::GivenUp);
                 return None;
@@ -114,7 +126,15 @@ impl<L: WriterLog> Worker<L> {
     }
 
     fn try_take_over(&mut self, in_doubt: &mut InDoubt) -> Result<Option<L::Transaction>, ClaimError> {
-        let Self { log, heads, ledgers, found, instance, claimed_before, .. } = self;
+        let Self {
+            log,
+            heads,
+            ledgers,
+            found,
+            instance,
+            claimed_before,
+            ..
+        } = self;
         let instance = *instance;
         let foreign = Cell::new(false);
         let mut each = |stored: Stored<Event>, position: Position| {
@@ -152,8 +172,10 @@ impl<L: WriterLog> Worker<L> {
     /// Settles what the log now proves.
     fn answer(&mut self, in_doubt: &mut InDoubt) {
         for (append, metas) in in_doubt.drain(..) {
-            let placed: Vec<(Meta, Position)> =
-                metas.iter().filter_map(|meta| self.found.remove(&meta.event_id)).collect();
+            let placed: Vec<(Meta, Position)> = metas
+                .iter()
+                .filter_map(|meta| self.found.remove(&meta.event_id))
+                .collect();
             if placed.len() == metas.len() && !metas.is_empty() {
                 append.answer(Ok(placed));
             } else {
@@ -182,7 +204,9 @@ impl<L: WriterLog> Worker<L> {
         loop {
             let mut batch: Vec<Append> = self.backlog.drain(..).collect();
             if batch.is_empty() {
-                let Some(first) = self.queue.blocking_recv() else { return Doubt::Closed };
+                let Some(first) = self.queue.blocking_recv() else {
+                    return Doubt::Closed;
+                };
                 batch.push(first);
             }
             while batch.len() < BATCH
@@ -215,7 +239,11 @@ impl<L: WriterLog> Worker<L> {
                 None
             }
             Err(error) => {
-                tracing::warn!(group = self.number, "Commit of writer group {}: {error}", self.number);
+                tracing::warn!(
+                    group = self.number,
+                    "Commit of writer group {}: {error}",
+                    self.number
+                );
                 let mut metas = prepared.metas.into_iter().map(|(_, meta)| meta);
                 let pending = appends
                     .into_iter()
@@ -258,7 +286,10 @@ impl<L: WriterLog> Worker<L> {
         partitions.sort_unstable();
         partitions.dedup();
         let proof = self.log.high_watermarks(&partitions).map(|ends| {
-            partitions.iter().zip(ends).all(|(&(stream, p), end)| end <= self.heads.end(stream, p) + 1)
+            partitions
+                .iter()
+                .zip(ends)
+                .all(|(&(stream, p), end)| end <= self.heads.end(stream, p) + 1)
         });
         match proof {
             Ok(true) => {
@@ -269,10 +300,16 @@ impl<L: WriterLog> Worker<L> {
             }
             outcome => {
                 if let Err(error) = outcome {
-                    tracing::warn!(group = self.number, "Proving ownership of group {}: {error}", self.number);
+                    tracing::warn!(
+                        group = self.number,
+                        "Proving ownership of group {}: {error}",
+                        self.number
+                    );
                 }
                 // Nothing was written, so "not applied" is certain whoever owns the ledger.
-                Some(Doubt::Unclear(appends.into_iter().map(|append| (append, Vec::new())).collect()))
+                Some(Doubt::Unclear(
+                    appends.into_iter().map(|append| (append, Vec::new())).collect(),
+                ))
             }
         }
     }

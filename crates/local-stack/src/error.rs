@@ -57,10 +57,7 @@ pub enum Error {
     },
 
     #[error("cannot {action}")]
-    Io {
-        action: String,
-        source: std::io::Error,
-    },
+    Io { action: String, source: std::io::Error },
 
     #[error("a task of the local stack panicked")]
     Task(#[from] tokio::task::JoinError),

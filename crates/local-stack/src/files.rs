@@ -21,18 +21,12 @@ pub(crate) fn read(path: &Path) -> Result<String> {
 }
 
 pub(crate) fn rename(from: &Path, to: &Path) -> Result<()> {
-    fs::rename(from, to).map_err(Error::io(format!(
-        "move {} to {}",
-        from.display(),
-        to.display()
-    )))
+    fs::rename(from, to).map_err(Error::io(format!("move {} to {}", from.display(), to.display())))
 }
 
 pub(crate) fn set_mode(path: &Path, mode: u32) -> Result<()> {
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(Error::io(format!(
-        "change the permissions of {}",
-        path.display()
-    )))
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+        .map_err(Error::io(format!("change the permissions of {}", path.display())))
 }
 
 pub(crate) fn remove_dir(path: &Path) -> Result<()> {
@@ -52,10 +46,7 @@ pub(crate) fn temp_dir(prefix: &str, parent: Option<&Path>) -> Result<tempfile::
     let dir = tempfile::Builder::new()
         .prefix(prefix)
         .tempdir_in(&parent)
-        .map_err(Error::io(format!(
-            "create a folder in {}",
-            parent.display()
-        )))?;
+        .map_err(Error::io(format!("create a folder in {}", parent.display())))?;
     set_mode(dir.path(), 0o711)?;
     Ok(dir)
 }
@@ -99,9 +90,7 @@ pub(crate) fn copy_tree(from: &Path, to: &Path) -> Result<()> {
 /// Runs a tool to its end and returns what it printed; its output is in the error when it fails.
 pub(crate) fn run(command: &mut Command) -> Result<String> {
     let program = command.get_program().to_string_lossy().into_owned();
-    let output = command
-        .output()
-        .map_err(Error::io(format!("run {program}")))?;
+    let output = command.output().map_err(Error::io(format!("run {program}")))?;
     let printed = format!(
         "{}{}",
         String::from_utf8_lossy(&output.stdout),
@@ -173,11 +162,9 @@ pub(crate) fn build_once(target: &Path, build: impl FnOnce(&Path) -> Result<()>)
 
 pub(crate) fn copy_file(from: &Path, to: &Path) -> Result<()> {
     let copied = fs::copy(from, to);
-    copied.map(drop).map_err(Error::io(format!(
-        "copy {} to {}",
-        from.display(),
-        to.display()
-    )))
+    copied
+        .map(drop)
+        .map_err(Error::io(format!("copy {} to {}", from.display(), to.display())))
 }
 
 pub(crate) fn remove_file(path: &Path) -> Result<()> {

@@ -26,8 +26,7 @@ impl Home {
         let path = match (given, &temporary) {
             (Some(path), _) => {
                 files::create_dir(path)?;
-                std::fs::canonicalize(path)
-                    .map_err(Error::io(format!("find {}", path.display())))?
+                std::fs::canonicalize(path).map_err(Error::io(format!("find {}", path.display())))?
             }
             (None, Some(dir)) => dir.path().to_owned(),
             (None, None) => std::env::temp_dir(),
@@ -45,12 +44,7 @@ impl Home {
     }
 
     /// Data that was made for other numbers of servers can't be used: shards would be missing.
-    pub fn check_shape(
-        &self,
-        kafka_nodes: usize,
-        postgres_clusters: usize,
-        shards: usize,
-    ) -> Result<()> {
+    pub fn check_shape(&self, kafka_nodes: usize, postgres_clusters: usize, shards: usize) -> Result<()> {
         let wanted = format!(
             "{kafka_nodes} Kafka node(s) and {shards} shards on {postgres_clusters} PostgreSQL cluster(s)"
         );

@@ -56,11 +56,7 @@ pub(crate) fn default_cache() -> PathBuf {
 }
 
 /// Finds what is wanted, and installs what is missing.
-pub(crate) async fn programs(
-    cache: &Path,
-    wanted: Wanted,
-    progress: &Progress,
-) -> Result<Programs> {
+pub(crate) async fn programs(cache: &Path, wanted: Wanted, progress: &Progress) -> Result<Programs> {
     let (cache, progress) = (cache.to_owned(), progress.clone());
     let (programs, lock) = tokio::task::spawn_blocking({
         let progress = progress.clone();
@@ -197,11 +193,8 @@ fn missing_packages(cache: &Path, wanted: Wanted) -> Result<Vec<Package>> {
             }
         }
     }
-    packages.extend(
-        (wanted.postgres.is_some() && Postgres::find(cache)?.is_none()).then_some(POSTGRES),
-    );
-    packages
-        .extend((wanted.redis && files::find_program("redis-server").is_none()).then_some(REDIS));
+    packages.extend((wanted.postgres.is_some() && Postgres::find(cache)?.is_none()).then_some(POSTGRES));
+    packages.extend((wanted.redis && files::find_program("redis-server").is_none()).then_some(REDIS));
     Ok(packages)
 }
 

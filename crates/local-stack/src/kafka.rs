@@ -111,26 +111,21 @@ impl Kafka {
         files::write(&settings, &server_properties(nodes, node, &storage))?;
         let logging = data.join("log4j2.properties");
         files::write(&logging, LOG4J2)?;
-        Ok(
-            Launch::new(format!("kafka-{}", node.id), &self.java.program, log)
-                .args(["-Xms256m", "-Xmx768m", "-XX:+UseG1GC", "-XX:-UsePerfData"])
-                .args(archive_flags)
-                .arg(format!(
-                    "-Dlog4j2.configurationFile=file:{}",
-                    logging.display()
-                ))
-                .args([
-                    "-cp".to_owned(),
-                    class_path(&self.home.join("libs"))?,
-                    "kafka.Kafka".to_owned(),
-                ])
-                .arg(&settings)
-                .probe(Probe::Kafka {
-                    port: node.port,
-                    node: node.id,
-                    brokers: 1,
-                }),
-        )
+        Ok(Launch::new(format!("kafka-{}", node.id), &self.java.program, log)
+            .args(["-Xms256m", "-Xmx768m", "-XX:+UseG1GC", "-XX:-UsePerfData"])
+            .args(archive_flags)
+            .arg(format!("-Dlog4j2.configurationFile=file:{}", logging.display()))
+            .args([
+                "-cp".to_owned(),
+                class_path(&self.home.join("libs"))?,
+                "kafka.Kafka".to_owned(),
+            ])
+            .arg(&settings)
+            .probe(Probe::Kafka {
+                port: node.port,
+                node: node.id,
+                brokers: 1,
+            }))
     }
 
     /// As the storage tool does, without the second it takes.
@@ -158,12 +153,7 @@ impl Kafka {
         };
         files::write(&settings, &server_properties(&[node], node, &storage))?;
         let mut tool = Command::new(&self.java.program);
-        tool.args([
-            "-cp",
-            &class_path(jars)?,
-            "kafka.tools.StorageTool",
-            "format",
-        ]);
+        tool.args(["-cp", &class_path(jars)?, "kafka.tools.StorageTool", "format"]);
         tool.args(["--cluster-id", &new_cluster_id(), "--config"])
             .arg(&settings);
         files::run(&mut tool)?;

@@ -70,10 +70,8 @@ async fn main() -> anyhow::Result<()> {
 
 impl Run {
     async fn until_interrupted(self, cache_dir: Option<PathBuf>) -> anyhow::Result<()> {
-        let (mut interrupt, mut terminate) = (
-            signal(SignalKind::interrupt())?,
-            signal(SignalKind::terminate())?,
-        );
+        let (mut interrupt, mut terminate) =
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         let ended = async {
             tokio::select! {
                 _ = interrupt.recv() => {}
@@ -99,8 +97,7 @@ impl Run {
         eprintln!("Stopping.");
         stack.shutdown().await?;
         if let Some(path) = &self.env_file {
-            std::fs::remove_file(path)
-                .with_context(|| format!("cannot remove {}", path.display()))?;
+            std::fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))?;
         }
         Ok(())
     }
@@ -140,7 +137,6 @@ fn env_lines(stack: &Stack) -> String {
 /// Moved into place when complete: whoever waits for the file can read it at once.
 fn write_env(path: &Path, lines: &str) -> anyhow::Result<()> {
     let partial = path.with_extension("partial");
-    std::fs::write(&partial, lines)
-        .with_context(|| format!("cannot write {}", partial.display()))?;
+    std::fs::write(&partial, lines).with_context(|| format!("cannot write {}", partial.display()))?;
     std::fs::rename(&partial, path).with_context(|| format!("cannot write {}", path.display()))
 }

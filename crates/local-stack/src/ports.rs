@@ -42,10 +42,7 @@ pub(crate) fn free() -> Result<u16> {
             return Ok(port);
         }
     }
-    Err(Error::NoFreePort {
-        low: LOW,
-        high: HIGH,
-    })
+    Err(Error::NoFreePort { low: LOW, high: HIGH })
 }
 
 /// The fixed port, moved on by `index`, or a free one.

@@ -92,12 +92,8 @@ impl Postgres {
             .map_err(Error::io("run postgres --single"))?;
         if let Some(mut input) = child.stdin.take() {
             for shard in 0..shards {
-                writeln!(
-                    input,
-                    "CREATE DATABASE {} STRATEGY FILE_COPY",
-                    database(shard)
-                )
-                .map_err(Error::io("create the shard databases"))?;
+                writeln!(input, "CREATE DATABASE {} STRATEGY FILE_COPY", database(shard))
+                    .map_err(Error::io("create the shard databases"))?;
             }
         }
         let output = child
@@ -115,13 +111,7 @@ impl Postgres {
     }
 
     /// Copies the template unless the folder holds a cluster, and says how to start it.
-    pub fn prepare(
-        &self,
-        cluster: &Cluster,
-        shards: usize,
-        data: &Path,
-        log: &Path,
-    ) -> Result<Launch> {
+    pub fn prepare(&self, cluster: &Cluster, shards: usize, data: &Path, log: &Path) -> Result<Launch> {
         let data = self.accessible(data)?;
         if !data.join("PG_VERSION").is_file() {
             let partial = data.with_extension("partial");
@@ -132,27 +122,25 @@ impl Postgres {
         }
         self.give(&cluster.socket_dir)?;
         files::set_mode(&cluster.socket_dir, 0o755)?;
-        Ok(
-            Launch::new(cluster.name.clone(), self.bin.join("postgres"), log)
-                .arg("-D")
-                .arg(&data)
-                .args(["-c", "listen_addresses=127.0.0.1", "-c"])
-                .arg(format!(
-                    "unix_socket_directories={}",
-                    cluster.socket_dir.display()
-                ))
-                .args(["-p", &cluster.port.to_string()])
-                .user(self.account)
-                .stop_signal(Signal::SIGINT) // "fast": ends sessions instead of waiting for them
-                .transient(&[
-                    "pre-existing shared memory block",
-                    "lock file \"postmaster.pid\" already exists",
-                ])
-                .probe(Probe::Postgres {
-                    socket: cluster.socket(),
-                    user: USER,
-                }),
-        )
+        Ok(Launch::new(cluster.name.clone(), self.bin.join("postgres"), log)
+            .arg("-D")
+            .arg(&data)
+            .args(["-c", "listen_addresses=127.0.0.1", "-c"])
+            .arg(format!(
+                "unix_socket_directories={}",
+                cluster.socket_dir.display()
+            ))
+            .args(["-p", &cluster.port.to_string()])
+            .user(self.account)
+            .stop_signal(Signal::SIGINT) // "fast": ends sessions instead of waiting for them
+            .transient(&[
+                "pre-existing shared memory block",
+                "lock file \"postmaster.pid\" already exists",
+            ])
+            .probe(Probe::Postgres {
+                socket: cluster.socket(),
+                user: USER,
+            }))
     }
 
     fn template(&self, shards: usize) -> PathBuf {
@@ -194,10 +182,7 @@ impl Postgres {
         }
         let mut hasher = DefaultHasher::new();
         data.hash(&mut hasher);
-        let parent = PathBuf::from(format!(
-            "/var/lib/rolecall-local-stack/{:016x}",
-            hasher.finish()
-        ));
+        let parent = PathBuf::from(format!("/var/lib/rolecall-local-stack/{:016x}", hasher.finish()));
         files::create_dir(&parent)?;
         let elsewhere = parent.join("data");
         if !data.exists() {
@@ -220,13 +205,10 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Through the Unix socket: no TCP stack between.
+    /// Through the Unix socket: no TCP stack between. Without "&", so a shell may read it unquoted.
     pub fn dsn(&self, shard: usize) -> String {
-        let (folder, port) = (self.socket_dir.display(), self.port);
-        format!(
-            "postgres:///{}?host={folder}&port={port}&user={USER}",
-            database(shard)
-        )
+        let folder = self.socket_dir.display().to_string().replace('/', "%2F");
+        format!("postgres://{USER}@{folder}:{}/{}", self.port, database(shard))
     }
 
     fn socket(&self) -> PathBuf {
@@ -247,11 +229,7 @@ fn version(bin: &Path) -> Option<u32> {
     let number = printed
         .split_whitespace()
         .find(|word| word.starts_with(|first: char| first.is_ascii_digit()))?;
-    number
-        .split(|it: char| !it.is_ascii_digit())
-        .next()?
-        .parse()
-        .ok()
+    number.split(|it: char| !it.is_ascii_digit()).next()?.parse().ok()
 }
 
 fn account() -> Result<Option<(u32, u32)>> {
@@ -300,10 +278,7 @@ mod tests {
             options.get_socket().map(PathBuf::as_path),
             Some(Path::new("/tmp/rcX"))
         );
-        assert_eq!(
-            (options.get_port(), options.get_username()),
-            (20_001, "rolecall")
-        );
+        assert_eq!((options.get_port(), options.get_username()), (20_001, "rolecall"));
         assert_eq!(options.get_database(), Some("rolecall_shard_03"));
     }
 }

@@ -16,11 +16,7 @@ pub enum Probe {
     /// `GET` of this `http://` address must answer 200.
     Http(String),
     /// A metadata request to this port must list this node among the brokers, and at least `brokers` in all.
-    Kafka {
-        port: u16,
-        node: i32,
-        brokers: usize,
-    },
+    Kafka { port: u16, node: i32, brokers: usize },
     /// A session on this socket must reach "ready for query".
     Postgres { socket: PathBuf, user: &'static str },
     /// `PING` to this port must answer `PONG`.
@@ -34,17 +30,11 @@ impl Probe {
         let asked = async {
             match self {
                 Self::Http(url) => http(url).await,
-                Self::Kafka {
-                    port,
-                    node,
-                    brokers,
-                } => {
+                Self::Kafka { port, node, brokers } => {
                     let nodes = kafka_brokers(*port).await?;
                     Ok(nodes.contains(node) && nodes.len() >= *brokers)
                 }
-                Self::Postgres { socket, user } => {
-                    postgres(UnixStream::connect(socket).await?, user).await
-                }
+                Self::Postgres { socket, user } => postgres(UnixStream::connect(socket).await?, user).await,
                 Self::Redis { port } => redis(*port).await,
                 Self::None => Ok(true),
             }
@@ -92,8 +82,7 @@ async fn postgres(mut stream: UnixStream, user: &str) -> io::Result<bool> {
     loop {
         let kind = stream.read_u8().await?;
         let length = stream.read_u32().await?;
-        let mut body =
-            vec![0; usize::try_from(length.saturating_sub(4)).map_err(io::Error::other)?];
+        let mut body = vec![0; usize::try_from(length.saturating_sub(4)).map_err(io::Error::other)?];
         stream.read_exact(&mut body).await?;
         match kind {
             b'Z' => {

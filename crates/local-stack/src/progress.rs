@@ -45,9 +45,7 @@ impl Progress {
                         .with_prefix(who.to_owned())
                         .with_message(what.to_owned()),
                 );
-                if let Ok(style) =
-                    ProgressStyle::with_template("{spinner} {prefix:12} {msg} ({elapsed})")
-                {
+                if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix:12} {msg} ({elapsed})") {
                     bar.set_style(style);
                 }
                 bar.enable_steady_tick(Duration::from_millis(100));

@@ -67,13 +67,7 @@ impl Registry {
         self.launch(data, log, port, self.java.archive_flags(&self.home))
     }
 
-    fn launch(
-        &self,
-        data: &Path,
-        log: &Path,
-        port: u16,
-        archive_flags: Vec<String>,
-    ) -> Result<Launch> {
+    fn launch(&self, data: &Path, log: &Path, port: u16, archive_flags: Vec<String>) -> Result<Launch> {
         let scratch = data.join("tmp");
         files::create_dir(&scratch)?;
         Ok(Launch::new("registry", &self.java.program, log)

@@ -32,11 +32,7 @@ pub struct Launch {
 
 impl Launch {
     /// Output goes to the end of `log`, whose folder must exist.
-    pub fn new(
-        name: impl Into<String>,
-        program: impl Into<PathBuf>,
-        log: impl Into<PathBuf>,
-    ) -> Self {
+    pub fn new(name: impl Into<String>, program: impl Into<PathBuf>, log: impl Into<PathBuf>) -> Self {
         Self {
             name: name.into(),
             program: program.into(),
@@ -73,10 +69,7 @@ impl Launch {
     }
 
     #[must_use]
-    pub fn envs(
-        self,
-        variables: impl IntoIterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>,
-    ) -> Self {
+    pub fn envs(self, variables: impl IntoIterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>) -> Self {
         variables
             .into_iter()
             .fold(self, |launch, (name, value)| launch.env(name, value))
@@ -345,8 +338,7 @@ mod tests {
     #[tokio::test]
     async fn a_child_that_ends_during_its_start_is_an_error_with_its_log() {
         let dir = tempfile::tempdir().unwrap();
-        let launch =
-            shell("sleep 0.1; echo the reason; exit 3", dir.path()).ready_at("http://127.0.0.1:1/");
+        let launch = shell("sleep 0.1; echo the reason; exit 3", dir.path()).ready_at("http://127.0.0.1:1/");
         let error = Server::start(launch).await.unwrap_err();
         assert!(
             matches!(&error, Error::Exited { status, tail, .. } if status.code() == Some(3) && tail == "the reason")
@@ -375,9 +367,7 @@ mod tests {
     #[tokio::test]
     async fn a_paused_child_still_stops() {
         let dir = tempfile::tempdir().unwrap();
-        let server = Server::start(shell("sleep 1000", dir.path()))
-            .await
-            .unwrap();
+        let server = Server::start(shell("sleep 1000", dir.path())).await.unwrap();
         server.pause().unwrap();
         server.stop().await.unwrap();
         assert!(matches!(server.pause(), Err(Error::NotRunning(_))));

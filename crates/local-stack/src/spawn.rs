@@ -29,9 +29,7 @@ pub(crate) fn spawn_owned(mut command: Command) -> io::Result<Child> {
     command.process_group(0);
     die_with_parent(&mut command);
     let (reply, answer) = mpsc::sync_channel(1);
-    spawner()
-        .send(Job { command, reply })
-        .map_err(io::Error::other)?;
+    spawner().send(Job { command, reply }).map_err(io::Error::other)?;
     answer.recv().map_err(io::Error::other)?
 }
 
@@ -42,10 +40,7 @@ fn spawner() -> &'static mpsc::Sender<Job> {
         std::thread::spawn(move || {
             for mut job in inbox {
                 if let Err(mpsc::SendError(Ok(mut orphan))) = job.reply.send(job.command.spawn()) {
-                    tracing::warn!(
-                        pid = orphan.id(),
-                        "Nobody waits for a new child; killing it"
-                    );
+                    tracing::warn!(pid = orphan.id(), "Nobody waits for a new child; killing it");
                     if let Err(error) = orphan.kill() {
                         tracing::warn!(%error, "Cannot kill it");
                     }
@@ -83,16 +78,11 @@ pub fn spawn_detached(mut command: Command, log: &Path) -> Result<u32> {
     let errors = output.try_clone().map_err(Error::io("share a log file"))?;
     command.stdin(Stdio::null()).stdout(output).stderr(errors);
     new_session(&mut command);
-    let child = command
-        .spawn()
-        .map_err(Error::io(format!("start {name}")))?;
+    let child = command.spawn().map_err(Error::io(format!("start {name}")))?;
     Ok(child.id())
 }
 
-#[expect(
-    unsafe_code,
-    reason = "pre_exec is unsafe; setsid is async-signal-safe"
-)]
+#[expect(unsafe_code, reason = "pre_exec is unsafe; setsid is async-signal-safe")]
 fn new_session(command: &mut Command) {
     let prepare = || {
         unistd::setsid()?;

@@ -186,21 +186,14 @@ impl Stack {
     /// # Panics
     /// If the stack was built without Redis.
     pub fn redis_url(&self) -> String {
-        format!(
-            "redis://127.0.0.1:{}",
-            part(self.redis.as_ref(), "Redis").address
-        )
+        format!("redis://127.0.0.1:{}", part(self.redis.as_ref(), "Redis").address)
     }
 
     /// One address per shard, through the Unix socket, as sqlx reads them.
     pub fn shard_dsns(&self) -> Vec<String> {
         let clusters = self.postgres.iter().cycle();
         clusters
-            .take(if self.postgres.is_empty() {
-                0
-            } else {
-                self.shards
-            })
+            .take(if self.postgres.is_empty() { 0 } else { self.shards })
             .enumerate()
             .map(dsn)
             .collect()

@@ -77,12 +77,7 @@ impl Starter<'_> {
         try_join_all((0..count).map(|index| self.postgres_cluster(index, count, shards))).await
     }
 
-    async fn postgres_cluster(
-        &self,
-        index: usize,
-        count: usize,
-        shards: usize,
-    ) -> Result<Part<Cluster>> {
+    async fn postgres_cluster(&self, index: usize, count: usize, shards: usize) -> Result<Part<Cluster>> {
         let name = if count == 1 {
             "postgres".to_owned()
         } else {
@@ -103,8 +98,7 @@ impl Starter<'_> {
                 port,
                 socket_dir: socket_dir.clone(),
             };
-            let (postgres, data, log, this) =
-                (postgres.clone(), data.clone(), log.clone(), cluster.clone());
+            let (postgres, data, log, this) = (postgres.clone(), data.clone(), log.clone(), cluster.clone());
             self.start(
                 &name,
                 move || postgres.prepare(&this, shards, &data, &log),
@@ -123,12 +117,8 @@ impl Starter<'_> {
         self.retry(self.ports.redis.is_some(), async || {
             let port = ports::fixed_or_free(self.ports.redis, 0)?;
             let (program, data, log) = (program.clone(), data.clone(), log.clone());
-            self.start(
-                "redis",
-                move || redis::launch(&program, &data, &log, port),
-                port,
-            )
-            .await
+            self.start("redis", move || redis::launch(&program, &data, &log, port), port)
+                .await
         })
         .await
         .map(Some)

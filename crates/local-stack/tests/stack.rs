@@ -79,20 +79,14 @@ async fn own_service(stack: &Stack) -> Server {
 
 fn kafka_config(bootstrap: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
-    config
-        .set("bootstrap.servers", bootstrap)
-        .set("acks", "all");
+    config.set("bootstrap.servers", bootstrap).set("acks", "all");
     config
 }
 
 async fn write_to_kafka(bootstrap: &str) {
     let admin: AdminClient<DefaultClientContext> = kafka_config(bootstrap).create().unwrap();
     let topic = NewTopic::new(TOPIC, 1, TopicReplication::Fixed(-1));
-    for result in admin
-        .create_topics(&[topic], &AdminOptions::new())
-        .await
-        .unwrap()
-    {
+    for result in admin.create_topics(&[topic], &AdminOptions::new()).await.unwrap() {
         result.unwrap();
     }
     let producer: FutureProducer = kafka_config(bootstrap).create().unwrap();

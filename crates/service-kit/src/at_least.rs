@@ -55,10 +55,7 @@ impl AtLeast {
             return Ok(());
         }
         let token: ConsistencyToken = part.parse()?;
-        let so_far = self
-            .token
-            .take()
-            .unwrap_or_else(|| ConsistencyToken::new(log_id));
+        let so_far = self.token.take().unwrap_or_else(|| ConsistencyToken::new(log_id));
         self.token = Some(so_far.join(&token)?);
         Ok(())
     }
@@ -89,8 +86,7 @@ impl IntoResponseParts for ConsistencyToken {
     type Error = Problem;
 
     fn into_response_parts(self, mut response: ResponseParts) -> Result<ResponseParts, Problem> {
-        let value =
-            HeaderValue::try_from(self.to_string()).map_err(|error| Problem::internal(&error))?;
+        let value = HeaderValue::try_from(self.to_string()).map_err(|error| Problem::internal(&error))?;
         response.headers_mut().insert(ROLECALL_TOKEN, value);
         Ok(response)
     }
@@ -191,11 +187,7 @@ mod tests {
             .into_response(),
             None => "nothing asked".into_response(),
         };
-        let router = http::standard(
-            Router::new()
-                .route("/", get(handler))
-                .with_state(State(log_id)),
-        );
+        let router = http::standard(Router::new().route("/", get(handler)).with_state(State(log_id)));
         let mut request = Request::get("/");
         for header in headers {
             request = request.header(ROLECALL_AT_LEAST, *header);
@@ -216,10 +208,7 @@ mod tests {
             let answer = ask(log_id, &headers).await;
             assert_eq!(answer.status, 201);
             assert_eq!(answer.header("rolecall-token"), joined);
-            assert_eq!(
-                answer.body,
-                serde_json::json!({ "user_id": 0, "token": joined })
-            );
+            assert_eq!(answer.body, serde_json::json!({ "user_id": 0, "token": joined }));
         }
         let latest = ask(log_id, &["latest", &user.to_string()]).await;
         assert_eq!(latest.body["user_id"], 1);
@@ -234,10 +223,7 @@ mod tests {
     async fn foreign_and_broken_tokens_are_refused() {
         let foreign = at(LogId::new_v7(), Stream::Users, 1).to_string();
         let answer = ask(LogId::new_v7(), &[&foreign]).await;
-        assert_eq!(
-            (answer.status, answer.slug().as_str()),
-            (400, "foreign-token")
-        );
+        assert_eq!((answer.status, answer.slug().as_str()), (400, "foreign-token"));
         for broken in ["", "rc1.", "rc9.AAAA", "\u{e9}", "rc1.AAAA,"] {
             let answer = ask(LogId::new_v7(), &[broken]).await;
             assert_eq!(

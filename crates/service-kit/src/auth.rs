@@ -53,11 +53,7 @@ impl<T: Authenticate> Authenticate for Arc<T> {
         (**self).session_state(user, session)
     }
 
-    fn settle_session(
-        &self,
-        user: UserId,
-        session: SessionId,
-    ) -> impl Future<Output = SessionState> + Send {
+    fn settle_session(&self, user: UserId, session: SessionId) -> impl Future<Output = SessionState> + Send {
         (**self).settle_session(user, session)
     }
 
@@ -84,11 +80,7 @@ impl Caller {
         };
         let claims = state.verifier().verify(token, state.now())?;
         let standing = match state.session_state(claims.user_id, claims.session_id) {
-            SessionState::Unknown => {
-                state
-                    .settle_session(claims.user_id, claims.session_id)
-                    .await
-            }
+            SessionState::Unknown => state.settle_session(claims.user_id, claims.session_id).await,
             known => known,
         };
         match standing {
@@ -97,11 +89,11 @@ impl Caller {
                 session_id: claims.session_id,
             })),
             // Which of the two it was is not the business of whoever holds the token.
-            SessionState::Ended | SessionState::UserInactive => {
-                Err(ProblemType::SessionEnded.into())
+            SessionState::Ended | SessionState::UserInactive => Err(ProblemType::SessionEnded.into()),
+            SessionState::Unknown => {
+                Err(Problem::new(ProblemType::NotYet)
+                    .detail("the session of this token is not known here yet"))
             }
-            SessionState::Unknown => Err(Problem::new(ProblemType::NotYet)
-                .detail("the session of this token is not known here yet")),
         }
     }
 }
@@ -115,9 +107,7 @@ impl From<TokenError> for Problem {
             | TokenError::WrongIssuer
             | TokenError::WrongAudience
             | TokenError::WrongType
-            | TokenError::UnknownKey => {
-                Self::new(ProblemType::Unauthenticated).detail(error.to_string())
-            }
+            | TokenError::UnknownKey => Self::new(ProblemType::Unauthenticated).detail(error.to_string()),
         }
     }
 }
@@ -128,10 +118,8 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let Some(value) = values.next() else {
         return Ok(None);
     };
-    let refused = || {
-        Problem::new(ProblemType::Unauthenticated)
-            .detail("send one header Authorization: Bearer <token>")
-    };
+    let refused =
+        || Problem::new(ProblemType::Unauthenticated).detail("send one header Authorization: Bearer <token>");
     if values.next().is_some() {
         return Err(refused());
     }
@@ -202,9 +190,8 @@ mod tests {
     }
 
     fn token(age: Duration) -> String {
-        let issued_at = Timestamp::from_micros(
-            Timestamp::now().as_micros() - i64::try_from(age.as_micros()).unwrap(),
-        );
+        let issued_at =
+            Timestamp::from_micros(Timestamp::now().as_micros() - i64::try_from(age.as_micros()).unwrap());
         let claims = AccessClaims {
             user_id: UserId::from_uuid(Uuid::from_u128(1)),
             session_id: SessionId::from_uuid(Uuid::from_u128(2)),
@@ -234,10 +221,7 @@ mod tests {
             settled,
         });
         let router = Router::new()
-            .route(
-                "/me",
-                get(async |caller: Caller| caller.user_id.to_string()),
-            )
+            .route("/me", get(async |caller: Caller| caller.user_id.to_string()))
             .route(
                 "/open",
                 get(async |caller: Option<Caller>| format!("{}", caller.is_some())),
@@ -296,9 +280,7 @@ mod tests {
             "session-ended"
         );
         assert_eq!(
-            ask("/me", SessionState::UserInactive, &[fresh()])
-                .await
-                .slug(),
+            ask("/me", SessionState::UserInactive, &[fresh()]).await.slug(),
             "session-ended"
         );
         let answer = ask("/me", SessionState::Unknown, &[fresh()]).await;
@@ -319,13 +301,7 @@ mod tests {
     #[tokio::test]
     async fn an_open_call_takes_no_token_or_a_good_one() {
         assert_eq!(ask("/open", SessionState::Live, &[]).await.text, "false");
-        assert_eq!(
-            ask("/open", SessionState::Live, &[fresh()]).await.text,
-            "true"
-        );
-        assert_eq!(
-            ask("/open", SessionState::Ended, &[fresh()]).await.status,
-            401
-        );
+        assert_eq!(ask("/open", SessionState::Live, &[fresh()]).await.text, "true");
+        assert_eq!(ask("/open", SessionState::Ended, &[fresh()]).await.status, 401);
     }
 }

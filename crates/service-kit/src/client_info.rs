@@ -47,11 +47,7 @@ impl ClientInfo {
     }
 
     fn read(headers: &HeaderMap, peer: Option<SocketAddr>, trust_proxy: bool) -> Self {
-        let forwarded = if trust_proxy {
-            forwarded_for(headers)
-        } else {
-            None
-        };
+        let forwarded = if trust_proxy { forwarded_for(headers) } else { None };
         Self {
             address: forwarded
                 .or(peer.map(|peer| peer.ip()))
@@ -112,12 +108,9 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(HeaderName, &str)]) -> HeaderMap {
-        let pairs = pairs.iter().map(|(name, value)| {
-            (
-                name.clone(),
-                HeaderValue::from_bytes(value.as_bytes()).unwrap(),
-            )
-        });
+        let pairs = pairs
+            .iter()
+            .map(|(name, value)| (name.clone(), HeaderValue::from_bytes(value.as_bytes()).unwrap()));
         let mut headers = HeaderMap::new();
         pairs.for_each(|(name, value)| {
             headers.append(name, value);
@@ -126,10 +119,7 @@ mod tests {
     }
 
     fn address(forwarded: &[&str], trust: bool) -> String {
-        let pairs: Vec<_> = forwarded
-            .iter()
-            .map(|value| (X_FORWARDED_FOR, *value))
-            .collect();
+        let pairs: Vec<_> = forwarded.iter().map(|value| (X_FORWARDED_FOR, *value)).collect();
         let peer = "[::ffff:10.0.0.9]:5000".parse().ok();
         ClientInfo::read(&headers(&pairs), peer, trust)
             .address

@@ -278,20 +278,16 @@ mod tests {
             Just(i64::MAX),
             any::<i64>().prop_map(|n| n & i64::MAX)
         ];
-        prop::collection::vec((stream, prop_oneof![0..4, Just(i32::MAX)], offset), 0..12).prop_map(
-            |places| {
-                ConsistencyToken::from_positions(
-                    LOG,
-                    places
-                        .into_iter()
-                        .map(|(stream, partition, offset)| Position {
-                            stream,
-                            partition,
-                            offset,
-                        }),
-                )
-            },
-        )
+        prop::collection::vec((stream, prop_oneof![0..4, Just(i32::MAX)], offset), 0..12).prop_map(|places| {
+            ConsistencyToken::from_positions(
+                LOG,
+                places.into_iter().map(|(stream, partition, offset)| Position {
+                    stream,
+                    partition,
+                    offset,
+                }),
+            )
+        })
     }
 
     proptest! {

@@ -49,10 +49,7 @@ impl Readiness {
 
     pub fn set_not_ready(&self, condition: impl Into<Name>, reason: impl Into<String>) {
         let (condition, reason) = (condition.into(), reason.into());
-        let before = self
-            .0
-            .write()
-            .insert(condition.clone(), Some(reason.clone()));
+        let before = self.0.write().insert(condition.clone(), Some(reason.clone()));
         if before != Some(Some(reason.clone())) {
             tracing::info!(%condition, "Not ready: {condition}: {reason}");
         }
@@ -150,10 +147,7 @@ mod tests {
         let answer = fetch(router.clone(), "/readyz").await;
         assert_eq!(answer.status, 503);
         let reasons = json!([{ "condition": "log", "reason": "starting" }]);
-        assert_eq!(
-            answer.body,
-            json!({ "status": "not-ready", "reasons": reasons })
-        );
+        assert_eq!(answer.body, json!({ "status": "not-ready", "reasons": reasons }));
         readiness.remove("log");
         assert_eq!(
             fetch(router.clone(), "/readyz").await.body,
@@ -164,8 +158,7 @@ mod tests {
 
     #[tokio::test]
     async fn metrics_are_prometheus_text() {
-        let router: Router =
-            health_router(Readiness::default(), telemetry::init_metrics().unwrap());
+        let router: Router = health_router(Readiness::default(), telemetry::init_metrics().unwrap());
         metrics::counter!("health_test_total").increment(2);
         let answer = fetch(router, "/metrics").await;
         assert!(answer.text.contains("health_test_total 2"));

@@ -77,10 +77,7 @@ mod tests {
             &["\u{e9}".as_bytes()],
             &[b"a", b"a"],
         ] {
-            assert_eq!(
-                parse(bad).unwrap_err().kind,
-                ProblemType::InvalidIdempotencyKey
-            );
+            assert_eq!(parse(bad).unwrap_err().kind, ProblemType::InvalidIdempotencyKey);
         }
     }
 }

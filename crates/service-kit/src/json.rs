@@ -72,10 +72,7 @@ impl<T: Serialize> IntoResponse for Json<T> {
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    let Some(value) = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-    else {
+    let Some(value) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
         return false;
     };
     let essence = value
@@ -84,8 +81,7 @@ fn is_json(headers: &HeaderMap) -> bool {
         .unwrap_or_default()
         .trim()
         .to_ascii_lowercase();
-    essence == "application/json"
-        || (essence.starts_with("application/") && essence.ends_with("+json"))
+    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
 fn unreadable(rejection: &BytesRejection) -> Problem {
@@ -164,9 +160,8 @@ mod tests {
     }
 
     async fn post_body(content_type: &str, body: impl Into<Body>) -> Answer {
-        let router = http::standard(
-            Router::new().route("/", post(async |Json(order): Json<Order>| Json(order))),
-        );
+        let router =
+            http::standard(Router::new().route("/", post(async |Json(order): Json<Order>| Json(order))));
         let request = Request::post("/")
             .header(CONTENT_TYPE, content_type)
             .body(body.into())
@@ -217,8 +212,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_wrong_type_is_told_by_its_path() {
-        let (status, slug, body) =
-            refused(r#"{"name":"a","lines":[{"count":1},{"count":"x"}]}"#).await;
+        let (status, slug, body) = refused(r#"{"name":"a","lines":[{"count":1},{"count":"x"}]}"#).await;
         assert_eq!((status, slug.as_str()), (422, "invalid-body"));
         assert_eq!(body["errors"][0]["field"], "lines[1].count");
         for wrong in [
@@ -234,10 +228,7 @@ mod tests {
 
     #[tokio::test]
     async fn bad_utf8_oversize_and_deep_nesting_are_refused() {
-        assert_eq!(
-            refused(b"{\"name\":\"\xff\"}".to_vec()).await.1,
-            "invalid-utf8"
-        );
+        assert_eq!(refused(b"{\"name\":\"\xff\"}".to_vec()).await.1, "invalid-utf8");
         let (status, slug, _) = refused(vec![b' '; BODY_LIMIT + 1]).await;
         assert_eq!((status, slug.as_str()), (413, "body-too-large"));
         assert_eq!(refused("[".repeat(10_000)).await.1, "malformed-json");
@@ -246,8 +237,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_long_value_is_not_echoed_in_full() {
-        let (_, _, body) =
-            refused(format!(r#"{{"name":"a","lines":"{}"}}"#, "x".repeat(5_000))).await;
+        let (_, _, body) = refused(format!(r#"{{"name":"a","lines":"{}"}}"#, "x".repeat(5_000))).await;
         assert!(body.to_string().len() < 1_000);
     }
 }

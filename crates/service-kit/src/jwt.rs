@@ -143,11 +143,7 @@ impl Signer {
             kid,
             crit: None,
         })?;
-        Ok(Self {
-            key,
-            header,
-            config,
-        })
+        Ok(Self { key, header, config })
     }
 
     pub fn verifying_key(&self) -> VerifyingKey {
@@ -192,10 +188,7 @@ impl Verifier {
             .max_capacity(CACHED_TOKENS)
             .time_to_live(config.ttl())
             .build();
-        let keys = keys
-            .into_iter()
-            .map(|key| (thumbprint(&key), key))
-            .collect();
+        let keys = keys.into_iter().map(|key| (thumbprint(&key), key)).collect();
         Self {
             keys,
             config,
@@ -325,9 +318,7 @@ fn encode<T: Serialize>(part: &T) -> Result<String, serde_json::Error> {
 }
 
 fn decode<T: DeserializeOwned>(part: &str) -> Result<T, TokenError> {
-    let json = URL_SAFE_NO_PAD
-        .decode(part)
-        .map_err(|_| TokenError::Malformed)?;
+    let json = URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenError::Malformed)?;
     serde_json::from_slice(&json).map_err(|_| TokenError::Malformed)
 }
 

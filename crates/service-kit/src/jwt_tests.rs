@@ -93,10 +93,7 @@ fn a_remembered_token_still_expires_to_the_second() {
             .is_ok()
     );
     assert_eq!(verifier.verify(&token, end), Err(TokenError::Expired));
-    assert_eq!(
-        self::verifier().verify(&token, end),
-        Err(TokenError::Expired)
-    );
+    assert_eq!(self::verifier().verify(&token, end), Err(TokenError::Expired));
 }
 
 #[test]
@@ -125,11 +122,7 @@ fn no_other_algorithm_is_taken_even_with_a_good_signature() {
         );
     }
     header["alg"] = "none".into();
-    let unsigned = format!(
-        "{}.{}.",
-        encode(&header).unwrap(),
-        encode(&payload).unwrap()
-    );
+    let unsigned = format!("{}.{}.", encode(&header).unwrap(), encode(&payload).unwrap());
     assert_eq!(refused(&unsigned), TokenError::WrongType);
 }
 
@@ -200,10 +193,7 @@ fn key_ids_are_thumbprints() {
         .decode("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo")
         .unwrap();
     let key = VerifyingKey::try_from(x.as_slice()).unwrap();
-    assert_eq!(
-        thumbprint(&key),
-        "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
-    );
+    assert_eq!(thumbprint(&key), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
     let document = serde_json::to_value(Jwks::of([&key])).unwrap();
     assert_eq!(
         document["keys"][0],

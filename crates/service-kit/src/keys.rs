@@ -56,8 +56,7 @@ pub struct KeyFiles {
 
 impl KeyFiles {
     pub fn key_encryption_key(&self) -> Result<KeyEncryptionKey, KeyError> {
-        let (path, bytes) =
-            read_secret(self.key_encryption_key_file.as_deref(), KEY_ENCRYPTION_KEY)?;
+        let (path, bytes) = read_secret(self.key_encryption_key_file.as_deref(), KEY_ENCRYPTION_KEY)?;
         KeyEncryptionKey::parse(&bytes).map_err(|error| content(path, &error))
     }
 
@@ -68,8 +67,7 @@ impl KeyFiles {
 
     pub fn token_key(&self) -> Result<TokenKey, KeyError> {
         let (path, bytes) = read_secret(self.token_key_file.as_deref(), TOKEN_KEY)?;
-        TokenKey::parse(&bytes)
-            .ok_or_else(|| content(path, &"a key must be 32 bytes, in hexadecimal or raw"))
+        TokenKey::parse(&bytes).ok_or_else(|| content(path, &"a key must be 32 bytes, in hexadecimal or raw"))
     }
 
     pub fn signing_key(&self) -> Result<SigningKey, KeyError> {
@@ -89,8 +87,7 @@ impl KeyFiles {
                 path: path.clone(),
                 cause,
             })?;
-            let key =
-                VerifyingKey::from_public_key_pem(&pem).map_err(|error| content(path, &error))?;
+            let key = VerifyingKey::from_public_key_pem(&pem).map_err(|error| content(path, &error))?;
             if !keys.contains(&key) {
                 keys.push(key);
             }
@@ -265,10 +262,7 @@ mod tests {
         let first = generate_key_files(dir.path()).unwrap();
         let before = (id(&first), first.signing_key().unwrap().to_bytes());
         let second = generate_key_files(dir.path()).unwrap();
-        assert_eq!(
-            (id(&second), second.signing_key().unwrap().to_bytes()),
-            before
-        );
+        assert_eq!((id(&second), second.signing_key().unwrap().to_bytes()), before);
     }
 
     #[test]
@@ -310,9 +304,7 @@ mod tests {
             key.derive("refresh", Uuid::from_u128(2), 1, b"n"),
             key.derive("refresh", id, 2, b"n"),
             key.derive("refresh", id, 1, b"m"),
-            TokenKey::parse(&[8; 32])
-                .unwrap()
-                .derive("refresh", id, 1, b"n"),
+            TokenKey::parse(&[8; 32]).unwrap().derive("refresh", id, 1, b"n"),
         ] {
             assert_ne!(token, other);
         }

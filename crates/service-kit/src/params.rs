@@ -23,9 +23,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T>
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         match axum::extract::Path::from_request_parts(parts, state).await {
             Ok(axum::extract::Path(value)) => Ok(Self(value)),
-            Err(PathRejection::FailedToDeserializePathParams(error)) => {
-                Err(wrong_path(error.into_kind()))
-            }
+            Err(PathRejection::FailedToDeserializePathParams(error)) => Err(wrong_path(error.into_kind())),
             Err(rejection) => Err(Problem::internal(&rejection)),
         }
     }
@@ -36,9 +34,7 @@ fn wrong_path(kind: ErrorKind) -> Problem {
         ErrorKind::InvalidUtf8InPathParam { key } => {
             return Problem::new(ProblemType::InvalidUtf8).field(key.clone(), "is not UTF-8");
         }
-        ErrorKind::ParseErrorAtKey { key, .. } | ErrorKind::DeserializeError { key, .. } => {
-            key.clone()
-        }
+        ErrorKind::ParseErrorAtKey { key, .. } | ErrorKind::DeserializeError { key, .. } => key.clone(),
         _ => "path".to_owned(),
     };
     let detail = short(&kind.to_string());
@@ -53,15 +49,12 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         // The parser puts U+FFFD for wrong bytes, which would look up something nobody asked for.
         if !parts.uri.query().is_none_or(decodes_to_utf8) {
-            return Err(
-                Problem::new(ProblemType::InvalidUtf8).detail("the query string is not UTF-8")
-            );
+            return Err(Problem::new(ProblemType::InvalidUtf8).detail("the query string is not UTF-8"));
         }
         match axum::extract::Query::from_request_parts(parts, state).await {
             Ok(axum::extract::Query(value)) => Ok(Self(value)),
             Err(rejection) => {
-                Err(Problem::new(ProblemType::InvalidParameter)
-                    .detail(short(&rejection.body_text())))
+                Err(Problem::new(ProblemType::InvalidParameter).detail(short(&rejection.body_text())))
             }
         }
     }
@@ -117,15 +110,10 @@ mod tests {
     fn router() -> Router {
         http::standard(
             Router::new()
-                .route(
-                    "/users/{id}",
-                    get(async |Path(id): Path<UserId>| id.to_string()),
-                )
+                .route("/users/{id}", get(async |Path(id): Path<UserId>| id.to_string()))
                 .route(
                     "/page",
-                    get(async |Query(page): Query<Page>| {
-                        format!("{:?} {:?}", page.size, page.after)
-                    }),
+                    get(async |Query(page): Query<Page>| format!("{:?} {:?}", page.size, page.after)),
                 ),
         )
     }
@@ -156,9 +144,6 @@ mod tests {
             fetch(router(), "/page?size=1&size=2").await.slug(),
             "invalid-parameter"
         );
-        assert_eq!(
-            fetch(router(), "/page?after=%ff").await.slug(),
-            "invalid-utf8"
-        );
+        assert_eq!(fetch(router(), "/page?after=%ff").await.slug(), "invalid-utf8");
     }
 }

@@ -140,9 +140,7 @@ impl Problem {
             self.status(),
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
         );
-        let wait = self
-            .retry_after
-            .or(temporary.then_some(Duration::from_secs(1)))?;
+        let wait = self.retry_after.or(temporary.then_some(Duration::from_secs(1)))?;
         Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
     }
 }

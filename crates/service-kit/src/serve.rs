@@ -28,10 +28,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     #[error("listening on {address}: {source}")]
-    Bind {
-        address: SocketAddr,
-        source: io::Error,
-    },
+    Bind { address: SocketAddr, source: io::Error },
     #[error("{open} connections were still busy after {grace:?}; they were closed")]
     Grace { open: usize, grace: Duration },
 }
@@ -89,10 +86,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, watcher
         async move {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(ConnectInfo(peer));
-            router
-                .oneshot(request)
-                .await
-                .map_err(|never: Infallible| never)
+            router.oneshot(request).await.map_err(|never: Infallible| never)
         }
     });
     let served = http1::Builder::new()
@@ -107,9 +101,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, watcher
 fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
-        io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
     )
 }
 
@@ -195,10 +187,7 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(50)).await;
         running.shutdown.cancel();
         let error = running.served.await.unwrap().unwrap_err();
-        assert!(
-            matches!(error, ServeError::Grace { open: 1, .. }),
-            "{error}"
-        );
+        assert!(matches!(error, ServeError::Grace { open: 1, .. }), "{error}");
     }
 
     #[tokio::test]

@@ -11,8 +11,7 @@ pub const REQUEST_DURATION: &str = "http_request_duration_seconds";
 
 /// From 100 us, a check from memory, to 10 s, the longest bounded wait.
 const BUCKETS: [f64; 15] = [
-    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
-    10.0,
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
 ];
 /// How often histograms that nobody scrapes are folded, so that they stay small.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -70,10 +69,7 @@ pub fn init_metrics() -> Result<PrometheusHandle, TelemetryError> {
                 upkeep.run_upkeep();
             }
         })
-        .map_or_else(
-            |error| tracing::warn!(%error, "Metrics go without upkeep"),
-            drop,
-        );
+        .map_or_else(|error| tracing::warn!(%error, "Metrics go without upkeep"), drop);
     *installed = Some(handle.clone());
     Ok(handle)
 }

@@ -42,7 +42,11 @@ impl Row {
     pub fn of(record: &Record, stored: Stored<Event>) -> Self {
         let (stream, partition, offset) = (record.stream, record.partition, record.offset);
         Self {
-            position: Position { stream, partition, offset },
+            position: Position {
+                stream,
+                partition,
+                offset,
+            },
             appended_at: Timestamp::from_micros(record.timestamp_ms.saturating_mul(1_000)),
             event_type: record.event_type,
             meta: stored.meta,
@@ -60,11 +64,15 @@ impl Row {
         let (offset_width, name_width) = (end.to_string().len(), name_width());
         let name = self.event_type.name;
         let words = self.words(data, roles);
-        format!("{at}  {offset:>offset_width$}  {name:<name_width$}  {actor:<ACTOR_WIDTH$}  {words}").trim_end().to_owned()
+        format!("{at}  {offset:>offset_width$}  {name:<name_width$}  {actor:<ACTOR_WIDTH$}  {words}")
+            .trim_end()
+            .to_owned()
     }
 
     fn words(&self, data: &PersonalData, roles: &RoleNames) -> String {
-        let Event::User(event) = &self.event else { return String::new() };
+        let Event::User(event) = &self.event else {
+            return String::new();
+        };
         let mut words = describe(event, roles);
         for (name, field, sealed) in sealed_fields(event) {
             if field == Field::Personal {
@@ -97,7 +105,9 @@ impl Row {
     }
 
     fn payload(&self, data: &PersonalData) -> Result<Value, Error> {
-        let Event::User(event) = &self.event else { return Ok(inner(serde_json::to_value(&self.event)?)) };
+        let Event::User(event) = &self.event else {
+            return Ok(inner(serde_json::to_value(&self.event)?));
+        };
         let mut payload = inner(serde_json::to_value(event)?);
         for (name, field, sealed) in sealed_fields(event) {
             payload[name] = match data.show(name, field, sealed) {
@@ -112,7 +122,9 @@ impl Row {
 /// What stands under the variant's name.
 fn inner(tagged: Value) -> Value {
     match tagged {
-        Value::Object(map) if map.len() == 1 => map.into_iter().next().map_or(Value::Null, |(_, value)| value),
+        Value::Object(map) if map.len() == 1 => {
+            map.into_iter().next().map_or(Value::Null, |(_, value)| value)
+        }
         other => other,
     }
 }

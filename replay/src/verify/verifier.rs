@@ -21,7 +21,10 @@ pub struct Facts {
 
 impl Facts {
     pub fn of(topics: Topics, log: LogIdentity) -> Self {
-        Self { topics, log: Some(log) }
+        Self {
+            topics,
+            log: Some(log),
+        }
     }
 
     pub fn unknown(topics: Topics) -> Self {
@@ -39,8 +42,15 @@ pub struct Verifier {
 
 impl Verifier {
     pub fn new(facts: Facts, places: &[Place]) -> Self {
-        let partitions = places.iter().map(|&place| (place, Partition::new(place, facts.topics.of(place.0)))).collect();
-        Self { facts, partitions, relied_on: BTreeMap::new() }
+        let partitions = places
+            .iter()
+            .map(|&place| (place, Partition::new(place, facts.topics.of(place.0))))
+            .collect();
+        Self {
+            facts,
+            partitions,
+            relied_on: BTreeMap::new(),
+        }
     }
 
     /// This head must turn out to stand in its partition's chain.
@@ -57,7 +67,9 @@ impl Verifier {
 
     /// Takes the next record of its partition, with all its headers.
     pub fn feed(&mut self, record: &Record) {
-        let Some(partition) = self.partitions.get_mut(&(record.stream, record.partition)) else { return };
+        let Some(partition) = self.partitions.get_mut(&(record.stream, record.partition)) else {
+            return;
+        };
         if let Some(meta) = partition.feed(record, &self.facts) {
             note_basis(&mut self.relied_on, record, &meta);
         }
@@ -83,21 +95,33 @@ impl Verifier {
             partition.finish();
         }
         for (place, (offset, by)) in self.relied_on {
-            let (Some(end), Some(partition)) = (ends.get(&place), self.partitions.get_mut(&place)) else { continue };
+            let (Some(end), Some(partition)) = (ends.get(&place), self.partitions.get_mut(&place)) else {
+                continue;
+            };
             if offset >= *end {
                 let words = format!("the partition ends at offset {end}, but {by} relied on offset {offset}");
                 partition.fail(Kind::Missing, *end, words);
             }
         }
-        Verdict { partitions: self.partitions.into_values().map(Partition::verdict).collect() }
+        Verdict {
+            partitions: self.partitions.into_values().map(Partition::verdict).collect(),
+        }
     }
 }
 
 fn note_basis(relied_on: &mut BTreeMap<Place, (i64, String)>, record: &Record, meta: &Meta) {
     for basis in &meta.basis {
         let place = (basis.stream, basis.partition);
-        if relied_on.get(&place).is_none_or(|(offset, _)| *offset < basis.offset) {
-            let by = format!("{}-{} offset {}", record.stream.name(), record.partition, record.offset);
+        if relied_on
+            .get(&place)
+            .is_none_or(|(offset, _)| *offset < basis.offset)
+        {
+            let by = format!(
+                "{}-{} offset {}",
+                record.stream.name(),
+                record.partition,
+                record.offset
+            );
             relied_on.insert(place, (basis.offset, by));
         }
     }
@@ -125,7 +149,9 @@ impl Verdict {
     }
 
     pub fn findings(&self) -> impl Iterator<Item = &Finding> {
-        self.partitions.iter().filter_map(|partition| partition.finding.as_ref())
+        self.partitions
+            .iter()
+            .filter_map(|partition| partition.finding.as_ref())
     }
 
     pub fn events(&self) -> u64 {

@@ -151,10 +151,7 @@ impl CompiledCatalog {
     }
 
     /// The permissions that give this action on this resource; by name.
-    pub fn permissions_giving(
-        &self,
-        action: ActionIndex,
-    ) -> impl Iterator<Item = &CompiledPermission> {
+    pub fn permissions_giving(&self, action: ActionIndex) -> impl Iterator<Item = &CompiledPermission> {
         self.permissions
             .iter()
             .filter(move |permission| permission.action_index == action)
@@ -167,9 +164,7 @@ impl CompiledCatalog {
     }
 
     pub(super) fn numbered(&self, numbers: &Bits) -> impl Iterator<Item = &CompiledPermission> {
-        numbers
-            .iter()
-            .filter_map(|number| self.permissions.get(number))
+        numbers.iter().filter_map(|number| self.permissions.get(number))
     }
 
     pub(super) fn no_permissions(&self) -> Bits {

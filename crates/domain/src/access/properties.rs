@@ -13,11 +13,7 @@ use crate::testing::{NOW, given, minutes, permission, role};
 
 /// What a role has, by walking up its parents.
 fn naive_permissions(catalog: &Catalog, role_id: RoleId) -> BTreeSet<PermissionId> {
-    let mut found = catalog
-        .attachments
-        .get(&role_id)
-        .cloned()
-        .unwrap_or_default();
+    let mut found = catalog.attachments.get(&role_id).cloned().unwrap_or_default();
     if let Some(parent) = catalog.roles.get(&role_id).and_then(|role| role.parent_id) {
         found.extend(naive_permissions(catalog, parent));
     }
@@ -40,15 +36,10 @@ fn catalog_and_user() -> impl Strategy<Value = (Catalog, UserAccess)> {
     ];
     let expiry = prop_oneof![Just(None), (-1..2_i64).prop_map(|at| Some(minutes(at)))];
     (any_catalog(), standing).prop_flat_map(move |(catalog, standing)| {
-        let roles: Vec<_> = catalog
-            .roles
-            .keys()
-            .copied()
-            .chain([role(u128::MAX)])
-            .collect();
+        let roles: Vec<_> = catalog.roles.keys().copied().chain([role(u128::MAX)]).collect();
         let grant = (prop::sample::select(roles), expiry.clone());
-        let user = prop::collection::vec(grant, 0..6)
-            .prop_map(move |grants| UserAccess::new(standing, grants));
+        let user =
+            prop::collection::vec(grant, 0..6).prop_map(move |grants| UserAccess::new(standing, grants));
         (Just(catalog), user)
     })
 }
@@ -128,9 +119,7 @@ fn large_catalog() -> Catalog {
     let mut catalog = Catalog::default();
     for number in 0..5_000_u128 {
         let name = format!("p{number}");
-        catalog
-            .permission_names
-            .insert(name.clone(), permission(number));
+        catalog.permission_names.insert(name.clone(), permission(number));
         catalog.permissions.insert(
             permission(number),
             Permission {

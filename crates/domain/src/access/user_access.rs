@@ -52,10 +52,7 @@ impl Grant {
 
 impl UserAccess {
     /// From rows or a cache; the order of the grants does not matter.
-    pub fn new(
-        standing: Standing,
-        grants: impl IntoIterator<Item = (RoleId, Option<Timestamp>)>,
-    ) -> Self {
+    pub fn new(standing: Standing, grants: impl IntoIterator<Item = (RoleId, Option<Timestamp>)>) -> Self {
         let mut user = Self {
             standing,
             ..Self::default()
@@ -129,10 +126,7 @@ impl UserAccess {
     }
 
     fn revoke(&mut self, role_id: RoleId) {
-        if let Ok(index) = self
-            .grants
-            .binary_search_by_key(&role_id, |grant| grant.role_id)
-        {
+        if let Ok(index) = self.grants.binary_search_by_key(&role_id, |grant| grant.role_id) {
             let mut grants = std::mem::take(&mut self.grants).into_vec();
             grants.remove(index);
             self.grants = grants.into();
@@ -159,9 +153,7 @@ fn forget_expired(grants: &mut Vec<Grant>, new: RoleId) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{
-        NOW, minutes, registered, role, user_deactivated, user_granted, user_revoked,
-    };
+    use crate::testing::{NOW, minutes, registered, role, user_deactivated, user_granted, user_revoked};
 
     #[test]
     fn a_user_with_three_roles_takes_less_than_a_hundred_bytes() {

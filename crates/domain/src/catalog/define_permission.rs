@@ -148,9 +148,7 @@ mod tests {
             description: Some("\0".to_owned()),
             ..good()
         };
-        defined()
-            .when(command)
-            .then_error(Error::InvalidDescription);
+        defined().when(command).then_error(Error::InvalidDescription);
     }
 
     #[test]

@@ -39,11 +39,7 @@ impl Decide<Catalog> for DefineRole {
 }
 
 impl DefineRole {
-    fn define(
-        self,
-        catalog: &Catalog,
-        parent_id: Option<RoleId>,
-    ) -> Result<Vec<CatalogEvent>, Error> {
+    fn define(self, catalog: &Catalog, parent_id: Option<RoleId>) -> Result<Vec<CatalogEvent>, Error> {
         if catalog.roles.contains_key(&self.role_id) {
             return Err(Error::IdInUse);
         }
@@ -107,9 +103,7 @@ mod tests {
             is_system_role: false,
         };
         let command = define_role(9, "d", Some("c"));
-        tree()
-            .when(command)
-            .then([CatalogEvent::RoleDefined(defined)]);
+        tree().when(command).then([CatalogEvent::RoleDefined(defined)]);
     }
 
     #[test]
@@ -155,9 +149,7 @@ mod tests {
     #[test]
     fn a_name_used_again_after_deletion_names_another_role() {
         let again = tree()
-            .and(DeleteRole {
-                name: "x".to_owned(),
-            })
+            .and(DeleteRole { name: "x".to_owned() })
             .and(define_role(9, "x", None));
         assert_eq!(again.state().role_names["x"], role(9));
     }
@@ -217,17 +209,13 @@ mod tests {
 
     #[test]
     fn an_id_names_one_role() {
-        tree()
-            .when(define_role(1, "d", None))
-            .then_error(Error::IdInUse);
+        tree().when(define_role(1, "d", None)).then_error(Error::IdInUse);
     }
 
     #[test]
     fn a_system_role_is_changed_by_rolecall_alone_and_no_role_becomes_one() {
         let change = define_role(9, "root", None);
-        with_system_things()
-            .when(change)
-            .then_error(Error::SystemRole);
+        with_system_things().when(change).then_error(Error::SystemRole);
         let promote = DefineRole {
             is_system_role: true,
             ..define_role(9, "a", None)

@@ -42,11 +42,7 @@ pub(super) fn check_acyclic(
 }
 
 /// The roles below whose level changes when `role_id` comes to stand at `level`.
-pub(super) fn moved_below(
-    catalog: &Catalog,
-    role_id: RoleId,
-    level: i32,
-) -> Result<Vec<RoleLevel>, Error> {
+pub(super) fn moved_below(catalog: &Catalog, role_id: RoleId, level: i32) -> Result<Vec<RoleLevel>, Error> {
     let moved: Vec<RoleLevel> = below(catalog, role_id)
         .into_iter()
         .map(|(id, distance)| RoleLevel {

@@ -97,10 +97,7 @@ mod tests {
         };
         let reserved = || given([]).and(reserve(1));
         reserved().when(reserve(2)).then_error(error.clone());
-        reserved()
-            .at(minutes(600))
-            .when(reserve(2))
-            .then_error(error);
+        reserved().at(minutes(600)).when(reserve(2)).then_error(error);
     }
 
     #[test]

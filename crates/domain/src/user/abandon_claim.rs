@@ -56,16 +56,12 @@ mod tests {
     #[test]
     fn a_used_claim_stays_used() {
         let command = AbandonClaim { claim_id: claim(1) };
-        given([registered()])
-            .when(command)
-            .then_error(Error::ClaimUsed);
+        given([registered()]).when(command).then_error(Error::ClaimUsed);
     }
 
     #[test]
     fn another_claim_of_a_registered_user_can_be_abandoned() {
         let command = AbandonClaim { claim_id: claim(2) };
-        given([registered()])
-            .when(command)
-            .then([abandoned(claim(2))]);
+        given([registered()]).when(command).then([abandoned(claim(2))]);
     }
 }

@@ -61,17 +61,13 @@ mod tests {
     #[test]
     fn of_two_changes_from_one_password_the_first_wins() {
         let changed = given([registered()]).and(change(1));
-        changed
-            .when(change(1))
-            .then_error(Error::CredentialsChanged);
+        changed.when(change(1)).then_error(Error::CredentialsChanged);
     }
 
     #[test]
     fn only_active_users_change_their_password() {
         given([]).when(change(0)).then_error(Error::NotFound);
         let deactivated = [registered(), user_deactivated()];
-        given(deactivated)
-            .when(change(1))
-            .then_error(Error::Deactivated);
+        given(deactivated).when(change(1)).then_error(Error::Deactivated);
     }
 }

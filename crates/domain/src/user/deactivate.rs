@@ -15,9 +15,7 @@ impl Decide<User> for Deactivate {
             return Ok(vec![]);
         }
         let revoked_sessions = user.live_session_ids(ctx.now, None);
-        Ok(vec![UserEvent::Deactivated(UserDeactivated {
-            revoked_sessions,
-        })])
+        Ok(vec![UserEvent::Deactivated(UserDeactivated { revoked_sessions })])
     }
 }
 
@@ -29,13 +27,7 @@ mod tests {
 
     #[test]
     fn deactivation_ends_all_sessions_and_keeps_the_grants() {
-        let active = || {
-            given([
-                registered(),
-                logged_in(session(1)),
-                user_granted(role(1), None),
-            ])
-        };
+        let active = || given([registered(), logged_in(session(1)), user_granted(role(1), None)]);
         let deactivated = UserDeactivated {
             revoked_sessions: vec![session(1)],
         };

@@ -16,10 +16,7 @@ pub struct GrantRole {
 impl Decide<User> for GrantRole {
     fn decide(self, user: &User, ctx: &Context) -> Result<Vec<UserEvent>, Error> {
         user.registered()?;
-        let Self {
-            role_id,
-            expires_at,
-        } = self;
+        let Self { role_id, expires_at } = self;
         let lives = |expiry: Option<Timestamp>| expiry.is_none_or(|at| ctx.now < at);
         if !lives(expires_at) {
             return Err(Error::ExpiryInPast);
@@ -34,10 +31,7 @@ impl Decide<User> for GrantRole {
         if others.count() >= MAX_GRANTS {
             return Err(Error::TooManyGrants);
         }
-        Ok(vec![UserEvent::RoleGranted(RoleGranted {
-            role_id,
-            expires_at,
-        })])
+        Ok(vec![UserEvent::RoleGranted(RoleGranted { role_id, expires_at })])
     }
 }
 
@@ -47,17 +41,11 @@ mod tests {
     use crate::testing::{Given, NOW, given, minutes, registered, role, user_granted};
 
     const fn grant(role_id: RoleId, expires_at: Option<Timestamp>) -> GrantRole {
-        GrantRole {
-            role_id,
-            expires_at,
-        }
+        GrantRole { role_id, expires_at }
     }
 
     fn with_grants(count: usize, expires_at: Option<Timestamp>) -> Given<User> {
-        let grants = (1..)
-            .map(role)
-            .take(count)
-            .map(|id| user_granted(id, expires_at));
+        let grants = (1..).map(role).take(count).map(|id| user_granted(id, expires_at));
         given([registered()]).after(grants)
     }
 
@@ -74,9 +62,7 @@ mod tests {
     #[test]
     fn granting_again_moves_the_expiry_and_the_same_grant_records_nothing() {
         let granted = || given([registered(), user_granted(role(1), Some(minutes(1)))]);
-        granted()
-            .when(grant(role(1), Some(minutes(1))))
-            .then_nothing();
+        granted().when(grant(role(1), Some(minutes(1)))).then_nothing();
         granted()
             .when(grant(role(1), None))
             .then([user_granted(role(1), None)]);
@@ -91,9 +77,7 @@ mod tests {
 
     #[test]
     fn an_unknown_user_gets_no_role() {
-        given([])
-            .when(grant(role(1), None))
-            .then_error(Error::NotFound);
+        given([]).when(grant(role(1), None)).then_error(Error::NotFound);
     }
 
     #[test]

@@ -75,9 +75,7 @@ mod tests {
     #[test]
     fn a_deactivated_user_cannot_log_in() {
         let deactivated = [registered(), user_deactivated()];
-        given(deactivated)
-            .when(log_in(7))
-            .then_error(Error::Deactivated);
+        given(deactivated).when(log_in(7)).then_error(Error::Deactivated);
     }
 
     #[test]
@@ -105,9 +103,7 @@ mod tests {
             keep: None,
         };
         let changed = || given([registered()]).and(change.clone());
-        changed()
-            .when(log_in(7))
-            .then_error(Error::CredentialsChanged);
+        changed().when(log_in(7)).then_error(Error::CredentialsChanged);
         let checked_again = LogIn {
             credentials: 2,
             ..log_in(7)

@@ -70,10 +70,7 @@ fn access_of(user: &User) -> UserAccess {
         Status::Active => Standing::Active,
         Status::Deactivated => Standing::Inactive,
     };
-    UserAccess::new(
-        standing,
-        user.grants.iter().map(|(id, expiry)| (*id, *expiry)),
-    )
+    UserAccess::new(standing, user.grants.iter().map(|(id, expiry)| (*id, *expiry)))
 }
 
 proptest! {

@@ -37,9 +37,7 @@ impl Decide<User> for RecordLoginFailure {
 }
 
 fn lock_span(locks_before: u32) -> Duration {
-    let doubled = 1_u64
-        .checked_shl(locks_before)
-        .map_or(LONGEST_LOCK, minutes);
+    let doubled = 1_u64.checked_shl(locks_before).map_or(LONGEST_LOCK, minutes);
     doubled.min(LONGEST_LOCK)
 }
 
@@ -67,10 +65,7 @@ mod tests {
 
     fn locked(minute: i64) -> UserEvent {
         let (reason, locked_until) = (LockReason::FailedLogins, minutes(minute));
-        UserEvent::Locked(UserLocked {
-            reason,
-            locked_until,
-        })
+        UserEvent::Locked(UserLocked { reason, locked_until })
     }
 
     fn failing(times: usize) -> Given<User> {
@@ -123,9 +118,7 @@ mod tests {
     fn failures_of_nobody_and_of_deactivated_users_are_not_recorded() {
         given([]).when(fail(1)).then_error(Error::NotFound);
         let deactivated = [registered(), user_deactivated()];
-        given(deactivated)
-            .when(fail(1))
-            .then_error(Error::Deactivated);
+        given(deactivated).when(fail(1)).then_error(Error::Deactivated);
     }
 
     #[test]

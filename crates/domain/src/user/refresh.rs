@@ -27,13 +27,11 @@ impl Decide<User> for Refresh {
             .session(self.session_id, ctx.now)
             .ok_or(Error::SessionEnded)?;
         if self.presented_generation < session.generation {
-            return Ok(vec![UserEvent::RefreshReuseDetected(
-                RefreshReuseDetected {
-                    session_id: self.session_id,
-                    presented_generation: self.presented_generation,
-                    current_generation: session.generation,
-                },
-            )]);
+            return Ok(vec![UserEvent::RefreshReuseDetected(RefreshReuseDetected {
+                session_id: self.session_id,
+                presented_generation: self.presented_generation,
+                current_generation: session.generation,
+            })]);
         }
         let current = self.presented_generation == session.generation;
         if !current || self.presented_hash != session.refresh_token_hash {
@@ -41,10 +39,7 @@ impl Decide<User> for Refresh {
         }
         Ok(vec![UserEvent::SessionRefreshed(SessionRefreshed {
             session_id: self.session_id,
-            generation: session
-                .generation
-                .checked_add(1)
-                .ok_or(Error::SessionEnded)?,
+            generation: session.generation.checked_add(1).ok_or(Error::SessionEnded)?,
             nonce: self.nonce,
             refresh_token_hash: self.refresh_token_hash,
             ip_network: self.ip_network,

@@ -42,10 +42,7 @@ mod tests {
 
     fn revoked(session_ids: Vec<SessionId>) -> UserEvent {
         let reason = RevokeReason::UserRequest;
-        UserEvent::SessionsRevoked(SessionsRevoked {
-            session_ids,
-            reason,
-        })
+        UserEvent::SessionsRevoked(SessionsRevoked { session_ids, reason })
     }
 
     fn signed_in_twice() -> Given<User> {

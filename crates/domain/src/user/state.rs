@@ -80,9 +80,7 @@ impl User {
 
     /// A session that has not ended.
     pub fn session(&self, id: SessionId, now: Timestamp) -> Option<&Session> {
-        self.sessions
-            .get(&id)
-            .filter(|session| now < session.expires_at)
+        self.sessions.get(&id).filter(|session| now < session.expires_at)
     }
 
     pub fn live_sessions(&self, now: Timestamp) -> impl Iterator<Item = (SessionId, &Session)> {
@@ -93,11 +91,7 @@ impl User {
             .filter(live)
     }
 
-    pub(super) fn live_session_ids(
-        &self,
-        now: Timestamp,
-        except: Option<SessionId>,
-    ) -> Vec<SessionId> {
+    pub(super) fn live_session_ids(&self, now: Timestamp, except: Option<SessionId>) -> Vec<SessionId> {
         let ids = self.live_sessions(now).map(|(id, _)| id);
         ids.filter(|id| Some(*id) != except).collect()
     }
@@ -126,8 +120,7 @@ impl User {
     }
 
     pub(super) fn failures_with(&self, failed: &LoginFailed) -> i64 {
-        self.failed_logins
-            .saturating_add(i64::from(failed.count.max(1)))
+        self.failed_logins.saturating_add(i64::from(failed.count.max(1)))
     }
 
     pub fn apply(&mut self, event: &UserEvent) {
@@ -201,10 +194,7 @@ impl User {
         self.sessions.insert(event.session_id, session);
         // The login ended what was live beyond the bound, so only expired ones are forgotten here.
         while self.sessions.len() > MAX_SESSIONS {
-            let others = self
-                .sessions
-                .iter()
-                .filter(|(id, _)| **id != event.session_id);
+            let others = self.sessions.iter().filter(|(id, _)| **id != event.session_id);
             match others
                 .min_by_key(|(id, session)| (session.expires_at, **id))
                 .map(|(id, _)| *id)
