@@ -11,13 +11,16 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod client;
+mod digests;
 mod history;
+mod load;
 mod people;
 mod suite;
 mod world;
 
 pub use client::{Answer, Call, Client};
 pub use history::History;
+pub use load::Load;
 pub use people::{PASSWORD, Person, question, registration, unique};
 pub use suite::{Scenario, Suite};
 pub use world::World;

@@ -16,6 +16,8 @@ tokio::task_local! {
     static RUNNING: &'static str;
 }
 
+const ALL: &str = "all";
+
 type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// One test. Panicking is failing.
@@ -29,12 +31,15 @@ impl Scenario {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        Self { name, run: Box::new(move |world| Box::pin(run(world))) }
+        Self {
+            name,
+            run: Box::new(move |world| Box::pin(run(world))),
+        }
     }
 }
 
 /// The scenarios of one file. Understands the arguments that `cargo test` passes on: a part of a
-/// name chooses scenarios, `--list` names them.
+/// name chooses scenarios.
 pub struct Suite {
     pub scenarios: Vec<Scenario>,
     /// How many run at once. One where they break what the others need.
@@ -45,17 +50,23 @@ pub struct Suite {
 impl Suite {
     pub fn main(self) -> ExitCode {
         let arguments: Vec<String> = std::env::args().skip(1).collect();
+        // For nextest, which runs each test in a process of its own, all of them are one.
         if arguments.iter().any(|it| it == "--list") {
-            self.scenarios.iter().for_each(|scenario| println!("{}: test", scenario.name));
+            if !arguments.iter().any(|it| it == "--ignored") {
+                println!("{ALL}: test");
+            }
             return ExitCode::SUCCESS;
         }
-        let exact = arguments.iter().any(|it| it == "--exact");
-        let wanted: Vec<&String> = arguments.iter().filter(|it| !it.starts_with('-')).collect();
-        let is_wanted = |name: &str| {
-            let fits = |part: &&String| if exact { name == part.as_str() } else { name.contains(part.as_str()) };
-            wanted.is_empty() || wanted.iter().any(fits)
-        };
-        let chosen: Vec<Scenario> = self.scenarios.into_iter().filter(|it| is_wanted(it.name)).collect();
+        let wanted: Vec<&String> = arguments
+            .iter()
+            .filter(|it| !it.starts_with('-') && *it != ALL)
+            .collect();
+        let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|part| name.contains(*part));
+        let chosen: Vec<Scenario> = self
+            .scenarios
+            .into_iter()
+            .filter(|it| is_wanted(it.name))
+            .collect();
         if chosen.is_empty() {
             println!("no scenario of that name here");
             return ExitCode::SUCCESS;
@@ -84,11 +95,19 @@ async fn run(scenarios: Vec<Scenario>, at_once: usize, shards: usize) -> Vec<&'s
             // A task of its own catches the panic.
             let passed = tokio::spawn(future).await.is_ok();
             let word = if passed { "ok" } else { "FAILED" };
-            println!("{word:>6}  {} ({:.1} s)", scenario.name, started.elapsed().as_secs_f64());
+            println!(
+                "{word:>6}  {} ({:.1} s)",
+                scenario.name,
+                started.elapsed().as_secs_f64()
+            );
             (!passed).then_some(scenario.name)
         }
     });
-    let failed: Vec<&str> = stream::iter(runs).buffer_unordered(at_once).filter_map(async |it| it).collect().await;
+    let failed: Vec<&str> = stream::iter(runs)
+        .buffer_unordered(at_once)
+        .filter_map(async |it| it)
+        .collect()
+        .await;
     if !failed.is_empty()
         && let Some(kept) = world.keep_logs()
     {

@@ -15,14 +15,21 @@ const TRIES: usize = 30;
 pub async fn random_bodies_never_break_a_service(world: Arc<World>) {
     let (caller, victim) = (world.person("caller").await, world.person("victim").await);
     world.admin.grant(caller.id, "administrator").await;
-    let seed: u64 = std::env::var("SEED").ok().and_then(|it| it.parse().ok()).unwrap_or_else(rand::random);
+    let seed: u64 = std::env::var("SEED")
+        .ok()
+        .and_then(|it| it.parse().ok())
+        .unwrap_or_else(rand::random);
     let mut random = StdRng::seed_from_u64(seed);
     let operations = operations(&world.client).await;
     for operation in operations.iter().filter(|it| it.body.is_some()) {
         let schema = operation.body.as_ref().unwrap();
         for _ in 0..TRIES {
             let body = body(&mut random, schema, &victim.name).to_string();
-            let parameters = [victim.id.to_string(), Uuid::nil().to_string(), text(&mut random, &victim.name)];
+            let parameters = [
+                victim.id.to_string(),
+                Uuid::nil().to_string(),
+                text(&mut random, &victim.name),
+            ];
             let chosen = random.random_range(0..3);
             let value = |parameter: &str| match parameter {
                 "id" => escaped(&parameters[chosen]),
@@ -30,7 +37,12 @@ pub async fn random_bodies_never_break_a_service(world: Arc<World>) {
             };
             let call = operation.call(&world.client, &value).bearer(&caller.access_token);
             let answer = call.bytes("application/json", body.clone()).send().await;
-            assert!(answer.status < 500, "{} with SEED={seed} and {body}: {}", operation.name(), answer.text);
+            assert!(
+                answer.status < 500,
+                "{} with SEED={seed} and {body}: {}",
+                operation.name(),
+                answer.text
+            );
         }
     }
 }
@@ -41,7 +53,12 @@ fn body(random: &mut StdRng, schema: &Value, name: &str) -> Value {
         return any(random, 3, name);
     }
     let mut body = json!({});
-    for field in schema["properties"].as_object().into_iter().flatten().map(|(field, _)| field) {
+    for field in schema["properties"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(field, _)| field)
+    {
         match random.random_range(0..6) {
             0 => {}
             1 => body[field] = any(random, 2, name),
@@ -61,10 +78,15 @@ fn any(random: &mut StdRng, depth: usize, name: &str) -> Value {
         2 => json!(random.random::<i64>()),
         3 => json!(random.random::<f64>() * 1e300),
         4 | 5 => json!(text(random, name)),
-        6 => (0..random.random_range(0..4)).map(|_| any(random, depth - 1, name)).collect(),
+        6 => (0..random.random_range(0..4))
+            .map(|_| any(random, depth - 1, name))
+            .collect(),
         _ => {
             let field = |random: &mut StdRng| (text(random, name), any(random, depth - 1, name));
-            (0..random.random_range(0..4)).map(|_| field(random)).collect::<serde_json::Map<_, _>>().into()
+            (0..random.random_range(0..4))
+                .map(|_| field(random))
+                .collect::<serde_json::Map<_, _>>()
+                .into()
         }
     }
 }
@@ -72,9 +94,28 @@ fn any(random: &mut StdRng, depth: usize, name: &str) -> Value {
 /// Text that is near something valid, or far from it.
 fn text(random: &mut StdRng, name: &str) -> String {
     const TEXTS: [&str; 22] = [
-        "", " ", "a", "alice", "administrator", "rolecall", "rolecall.user_read", "user", "read", "a@b", "a@b.org",
-        "correct horse battery staple", "2020-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "+262143-01-01T00:00:00Z",
-        "-0001-01-01T00:00:00Z", "\u{0}", "\u{202e}\u{feff}", "İıßﬀ", "👩‍👩‍👧", "'; DROP TABLE users; --", "../../etc/passwd",
+        "",
+        " ",
+        "a",
+        "alice",
+        "administrator",
+        "rolecall",
+        "rolecall.user_read",
+        "user",
+        "read",
+        "a@b",
+        "a@b.org",
+        "correct horse battery staple",
+        "2020-01-01T00:00:00Z",
+        "9999-12-31T23:59:59Z",
+        "+262143-01-01T00:00:00Z",
+        "-0001-01-01T00:00:00Z",
+        "\u{0}",
+        "\u{202e}\u{feff}",
+        "İıßﬀ",
+        "👩‍👩‍👧",
+        "'; DROP TABLE users; --",
+        "../../etc/passwd",
     ];
     match random.random_range(0..30) {
         n @ 0..22 => TEXTS[n].to_owned(),
@@ -83,7 +124,9 @@ fn text(random: &mut StdRng, name: &str) -> String {
         24 => format!("{name}@example.org"),
         25 => Uuid::now_v7().to_string(),
         26 => random.random::<i64>().to_string(),
-        _ => (0..random.random_range(1..20)).filter_map(|_| char::from_u32(random.random_range(0..0x3000))).collect(),
+        _ => (0..random.random_range(1..20))
+            .filter_map(|_| char::from_u32(random.random_range(0..0x3000)))
+            .collect(),
     }
 }
 

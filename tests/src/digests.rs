@@ -1,0 +1,95 @@
+//! Is the read model what the log says?
+
+use std::time::{Duration, Instant};
+
+use projector::Known;
+use read_model::queries::Snapshot;
+use read_model::{PoolSettings, Shards};
+use schemas::Stream;
+use tokio_util::sync::CancellationToken;
+
+use crate::World;
+use crate::people::unique;
+
+impl World {
+    fn shards(&self) -> Shards {
+        Shards::connect_lazy(&self.stack.shard_dsns(), &PoolSettings::projecting()).unwrap()
+    }
+
+    /// Waits until every shard has applied what is in the log now.
+    pub async fn projected(&self) {
+        let history = self.history().await;
+        let (shards, topics) = (self.shards(), self.kafka().topics());
+        let deadline = Instant::now() + Duration::from_secs(60);
+        for shard in shards.iter() {
+            let ledgers = shards.map().ledgers_of(shard.id, self.ledgers());
+            let concerns =
+                |stream: Stream, partition: i32| stream == Stream::Catalog || ledgers.contains(&partition);
+            loop {
+                let found = Snapshot::begin(&shard.pool)
+                    .await
+                    .unwrap()
+                    .checkpoints()
+                    .await
+                    .unwrap();
+                let behind = history.events.iter().map(|(it, _)| it).find(|it| {
+                    let topic = topics.of(it.stream);
+                    let mut places = found
+                        .iter()
+                        .filter(|at| at.topic == topic && at.partition == it.partition);
+                    concerns(it.stream, it.partition)
+                        && !places.any(|at| at.checkpoint.next_offset > it.offset)
+                });
+                let Some(behind) = behind else { break };
+                assert!(
+                    Instant::now() < deadline,
+                    "shard {} does not reach {behind:?}",
+                    shard.id
+                );
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+
+    /// Rebuilds every shard from the log and compares its digests with those of the live one.
+    pub async fn rebuild_is_equal(&self) {
+        self.projected().await;
+        let shards = self.shards();
+        for shard in shards.iter() {
+            let name = unique("scratch").replace('-', "_");
+            let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
+            sqlx::raw_sql(create).execute(&shard.pool).await.unwrap();
+            let (scratch, known) = (self.scratch(shard.id, &name), Known::from(self.identity.clone()));
+            let compared = projector::compare(
+                self.kafka(),
+                known,
+                shards.map().clone(),
+                shard,
+                &scratch,
+                CancellationToken::new(),
+            )
+            .await
+            .unwrap_or_else(|error| panic!("{}", error.full_text()));
+            assert_eq!(
+                compared.differing(),
+                Vec::<i32>::new(),
+                "shard {} is not what the log says",
+                shard.id
+            );
+            assert!(!compared.rebuilt.ledgers.is_empty());
+            scratch.close().await;
+        }
+    }
+
+    /// Another database of the same server.
+    fn scratch(&self, shard: i32, name: &str) -> sqlx::PgPool {
+        use std::str::FromStr as _;
+        let dsn = &self.stack.shard_dsns()[usize::try_from(shard).unwrap()];
+        let database = sqlx::postgres::PgConnectOptions::from_str(dsn).unwrap();
+        let own = database.get_database().unwrap().to_owned();
+        let (before, after) = dsn.rsplit_once(&own).unwrap();
+        PoolSettings::projecting()
+            .pool(&format!("{before}{name}{after}"))
+            .unwrap()
+    }
+}
