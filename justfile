@@ -1,0 +1,62 @@
+# Rolecall. `just` lists what there is.
+
+# One build folder for all clones of a user.
+export CARGO_TARGET_DIR := env("CARGO_TARGET_DIR", cache_directory() / "rolecall" / "target")
+
+services := "-p command-service -p query-service -p projector -p replay"
+release := CARGO_TARGET_DIR / "release"
+
+[private]
+default:
+    @just --list --unsorted
+
+# Start everything and tell the story with real calls; stays up until Ctrl-C (--once: ends by itself)
+demo *ARGS: setup programs
+    {{ release }}/demo {{ ARGS }}
+
+# Start everything in the background; addresses go to .local/rolecall.env
+up: setup programs
+    {{ release }}/demo up
+
+# Stop what `just up` started; the data stays in .local/data
+down:
+    @if [ -x {{ release }}/demo ]; then {{ release }}/demo down; else echo "Rolecall is not up."; fi
+
+# Format, lints and all tests
+test: setup
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+    cargo build --workspace --bins
+    just _test
+
+# Measure against the bare servers, side by side
+bench *ARGS: setup programs
+    cargo run --release -p bench -- {{ ARGS }}
+
+# Run the replay tool against what `just up` started
+replay *ARGS: programs
+    #!/usr/bin/env bash
+    set -euo pipefail
+    test -f .local/rolecall.env || { echo "Rolecall is not up: run just up" >&2; exit 1; }
+    . .local/rolecall.env
+    export ROLECALL_KAFKA=$KAFKA_BOOTSTRAP ROLECALL_TOPIC_PREFIX=$TOPIC_PREFIX
+    export ROLECALL_KEY_ENCRYPTION_KEY_FILE=$KEY_ENCRYPTION_KEY_FILE ROLECALL_INDEX_KEY_FILE=$INDEX_KEY_FILE
+    {{ release }}/replay {{ ARGS }}
+
+# Install the Debian packages that building and the local stack need
+setup:
+    @.ci/setup
+
+[private]
+programs:
+    cargo build --release {{ services }} -p demo --bins
+
+_test:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    if command -v cargo-nextest > /dev/null; then
+        cargo nextest run --workspace
+        cargo test --workspace --doc
+    else
+        cargo test --workspace
+    fi
