@@ -50,11 +50,7 @@ impl Authenticate for App {
     /// A session may have begun a moment ago: what is in the log by now decides.
     async fn settle_session(&self, user: UserId, session: SessionId) -> SessionState {
         let now = Timestamp::now();
-        state(
-            self.node
-                .settled_session_standing(user, session, now, SETTLE)
-                .await,
-        )
+        state(self.node.settled_session_standing(user, session, now, SETTLE).await)
     }
 }
 

@@ -32,9 +32,7 @@ impl App {
         context: CommandContext,
     ) -> Result<Receipt<UserEvent>, Problem> {
         let app = Arc::clone(self);
-        let saga = self
-            .sagas
-            .spawn(async move { app.run_registration(registration, context).await });
+        let saga = self.sagas.spawn(async move { app.run_registration(registration, context).await });
         saga.await.unwrap_or_else(|error| Err(Problem::internal(&error)))
     }
 
@@ -44,20 +42,10 @@ impl App {
         context: CommandContext,
     ) -> Result<Receipt<UserEvent>, Problem> {
         let (user, claim) = (registration.user_id, registration.claim_id);
-        let email = Wanted {
-            kind: IdentifierKind::Email,
-            index: registration.email_index,
-        };
-        let username = Wanted {
-            kind: IdentifierKind::Username,
-            index: registration.username_index,
-        };
+        let email = Wanted { kind: IdentifierKind::Email, index: registration.email_index };
+        let username = Wanted { kind: IdentifierKind::Username, index: registration.username_index };
         // The saga's own steps carry no idempotency key: the claim id makes each safe to repeat.
-        let steps = CommandContext {
-            idempotency: None,
-            new_data_key: None,
-            ..context.clone()
-        };
+        let steps = CommandContext { idempotency: None, new_data_key: None, ..context.clone() };
         let (first, second) = tokio::join!(
             self.reserve(email, user, claim, &steps),
             self.reserve(username, user, claim, &steps),
@@ -68,11 +56,7 @@ impl App {
         }
         let wrapped = context.new_data_key.as_ref().map(|key| key.wrapped.clone());
         let command = UserCommand::Register(Box::new(Register { registration }));
-        let receipt = match self
-            .bus
-            .execute::<User>(&user.to_string(), command, context)
-            .await
-        {
+        let receipt = match self.bus.execute::<User>(&user.to_string(), command, context).await {
             Ok(receipt) => receipt,
             // Whether it was applied is not known, so the reservations stay until a contender asks.
             Err(error @ (BusError::OutcomeUnknown | BusError::Unavailable)) => return Err(problem(error)),
@@ -107,18 +91,14 @@ impl App {
                 expires_at: Timestamp::now().plus(RESERVED_FOR),
                 index_key_id: self.index_key.id(),
             });
-            self.bus
-                .execute::<Identifier>(&wanted.index.to_hex(), command, context.clone())
-                .await
+            self.bus.execute::<Identifier>(&wanted.index.to_hex(), command, context.clone()).await
         };
         let holder = match attempt().await {
             Ok(_) => return Ok(()),
             Err(BusError::Refused(identifier::Error::Taken)) => return Err(taken(wanted.kind)),
-            Err(BusError::Refused(identifier::Error::Reserved {
-                user_id,
-                claim_id,
-                expires_at,
-            })) => (user_id, claim_id, expires_at),
+            Err(BusError::Refused(identifier::Error::Reserved { user_id, claim_id, expires_at })) => {
+                (user_id, claim_id, expires_at)
+            }
             Err(error) => return Err(problem(error)),
         };
         if Timestamp::now() < holder.2 || !self.take_from(wanted, holder.0, holder.1, context).await? {
@@ -141,11 +121,7 @@ impl App {
         context: &CommandContext,
     ) -> Result<bool, Problem> {
         let command = UserCommand::AbandonClaim(AbandonClaim { claim_id: claim });
-        match self
-            .bus
-            .execute::<User>(&holder.to_string(), command, context.clone())
-            .await
-        {
+        match self.bus.execute::<User>(&holder.to_string(), command, context.clone()).await {
             Ok(_) => {
                 self.release(wanted, holder, claim, context).await?;
                 Ok(true)
@@ -200,11 +176,7 @@ impl App {
 
     /// Who holds an identifier for good.
     pub async fn holder_of(&self, index: BlindIndex) -> Result<Option<UserId>, Problem> {
-        let found = self
-            .bus
-            .inspect::<Identifier>(&index.to_hex())
-            .await
-            .map_err(problem)?;
+        let found = self.bus.inspect::<Identifier>(&index.to_hex()).await.map_err(problem)?;
         Ok(found.aggregate.holder().map(|holder| holder.user_id))
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use access_node::{AccessNode, NodeError};
 use arc_swap::ArcSwap;
 use axum::Router;
+use axum::routing::any;
 use event_log::identity::LogIdentity;
 use event_log::{
     Bus, CreateError, Group, GroupSpec, GroupStatus, KafkaConfig, KafkaWriterLog, KeyRing, KeyRingError,
@@ -17,7 +18,7 @@ use service_kit::health::{Readiness, health_router};
 use service_kit::http::standard;
 use service_kit::jwt::{Signer, Verifier};
 use service_kit::keys::KeyError;
-use service_kit::problem::chain;
+use service_kit::problem::{Problem, ProblemType, chain};
 use service_kit::serve::{ServeError, bind, serve};
 use service_kit::telemetry::{TelemetryError, init_metrics};
 use tokio_util::sync::CancellationToken;
@@ -70,7 +71,15 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
     let readiness = Readiness::awaiting(["log", "ledgers", "access", "administrator"]);
     let health = health_router::<()>(readiness.clone(), metrics);
     // Health answers from the first moment; the API joins it once it can serve.
-    let doors = Arc::new(ArcSwap::from_pointee(standard(health.clone())));
+    let starting = health.clone().route(
+        "/{*path}",
+        any(async || {
+            Problem::new(ProblemType::DependencyUnavailable)
+                .detail("the service is starting")
+                .retry_after(Duration::from_secs(1))
+        }),
+    );
+    let doors = Arc::new(ArcSwap::from_pointee(standard(starting)));
     let front = Router::new().fallback_service(service_fn({
         let doors = Arc::clone(&doors);
         move |request| Router::clone(&doors.load()).oneshot(request)
@@ -90,10 +99,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
         }
     };
     let (router, api) = routes::api();
-    let router = router
-        .with_state(Arc::clone(&app))
-        .merge(health)
-        .merge(docs_router(api));
+    let router = router.with_state(Arc::clone(&app)).merge(health).merge(docs_router(api));
     doors.store(Arc::new(standard(router)));
     let watching = tokio::spawn(watch(Arc::clone(&app), readiness.clone()));
     shutdown.cancelled().await;
@@ -104,9 +110,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
     app.sagas.wait().await;
     app.bus.shut_down().await;
     watching.abort();
-    outcome
-        .map_err(|_| StartError::Stopped)?
-        .map_err(StartError::Serve)
+    outcome.map_err(|_| StartError::Stopped)?.map_err(StartError::Serve)
 }
 
 async fn start(config: &Config, readiness: &Readiness) -> Result<Arc<App>, StartError> {
@@ -205,13 +209,11 @@ fn app(
 }
 
 fn halted(bus: &Bus) -> Option<(i32, String)> {
-    bus.not_serving()
-        .into_iter()
-        .find_map(|((_, partition), status)| match status {
-            GroupStatus::Halted(reason) => Some((partition, reason)),
-            GroupStatus::GivenUp => Some((partition, "another instance owns it".to_owned())),
-            GroupStatus::Claiming(_) | GroupStatus::Serving => None,
-        })
+    bus.not_serving().into_iter().find_map(|((_, partition), status)| match status {
+        GroupStatus::Halted(reason) => Some((partition, reason)),
+        GroupStatus::GivenUp => Some((partition, "another instance owns it".to_owned())),
+        GroupStatus::Claiming(_) | GroupStatus::Serving => None,
+    })
 }
 
 /// Keeps `/readyz` true to what the ledgers and the node say.

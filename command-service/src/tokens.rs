@@ -93,9 +93,7 @@ impl App {
         nonce: &str,
     ) -> RefreshToken {
         let number = u64::from(generation.unsigned_abs());
-        let mac = self
-            .token_key
-            .derive("refresh", session_id.as_uuid(), number, nonce.as_bytes());
+        let mac = self.token_key.derive("refresh", session_id.as_uuid(), number, nonce.as_bytes());
         RefreshToken {
             user_id,
             session_id,
@@ -107,9 +105,7 @@ impl App {
 
     fn proof_of_issue(&self, session_id: SessionId, generation: i32) -> [u8; 16] {
         let number = u64::from(generation.unsigned_abs());
-        let digest = self
-            .token_key
-            .derive("refresh-issued", session_id.as_uuid(), number, &[]);
+        let digest = self.token_key.derive("refresh-issued", session_id.as_uuid(), number, &[]);
         digest.first_chunk().copied().unwrap_or_default()
     }
 
@@ -129,10 +125,7 @@ impl App {
     ) -> Result<NewRefreshToken, Problem> {
         let nonce = Uuid::new_v4().simple().to_string();
         let token = self.refresh_token(user_id, session_id, generation, &nonce);
-        Ok(NewRefreshToken {
-            nonce: seal.seal(field::NONCE, &nonce)?,
-            hash: token.hash(),
-        })
+        Ok(NewRefreshToken { nonce: seal.seal(field::NONCE, &nonce)?, hash: token.hash() })
     }
 
     /// The answer as the event that began or refreshed the session has it: made again from the log,
@@ -158,10 +151,7 @@ impl App {
         Ok(SessionAnswer {
             session_id: session_id.as_uuid(),
             user_id: user_id.as_uuid(),
-            access_token: self
-                .signer
-                .issue(&claims)
-                .map_err(|error| Problem::internal(&error))?,
+            access_token: self.signer.issue(&claims).map_err(|error| Problem::internal(&error))?,
             refresh_token: self.refresh_token(user_id, session_id, generation, &nonce).text(),
             token_type: "Bearer",
             expires_in: self.token_ttl.as_secs(),

@@ -66,7 +66,9 @@ async fn rebuild(
     println!("catalog: {}", compared.rebuilt.catalog);
     let differing = compared.differing();
     if verify && !differing.is_empty() {
-        bail!("shard {shard} is not what the log says: ledgers {differing:?} differ (-1 is the catalog copy)");
+        bail!(
+            "shard {shard} is not what the log says: ledgers {differing:?} differ (-1 is the catalog copy)"
+        );
     }
     if verify {
         println!("shard {shard} is what the log says");

@@ -184,7 +184,11 @@ impl<L: Log> Run<L> {
         }
     }
 
-    async fn try_open(&self, shard: &Shard, lanes: &[Lane]) -> Result<Vec<(Lane, (Checkpoint, bool))>, ApplyError> {
+    async fn try_open(
+        &self,
+        shard: &Shard,
+        lanes: &[Lane],
+    ) -> Result<Vec<(Lane, (Checkpoint, bool))>, ApplyError> {
         let known = &self.projection.known;
         schema::migrate(&shard.pool).await?;
         let identity = Identity { log_id: known.log_id, ledgers: known.ledgers, shard_id: shard.id };
@@ -216,7 +220,11 @@ impl<L: Log> Run<L> {
         if self.followers.send(follower).is_err() {
             tracing::debug!("The router is gone: the run ends");
         }
-        let ledger = if lane.0 == Stream::Catalog { CATALOG_LEDGER } else { i16::try_from(lane.1).unwrap_or(i16::MAX) };
+        let ledger = if lane.0 == Stream::Catalog {
+            CATALOG_LEDGER
+        } else {
+            i16::try_from(lane.1).unwrap_or(i16::MAX)
+        };
         Worker {
             shard: Arc::clone(context),
             lane,

@@ -40,7 +40,10 @@ impl Comparison {
     pub fn differing(&self) -> Vec<i32> {
         let catalog = (self.live.catalog != self.rebuilt.catalog).then_some(-1);
         let differs = |(ledger, digest): &(&i32, _)| self.rebuilt.ledgers.get(*ledger) != Some(*digest);
-        catalog.into_iter().chain(self.live.ledgers.iter().filter(differs).map(|(ledger, _)| *ledger)).collect()
+        catalog
+            .into_iter()
+            .chain(self.live.ledgers.iter().filter(differs).map(|(ledger, _)| *ledger))
+            .collect()
     }
 }
 

@@ -128,7 +128,8 @@ impl<L: Log> Router<L> {
     }
 
     fn add(&mut self, follower: Follower) {
-        let follows = Follows { expected: follower.next_offset, behind: false, end: None, queue: follower.queue };
+        let follows =
+            Follows { expected: follower.next_offset, behind: false, end: None, queue: follower.queue };
         self.routes.entry(follower.lane).or_default().followers.push(follows);
     }
 
@@ -220,7 +221,8 @@ impl<L: Log> Router<L> {
                 *strikes += 1;
                 (*strikes >= STRIKES).then_some((*stream, *partition))
             }
-            TailError::Kafka(_) | TailError::Ended => None,
+            // The tail itself does not look at chains; the workers do.
+            TailError::Kafka(_) | TailError::Gap { .. } | TailError::Ended => None,
         }
     }
 

@@ -61,7 +61,13 @@ impl Status {
 
     pub fn fenced(&self, lane: Lane, reason: &str) {
         let (stream, partition) = labels(lane);
-        tracing::error!(stream, partition, shard.id = self.shard, reason, "Gave up {stream}-{partition}: {reason}");
+        tracing::error!(
+            stream,
+            partition,
+            shard.id = self.shard,
+            reason,
+            "Gave up {stream}-{partition}: {reason}"
+        );
         self.readiness.set_not_ready(self.lane_name(lane), reason.to_owned());
     }
 

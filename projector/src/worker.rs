@@ -222,7 +222,12 @@ impl Worker {
                 Ok(()) => break None,
                 Err(ApplyError::Transient(reason)) => {
                     let wait = backoff.next_wait();
-                    tracing::warn!(topic = self.topic, partition = self.lane.1, reason, "Trying a batch again: {reason}");
+                    tracing::warn!(
+                        topic = self.topic,
+                        partition = self.lane.1,
+                        reason,
+                        "Trying a batch again: {reason}"
+                    );
                     self.shard.status.retried(self.lane);
                     tokio::time::sleep(wait).await;
                     in_doubt = true;
@@ -236,7 +241,9 @@ impl Worker {
                 self.shard.status.fenced(self.lane, &reason);
                 Step::End(Ended::Fenced)
             }
-            Some(ApplyError::Permanent(reason) | ApplyError::Transient(reason)) => self.narrow(count, reason).await,
+            Some(ApplyError::Permanent(reason) | ApplyError::Transient(reason)) => {
+                self.narrow(count, reason).await
+            }
         }
     }
 
@@ -277,8 +284,7 @@ impl Worker {
         self.pending.events.drain(..count);
         self.checkpoint = after;
         self.had_failure = false;
-        self.batch_limit = self.batch_limit.saturating_mul(2)
-            .min(self.max_batch);
+        self.batch_limit = self.batch_limit.saturating_mul(2).min(self.max_batch);
         self.shard.progress.applied(self.lane, after.next_offset);
         self.shard.status.applied(self.lane, count, after.next_offset, took);
         self.drained.notify_one();

@@ -34,7 +34,8 @@ async fn batches_and_interleavings_do_not_show() {
         for (order, batch) in [(1, 1), (2, 7), (3, 300), (4, 4096)] {
             let other = log.interleaved(seed * 100 + order, 1 + (order as usize) * 13);
             let again = projected(&other, &pool, 0, 1, batch).await;
-            let differing: Vec<_> = again.ledgers.iter().filter(|(l, d)| reference.ledgers[*l] != **d).collect();
+            let differing: Vec<_> =
+                again.ledgers.iter().filter(|(l, d)| reference.ledgers[*l] != **d).collect();
             assert_eq!(again.catalog, reference.catalog, "seed {seed}, batch {batch}");
             assert!(differing.is_empty(), "seed {seed}, batch {batch}: {differing:?}");
             assert_eq!(again.checkpoints, reference.checkpoints);
@@ -56,10 +57,11 @@ async fn shards_hold_together_what_one_holds_alone() {
         let part = projected(&log, pool, shard, 3, 100).await;
         assert_eq!(part.catalog, alone.catalog);
         together.extend(part.ledgers);
-        let catalog_rows: i64 = sqlx::query_scalar("SELECT count(*) FROM security_audit_log WHERE ledger = -1")
-            .fetch_one(pool)
-            .await
-            .unwrap();
+        let catalog_rows: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM security_audit_log WHERE ledger = -1")
+                .fetch_one(pool)
+                .await
+                .unwrap();
         audited += i32::from(catalog_rows > 0);
     }
     assert_eq!(together, alone.ledgers);

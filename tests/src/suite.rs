@@ -6,7 +6,7 @@ use std::panic;
 use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::stream::{self, StreamExt};
 
@@ -31,10 +31,7 @@ impl Scenario {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        Self {
-            name,
-            run: Box::new(move |world| Box::pin(run(world))),
-        }
+        Self { name, run: Box::new(move |world| Box::pin(run(world))) }
     }
 }
 
@@ -57,16 +54,9 @@ impl Suite {
             }
             return ExitCode::SUCCESS;
         }
-        let wanted: Vec<&String> = arguments
-            .iter()
-            .filter(|it| !it.starts_with('-') && *it != ALL)
-            .collect();
+        let wanted: Vec<&String> = arguments.iter().filter(|it| !it.starts_with('-') && *it != ALL).collect();
         let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|part| name.contains(*part));
-        let chosen: Vec<Scenario> = self
-            .scenarios
-            .into_iter()
-            .filter(|it| is_wanted(it.name))
-            .collect();
+        let chosen: Vec<Scenario> = self.scenarios.into_iter().filter(|it| is_wanted(it.name)).collect();
         if chosen.is_empty() {
             println!("no scenario of that name here");
             return ExitCode::SUCCESS;
@@ -95,28 +85,28 @@ async fn run(scenarios: Vec<Scenario>, at_once: usize, shards: usize) -> Vec<&'s
             // A task of its own catches the panic.
             let passed = tokio::spawn(future).await.is_ok();
             let word = if passed { "ok" } else { "FAILED" };
-            println!(
-                "{word:>6}  {} ({:.1} s)",
-                scenario.name,
-                started.elapsed().as_secs_f64()
-            );
+            println!("{word:>6}  {} ({:.1} s)", scenario.name, started.elapsed().as_secs_f64());
             (!passed).then_some(scenario.name)
         }
     });
-    let failed: Vec<&str> = stream::iter(runs)
-        .buffer_unordered(at_once)
-        .filter_map(async |it| it)
-        .collect()
-        .await;
+    let failed: Vec<&str> =
+        stream::iter(runs).buffer_unordered(at_once).filter_map(async |it| it).collect().await;
     if !failed.is_empty()
         && let Some(kept) = world.keep_logs()
     {
         println!("the services' logs are in {}", kept.display());
     }
-    match Arc::try_unwrap(world) {
-        Ok(world) => world.shut_down().await,
-        // A scenario left a task behind; dropping the last reference kills the children.
-        Err(_) => println!("a scenario still runs"),
+    // The tasks that a failed scenario left behind are aborted, and end soon.
+    let mut world = world;
+    for _ in 0..100 {
+        match Arc::try_unwrap(world) {
+            Ok(alone) => {
+                alone.shut_down().await;
+                break;
+            }
+            Err(shared) => world = shared,
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     println!("{:.1} s in all", started.elapsed().as_secs_f64());
     failed

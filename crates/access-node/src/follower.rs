@@ -20,6 +20,8 @@ pub(crate) struct Follower {
     ids: SchemaIds,
     catalog: Catalog,
     waiting: HashMap<(Stream, i32), Waiting>,
+    /// `chain_seq` of the next event of each partition: a lost event would be a wrong answer.
+    expected: HashMap<(Stream, i32), i64>,
 }
 
 #[derive(Default)]
@@ -41,6 +43,7 @@ impl Follower {
             ids,
             catalog: Catalog::default(),
             waiting: HashMap::new(),
+            expected: HashMap::new(),
         }
     }
 
@@ -59,22 +62,25 @@ impl Follower {
 
     fn read(&mut self, item: TailItem) -> Result<((Stream, i32), Item), TailError> {
         match item {
-            TailItem::End {
-                stream,
-                partition,
-                next_offset,
-            } => Ok(((stream, partition), Item::End { next_offset })),
+            TailItem::End { stream, partition, next_offset } => {
+                Ok(((stream, partition), Item::End { next_offset }))
+            }
             TailItem::Record(record) => {
                 let stored = Box::new(self.decode(&record)?);
-                Ok((
-                    (record.stream, record.partition),
-                    Item::Event {
-                        stored,
-                        offset: record.offset,
-                    },
-                ))
+                self.check_chain(&record, stored.meta.chain_seq)?;
+                Ok(((record.stream, record.partition), Item::Event { stored, offset: record.offset }))
             }
         }
+    }
+
+    fn check_chain(&mut self, record: &Record, found: i64) -> Result<(), TailError> {
+        let (stream, partition, offset) = (record.stream, record.partition, record.offset);
+        let next = self.expected.entry((stream, partition)).or_default();
+        if found != *next {
+            return Err(TailError::Gap { stream, partition, offset, expected: *next, found });
+        }
+        *next += 1;
+        Ok(())
     }
 
     fn decode(&mut self, record: &Record) -> Result<Stored<Event>, TailError> {
@@ -83,13 +89,7 @@ impl Follower {
             && let Err(source) = self.ids.learn(event)
         {
             let (stream, partition, offset) = (record.stream, record.partition, record.offset);
-            return Err(event_log::DecodeError::SchemaId {
-                stream,
-                partition,
-                offset,
-                source,
-            }
-            .into());
+            return Err(event_log::DecodeError::SchemaId { stream, partition, offset, source }.into());
         }
         Ok(stored)
     }

@@ -67,11 +67,7 @@ pub struct Bus {
 
 impl Bus {
     pub fn new(ledgers: i32) -> Self {
-        Self {
-            ledgers,
-            groups: Arc::default(),
-            running: TaskTracker::new(),
-        }
+        Self { ledgers, groups: Arc::default(), running: TaskTracker::new() }
     }
 
     /// The partition of an aggregate: the catalog has one, users and identifiers have ledgers.
@@ -119,10 +115,7 @@ impl Bus {
         for group in groups {
             let mut status = group.status();
             // A dropped sender has left its last status behind.
-            status
-                .wait_for(|s| !matches!(s, GroupStatus::Claiming(_)))
-                .await
-                .ok();
+            status.wait_for(|s| !matches!(s, GroupStatus::Claiming(_))).await.ok();
         }
     }
 
@@ -139,9 +132,7 @@ impl Bus {
         A::Error: Send + 'static,
     {
         let (bus, id) = (self.clone(), id.to_owned());
-        let task = self
-            .running
-            .spawn(async move { bus.run::<A>(&id, command, context).await });
+        let task = self.running.spawn(async move { bus.run::<A>(&id, command, context).await });
         match tokio::time::timeout(DEADLINE + SETTLE, task).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(error)) => Err(BusError::Internal(error.to_string())),
@@ -160,12 +151,8 @@ impl Bus {
         let Some(entry) = A::map(&ledger).existing(id) else {
             return Ok(None);
         };
-        let entry = tokio::time::timeout(DEADLINE, entry.lock())
-            .await
-            .map_err(|_| BusError::Unavailable)?;
-        entry
-            .find(idempotency, Timestamp::now())
-            .map_err(|_| BusError::KeyReused)
+        let entry = tokio::time::timeout(DEADLINE, entry.lock()).await.map_err(|_| BusError::Unavailable)?;
+        entry.find(idempotency, Timestamp::now()).map_err(|_| BusError::KeyReused)
     }
 
     /// Turns ends of the log into what must be applied to know everything: behind this owner's last
@@ -198,16 +185,13 @@ impl Bus {
         // The group may have been given up while this waited for its turn.
         self.owner::<A>(partition)?;
         if let Some(idempotency) = &context.idempotency
-            && let Some(receipt) = entry
-                .find(idempotency, Timestamp::now())
-                .map_err(|_| BusError::KeyReused)?
+            && let Some(receipt) =
+                entry.find(idempotency, Timestamp::now()).map_err(|_| BusError::KeyReused)?
         {
             return Ok(receipt);
         }
         let store = KafkaEventStore::<A>::new(entry, partition, group.appends(), context, deadline);
-        let decide_at = Context {
-            now: Timestamp::now(),
-        };
+        let decide_at = Context { now: Timestamp::now() };
         let framework = CqrsFramework::<A, _>::new(&store, Vec::new(), decide_at);
         let outcome = framework.execute(id, command).await;
         match outcome {
@@ -225,20 +209,10 @@ impl Bus {
     pub async fn inspect<A: LedgerAggregate>(&self, id: &str) -> Result<Inspected<A>, BusError<A::Error>> {
         let ledger = self.owner::<A>(self.partition_of::<A>(id))?.ledger;
         let Some(entry) = A::map(&ledger).existing(id) else {
-            return Ok(Inspected {
-                aggregate: A::default(),
-                sequence: 0,
-                last: None,
-            });
+            return Ok(Inspected { aggregate: A::default(), sequence: 0, last: None });
         };
-        let entry = tokio::time::timeout(DEADLINE, entry.lock())
-            .await
-            .map_err(|_| BusError::Unavailable)?;
-        Ok(Inspected {
-            aggregate: entry.aggregate.clone(),
-            sequence: entry.sequence,
-            last: entry.last,
-        })
+        let entry = tokio::time::timeout(DEADLINE, entry.lock()).await.map_err(|_| BusError::Unavailable)?;
+        Ok(Inspected { aggregate: entry.aggregate.clone(), sequence: entry.sequence, last: entry.last })
     }
 
     /// The catalog, whole.
@@ -250,10 +224,7 @@ impl Bus {
         let groups = self.groups.load();
         let group = groups.get(&(A::STREAM, partition)).ok_or(BusError::Unavailable)?;
         let ledger = group.ledger(A::STREAM, partition).ok_or(BusError::Unavailable)?;
-        Ok(Owner {
-            group: Arc::clone(group),
-            ledger,
-        })
+        Ok(Owner { group: Arc::clone(group), ledger })
     }
 
     /// Waits for every accepted command, then gives all groups back.
@@ -264,10 +235,7 @@ impl Bus {
         let ended: Vec<_> = groups.values().map(|group| group.status()).collect();
         drop(groups);
         for mut status in ended {
-            status
-                .wait_for(|s| matches!(s, GroupStatus::GivenUp | GroupStatus::Halted(_)))
-                .await
-                .ok();
+            status.wait_for(|s| matches!(s, GroupStatus::GivenUp | GroupStatus::Halted(_))).await.ok();
         }
     }
 }

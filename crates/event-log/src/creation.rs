@@ -73,10 +73,9 @@ impl CreateError {
             | Self::Encode(_) => true,
             Self::Identity(error) => error.is_permanent(),
             Self::Registry(error) => matches!(error, RegistryError::Incompatible { .. }),
-            Self::Log(error) => matches!(
-                error,
-                WriterLogError::Decode(_) | WriterLogError::BrokenChain { .. }
-            ),
+            Self::Log(error) => {
+                matches!(error, WriterLogError::Decode(_) | WriterLogError::BrokenChain { .. })
+            }
             Self::Kafka(_) | Self::Commit(_) | Self::Interrupted(_) => false,
         }
     }
@@ -96,9 +95,8 @@ pub async fn create_log(
         move || find_log(&config).map_err(CreateError::from)
     })
     .await?;
-    let missing = found
-        .as_ref()
-        .map_or_else(|| SchemaIds::default().missing(), |log| log.schema_ids.missing());
+    let missing =
+        found.as_ref().map_or_else(|| SchemaIds::default().missing(), |log| log.schema_ids.missing());
     if let Some(log) = &found {
         check(&log.created, spec, key)?;
         if missing.is_empty() {
@@ -128,22 +126,13 @@ async fn blocking<T: Send + 'static>(
 fn check(created: &LogCreated, spec: &LogSpec, key: &KeyEncryptionKey) -> Result<(), CreateError> {
     let log_id = created.log_id;
     if created.key_check != key.check_value(log_id) {
-        return Err(CreateError::WrongKey {
-            key: "key-encryption key",
-            log_id,
-        });
+        return Err(CreateError::WrongKey { key: "key-encryption key", log_id });
     }
     if created.index_key_id != spec.index_key_id {
-        return Err(CreateError::WrongKey {
-            key: "index key",
-            log_id,
-        });
+        return Err(CreateError::WrongKey { key: "index key", log_id });
     }
     if created.ledgers != spec.ledgers {
-        return Err(CreateError::Ledgers {
-            found: created.ledgers,
-            configured: spec.ledgers,
-        });
+        return Err(CreateError::Ledgers { found: created.ledgers, configured: spec.ledgers });
     }
     Ok(())
 }
@@ -176,9 +165,8 @@ fn write_first_events(
     let catalog = GroupSpec::catalog();
     let log_id = LogId::new_v7();
     let log = KafkaWriterLog::new(config, log_id)?;
-    let mut heads = GroupLog::new(log_id, Arc::default(), &catalog.partitions, |stream| {
-        config.topics().of(stream)
-    });
+    let mut heads =
+        GroupLog::new(log_id, Arc::default(), &catalog.partitions, |stream| config.topics().of(stream));
     let (mut created, mut ids) = (None, SchemaIds::default());
     let mut transaction = fence_and_read(
         &log,
@@ -204,11 +192,9 @@ fn write_first_events(
         administrator: UserId::new_v7(),
     });
     let missing = ids.missing();
-    let new_ids = registered.iter().filter(|r| {
-        missing
-            .iter()
-            .any(|t| t.name == r.event_type && t.version == r.event_version)
-    });
+    let new_ids = registered
+        .iter()
+        .filter(|r| missing.iter().any(|t| t.name == r.event_type && t.version == r.event_version));
     let mut events = Vec::new();
     if fresh {
         events.push(LogEvent::Created(created.clone()));
@@ -226,10 +212,7 @@ fn write_first_events(
             .map_err(|error| CreateError::Encode(error.to_string()))?;
         transaction.commit(&batch.outgoing)?;
     }
-    Ok(LogIdentity {
-        created,
-        schema_ids: ids,
-    })
+    Ok(LogIdentity { created, schema_ids: ids })
 }
 
 fn first_events(events: Vec<LogEvent>) -> Append {

@@ -1,4 +1,4 @@
-//! The one place that calls librdkafka directly: reading whole batches, with the offset of a
+//! The one place that calls librdkafka directly: reading with the offset of a
 //! partition's end. The safe wrapper drops that offset, yet only it tells that a reader has passed
 //! the markers and aborted records behind the last committed one.
 #![expect(unsafe_code, reason = "the safe consumer hides the offset of PARTITION_EOF")]
@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka_sys::{
-    RDKafkaErrorCode, rd_kafka_consume_batch_queue, rd_kafka_consume_queue, rd_kafka_header_get_all,
-    rd_kafka_header_get_last, rd_kafka_headers_t, rd_kafka_message_destroy, rd_kafka_message_headers,
-    rd_kafka_message_t, rd_kafka_message_timestamp, rd_kafka_queue_destroy, rd_kafka_queue_get_consumer,
-    rd_kafka_queue_t, rd_kafka_resp_err_t, rd_kafka_timestamp_type_t, rd_kafka_topic_name,
+    RDKafkaErrorCode, rd_kafka_consume_queue, rd_kafka_header_get_all, rd_kafka_header_get_last,
+    rd_kafka_headers_t, rd_kafka_message_destroy, rd_kafka_message_headers, rd_kafka_message_t,
+    rd_kafka_message_timestamp, rd_kafka_queue_destroy, rd_kafka_queue_get_consumer, rd_kafka_queue_t,
+    rd_kafka_resp_err_t, rd_kafka_timestamp_type_t, rd_kafka_topic_name,
 };
 
 /// What a poll gives, copied out of librdkafka's memory.
@@ -53,7 +53,7 @@ pub(crate) enum Headers {
 /// The consumer queue of one client.
 pub(crate) struct ConsumerQueue {
     queue: *mut rd_kafka_queue_t,
-    batch: Vec<*mut rd_kafka_message_t>,
+    batch: usize,
 }
 
 // SAFETY: librdkafka's queues may be used from any thread; `&mut self` keeps it to one at a time.
@@ -64,38 +64,31 @@ impl ConsumerQueue {
     pub(crate) fn of(consumer: &BaseConsumer, batch: usize) -> Self {
         // SAFETY: the client lives as long as `consumer`; the queue holds its own reference.
         let queue = unsafe { rd_kafka_queue_get_consumer(consumer.client().native_ptr()) };
-        Self {
-            queue,
-            batch: vec![ptr::null_mut(); batch],
-        }
+        Self { queue, batch }
     }
 
     /// Waits up to `timeout` for the first message, then takes what is there.
+    ///
+    /// One by one: librdkafka's call for batches (2.12.1, `rd_kafka_q_serve_rkmessages`) takes the
+    /// end of a partition for a message and moves its position one past it, so that a fetch which
+    /// starts again from there, as after a broker's restart, skips the next record. It also waits
+    /// until the batch is full.
     pub(crate) fn poll(&mut self, timeout: Duration, headers: Headers) -> Vec<Polled> {
-        let timeout = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
-        // The batch call waits until the batch is full or the time is over, so the first message is
-        // waited for alone, and the batch call only takes what is there.
-        // SAFETY: gives null or one message, owned by us until destroyed below.
-        let first = unsafe { rd_kafka_consume_queue(self.queue, timeout) };
-        if first.is_null() {
-            return Vec::new();
-        }
-        // SAFETY: `batch` has room for `batch.len()` pointers; the count returned is how many were
-        // written, each owned by us until destroyed below.
-        let count =
-            unsafe { rd_kafka_consume_batch_queue(self.queue, 0, self.batch.as_mut_ptr(), self.batch.len()) };
-        let count = usize::try_from(count).unwrap_or(0);
-        std::iter::once(first)
-            .chain(self.batch[..count].iter().copied())
-            .map(|message| {
-                // SAFETY: a message just received is valid until destroyed, once, here.
-                unsafe {
-                    let polled = copy(&*message, headers);
-                    rd_kafka_message_destroy(message);
-                    polled
+        let mut timeout = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+        let mut polled = Vec::new();
+        while polled.len() < self.batch {
+            // SAFETY: gives null or one message, which is ours until destroyed, once, below.
+            unsafe {
+                let message = rd_kafka_consume_queue(self.queue, timeout);
+                if message.is_null() {
+                    break;
                 }
-            })
-            .collect()
+                polled.push(copy(&*message, headers));
+                rd_kafka_message_destroy(message);
+            }
+            timeout = 0;
+        }
+        polled
     }
 }
 
@@ -114,9 +107,7 @@ unsafe fn copy(message: &rd_kafka_message_t, headers: Headers) -> Polled {
         if message.rkt.is_null() {
             String::new()
         } else {
-            CStr::from_ptr(rd_kafka_topic_name(message.rkt))
-                .to_string_lossy()
-                .into_owned()
+            CStr::from_ptr(rd_kafka_topic_name(message.rkt)).to_string_lossy().into_owned()
         }
     };
     match message.err {
@@ -135,16 +126,8 @@ unsafe fn copy(message: &rd_kafka_message_t, headers: Headers) -> Polled {
                 })
             }
         }
-        rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__PARTITION_EOF => Polled::End {
-            topic,
-            partition,
-            offset,
-        },
-        error => Polled::Error {
-            topic,
-            partition,
-            code: error.into(),
-        },
+        rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__PARTITION_EOF => Polled::End { topic, partition, offset },
+        error => Polled::Error { topic, partition, code: error.into() },
     }
 }
 
@@ -178,10 +161,7 @@ unsafe fn copy_headers(message: &rd_kafka_message_t, which: Headers) -> Vec<(Str
                     if found != rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
                         break;
                     }
-                    headers.push((
-                        CStr::from_ptr(name).to_string_lossy().into_owned(),
-                        bytes(value, size),
-                    ));
+                    headers.push((CStr::from_ptr(name).to_string_lossy().into_owned(), bytes(value, size)));
                 }
             }
         }

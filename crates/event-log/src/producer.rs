@@ -35,11 +35,7 @@ pub struct KafkaWriterLog {
 
 impl KafkaWriterLog {
     pub fn new(config: &KafkaConfig, log_id: LogId) -> Result<Self, KafkaError> {
-        Ok(Self {
-            config: config.clone(),
-            log_id,
-            watermarks: watermarks::client(config)?,
-        })
+        Ok(Self { config: config.clone(), log_id, watermarks: watermarks::client(config)? })
     }
 }
 
@@ -87,10 +83,7 @@ pub(crate) fn read_range(
     if open.is_empty() {
         return Ok(());
     }
-    let start: Vec<_> = range
-        .iter()
-        .map(|&(s, p, from, _)| (topics.of(s), p, from))
-        .collect();
+    let start: Vec<_> = range.iter().map(|&(s, p, from, _)| (topics.of(s), p, from)).collect();
     let mut reader = Reader::open(config, &start, Headers::Only(c"ce_dataschema"))?;
     let mut last_progress = Instant::now();
     while !open.is_empty() {
@@ -100,9 +93,8 @@ pub(crate) fn read_range(
                 Polled::Message(message) => {
                     let (topic, partition, next) =
                         (message.topic.clone(), message.partition, message.offset + 1);
-                    let wanted = open
-                        .iter()
-                        .find(|(t, _, p, until)| *t == topic && *p == partition && next <= *until);
+                    let wanted =
+                        open.iter().find(|(t, _, p, until)| *t == topic && *p == partition && next <= *until);
                     if let Some(&(_, stream, ..)) = wanted {
                         let record = to_record(stream, message, Headers::Only(c"ce_dataschema"))?;
                         if let ControlFlow::Break(error) = each(record) {
@@ -111,11 +103,7 @@ pub(crate) fn read_range(
                     }
                     (topic, partition, next)
                 }
-                Polled::End {
-                    topic,
-                    partition,
-                    offset,
-                } => (topic, partition, offset),
+                Polled::End { topic, partition, offset } => (topic, partition, offset),
                 Polled::Error { code, .. } if is_permanent(code) => {
                     return Err(KafkaError::MessageConsumption(code).into());
                 }
@@ -146,10 +134,7 @@ impl ProducerContext for Deliveries {
             Err((error, _)) => Err(error.clone()),
         };
         // A poisoned lock only means that another delivery panicked; the list is still whole.
-        self.done
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .push((index, outcome));
+        self.done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((index, outcome));
     }
 }
 
@@ -164,10 +149,7 @@ impl KafkaTransaction {
         let producer: BaseProducer<Deliveries> =
             config.writer(id).create_with_context(Deliveries::default())?;
         producer.init_transactions(INIT)?;
-        Ok(Self {
-            producer,
-            topics: config.topics(),
-        })
+        Ok(Self { producer, topics: config.topics() })
     }
 
     fn send(&self, records: &[Outgoing]) -> Result<(), KafkaError> {
@@ -176,15 +158,12 @@ impl KafkaTransaction {
                 Target::Event(stream, partition) => (self.topics.of(stream), partition),
                 Target::Key(partition) => (self.topics.keys(), partition),
             };
-            let headers = record.headers.iter().fold(
-                OwnedHeaders::new_with_capacity(record.headers.len()),
-                |headers, (key, value)| {
-                    headers.insert(Header {
-                        key,
-                        value: Some(value),
-                    })
-                },
-            );
+            let headers = record
+                .headers
+                .iter()
+                .fold(OwnedHeaders::new_with_capacity(record.headers.len()), |headers, (key, value)| {
+                    headers.insert(Header { key, value: Some(value) })
+                });
             self.producer
                 .send(
                     BaseRecord::with_opaque_to(&topic, index)
@@ -206,12 +185,7 @@ impl KafkaTransaction {
         while missing > 0 || self.producer.in_flight_count() > 0 {
             self.producer.poll(Duration::from_millis(10));
             let done = std::mem::take(
-                &mut *self
-                    .producer
-                    .context()
-                    .done
-                    .lock()
-                    .unwrap_or_else(std::sync::PoisonError::into_inner),
+                &mut *self.producer.context().done.lock().unwrap_or_else(std::sync::PoisonError::into_inner),
             );
             for (index, outcome) in done {
                 if let Some(slot) = offsets.get_mut(index) {
@@ -240,13 +214,9 @@ impl KafkaTransaction {
 
 impl WriterTransaction for KafkaTransaction {
     fn commit(&mut self, records: &[Outgoing]) -> Result<Vec<i64>, CommitError> {
-        self.producer
-            .begin_transaction()
-            .map_err(|error| unclear(&error))?;
+        self.producer.begin_transaction().map_err(|error| unclear(&error))?;
         self.send(records).map_err(|error| unclear(&error))?;
-        let offsets = self
-            .await_deliveries(records.len())
-            .map_err(|error| unclear(&error))?;
+        let offsets = self.await_deliveries(records.len()).map_err(|error| unclear(&error))?;
         self.end().map_err(|error| unclear(&error))?;
         Ok(offsets)
     }

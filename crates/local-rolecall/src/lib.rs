@@ -107,10 +107,25 @@ impl Builder {
             Server::start(launch("query-service", ports[1])?),
             Server::start(launch("projector", ports[2])?),
         )?;
-        Ok(LocalRolecall { command, query, projector, ports, keys, admin_password, topic_prefix: prefix, env })
+        Ok(LocalRolecall {
+            command,
+            query,
+            projector,
+            ports,
+            keys,
+            admin_password,
+            topic_prefix: prefix,
+            env,
+        })
     }
 
-    fn environment(&self, stack: &Stack, prefix: &str, keys: &KeyFiles, folder: &Path) -> Vec<(String, String)> {
+    fn environment(
+        &self,
+        stack: &Stack,
+        prefix: &str,
+        keys: &KeyFiles,
+        folder: &Path,
+    ) -> Vec<(String, String)> {
         let own = [
             ("ROLECALL_KAFKA", stack.kafka_bootstrap()),
             ("ROLECALL_TOPIC_PREFIX", prefix.to_owned()),
@@ -204,7 +219,8 @@ fn own_folder() -> Result<PathBuf, Error> {
 
 /// Made once and kept, like the keys.
 fn password(path: &Path) -> Result<String, Error> {
-    let io = |cause| Error::Io { doing: format!("the administrator's password in {}", path.display()), cause };
+    let io =
+        |cause| Error::Io { doing: format!("the administrator's password in {}", path.display()), cause };
     if !path.exists() {
         use std::io::Write as _;
         use std::os::unix::fs::OpenOptionsExt as _;

@@ -41,9 +41,7 @@ impl Progress {
             }
             Kind::Spinners(all) => {
                 let bar = all.add(
-                    ProgressBar::new_spinner()
-                        .with_prefix(who.to_owned())
-                        .with_message(what.to_owned()),
+                    ProgressBar::new_spinner().with_prefix(who.to_owned()).with_message(what.to_owned()),
                 );
                 if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix:12} {msg} ({elapsed})") {
                     bar.set_style(style);
@@ -53,12 +51,7 @@ impl Progress {
             }
         };
         let lines = matches!(self.0, Kind::Lines);
-        Step {
-            who: who.to_owned(),
-            began: Instant::now(),
-            bar,
-            lines,
-        }
+        Step { who: who.to_owned(), began: Instant::now(), bar, lines }
     }
 }
 

@@ -41,9 +41,10 @@ CREATE TABLE user_sessions (
     user_id            uuid NOT NULL REFERENCES users (id),
     ledger             smallint NOT NULL,
     shard_id           integer NOT NULL,
-    -- SHA-256 of the session id, hexadecimal: the table gives no usable token away.
-    session_token      text NOT NULL UNIQUE,
-    refresh_token_hash text NOT NULL UNIQUE,
+    -- SHA-256 of the session id, hexadecimal: the table gives no usable token away. Bytes compare
+    -- faster than a locale's text.
+    session_token      text COLLATE "C" NOT NULL UNIQUE,
+    refresh_token_hash text COLLATE "C" NOT NULL UNIQUE,
     ip_address         inet,
     ip_address_sealed  text,
     user_agent         text,

@@ -1,7 +1,7 @@
 -- From an identifier or token to the shard of its user; each lies on its own ledger's shard. The
 -- first two are keyed by the blind index in hexadecimal and fed by the identifiers stream alone.
 CREATE TABLE email_shard_lookup (
-    email      varchar PRIMARY KEY,
+    email      varchar COLLATE "C" PRIMARY KEY,
     user_id    uuid NOT NULL,
     shard_id   integer NOT NULL,
     ledger     smallint NOT NULL,
@@ -11,7 +11,7 @@ CREATE TABLE email_shard_lookup (
 );
 
 CREATE TABLE username_shard_lookup (
-    username   varchar PRIMARY KEY,
+    username   varchar COLLATE "C" PRIMARY KEY,
     user_id    uuid NOT NULL,
     shard_id   integer NOT NULL,
     ledger     smallint NOT NULL,
@@ -21,7 +21,7 @@ CREATE TABLE username_shard_lookup (
 );
 
 CREATE TABLE session_shard_lookup (
-    session_token text PRIMARY KEY,
+    session_token text COLLATE "C" PRIMARY KEY,
     user_id       uuid NOT NULL,
     shard_id      integer NOT NULL,
     ledger        smallint NOT NULL,

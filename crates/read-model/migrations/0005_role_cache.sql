@@ -1,7 +1,7 @@
 -- The materialised user-role-permission mapping. All unrevoked grants count: whether one has
 -- expired is decided by the clock of the check, never by that of a projection.
 CREATE TABLE user_role_cache (
-    user_id          uuid PRIMARY KEY REFERENCES users (id),
+    user_id          uuid PRIMARY KEY,
     ledger           smallint NOT NULL,
     username         varchar NOT NULL,
     email            varchar NOT NULL,

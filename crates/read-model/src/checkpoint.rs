@@ -102,15 +102,23 @@ pub async fn advance(
 
 /// Whether a partition halted at some time and has not got past it.
 pub async fn has_failure(pool: &PgPool, topic: &str, partition: i32) -> Result<bool, Error> {
-    Ok(sqlx::query_scalar("SELECT EXISTS (SELECT FROM projection_failure WHERE topic = $1 AND partition = $2)")
-        .bind(topic)
-        .bind(partition)
-        .fetch_one(pool)
-        .await?)
+    Ok(sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM projection_failure WHERE topic = $1 AND partition = $2)",
+    )
+    .bind(topic)
+    .bind(partition)
+    .fetch_one(pool)
+    .await?)
 }
 
 /// Writes why a partition halted.
-pub async fn record_failure(pool: &PgPool, topic: &str, partition: i32, offset: i64, reason: &str) -> Result<(), Error> {
+pub async fn record_failure(
+    pool: &PgPool,
+    topic: &str,
+    partition: i32,
+    offset: i64,
+    reason: &str,
+) -> Result<(), Error> {
     sqlx::query(
         "INSERT INTO projection_failure (topic, partition, at_offset, reason) VALUES ($1, $2, $3, $4)
          ON CONFLICT (topic, partition) DO UPDATE

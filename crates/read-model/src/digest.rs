@@ -8,9 +8,9 @@ use schemas::Sha256Digest;
 use sha2::{Digest as _, Sha256};
 use sqlx::{PgConnection, PgPool};
 
+use crate::Error;
 use crate::checkpoint::{self, Placed};
 use crate::queries::Snapshot;
-use crate::Error;
 
 /// Digests and the positions at which they hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,7 +101,8 @@ pub async fn digests(pool: &PgPool, ledgers: &[i32]) -> Result<DigestsAt, Error>
 }
 
 async fn of_ledger(connection: &mut PgConnection, ledger: i32) -> Result<Sha256Digest, Error> {
-    let ledger = i16::try_from(ledger).map_err(|_| Error::Corrupt { column: "ledger", value: ledger.to_string() })?;
+    let ledger =
+        i16::try_from(ledger).map_err(|_| Error::Corrupt { column: "ledger", value: ledger.to_string() })?;
     of_tables(connection, &LEDGER_TABLES, ledger).await
 }
 

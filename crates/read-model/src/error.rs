@@ -9,7 +9,9 @@ pub enum Error {
     Migrate(#[from] sqlx::migrate::MigrateError),
     #[error("the DSN of shard {0} cannot be read")]
     Dsn(i32, #[source] sqlx::Error),
-    #[error("another worker moved the checkpoint of {topic}-{partition} away from {expected}: this one owns nothing")]
+    #[error(
+        "another worker moved the checkpoint of {topic}-{partition} away from {expected}: this one owns nothing"
+    )]
     Fenced { topic: String, partition: i32, expected: i64 },
     #[error("this database holds {found}, not {expected}")]
     Foreign { expected: String, found: String },

@@ -89,6 +89,5 @@ mod tests {
         assert_eq!(placed, FROZEN);
     }
 
-    const FROZEN: [ShardId; 16] =
-        [9, 4, 2, 9, 1, 14, 7, 5, 9, 2, 6, 7, 14, 0, 13, 6];
+    const FROZEN: [ShardId; 16] = [9, 4, 2, 9, 1, 14, 7, 5, 9, 2, 6, 7, 14, 0, 13, 6];
 }

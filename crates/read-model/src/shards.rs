@@ -63,6 +63,8 @@ impl PoolSettings {
             .acquire_timeout(self.acquire_timeout)
             .idle_timeout(Duration::from_secs(300))
             .test_before_acquire(false)
+            // Workers queue here on purpose while a replay uses every connection.
+            .acquire_slow_threshold(self.acquire_timeout)
             .connect_lazy_with(options))
     }
 }

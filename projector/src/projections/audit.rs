@@ -159,7 +159,9 @@ fn tell_catalog(event: &CatalogEvent) -> String {
         CatalogEvent::RoleDeleted(e) => format!("role {} ({}) deleted", e.role_id, e.name),
         CatalogEvent::PermissionDefined(e) => format!("permission {} ({}) defined", e.permission_id, e.name),
         CatalogEvent::PermissionDeleted(e) => format!("permission {} ({}) deleted", e.permission_id, e.name),
-        CatalogEvent::PermissionAttached(e) => format!("permission {} attached to role {}", e.permission_id, e.role_id),
+        CatalogEvent::PermissionAttached(e) => {
+            format!("permission {} attached to role {}", e.permission_id, e.role_id)
+        }
         CatalogEvent::PermissionDetached(e) => {
             format!("permission {} detached from role {}", e.permission_id, e.role_id)
         }

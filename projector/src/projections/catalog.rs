@@ -146,7 +146,8 @@ impl Catalog {
     }
 
     async fn insert_roles(&self, tx: &mut PgConnection) -> Result<(), RowError> {
-        let rows: Vec<_> = self.roles.iter().filter_map(|(id, it)| Some((*id, it.new.as_ref()?, it))).collect();
+        let rows: Vec<_> =
+            self.roles.iter().filter_map(|(id, it)| Some((*id, it.new.as_ref()?, it))).collect();
         if rows.is_empty() {
             return Ok(());
         }

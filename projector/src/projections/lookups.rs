@@ -136,7 +136,8 @@ impl Statements {
         place: &Place,
         rows: &BTreeMap<String, Option<Holder>>,
     ) -> Result<(), RowError> {
-        let released: Vec<&str> = rows.iter().filter(|(_, it)| it.is_none()).map(|(key, _)| key.as_str()).collect();
+        let released: Vec<&str> =
+            rows.iter().filter(|(_, it)| it.is_none()).map(|(key, _)| key.as_str()).collect();
         if !released.is_empty() {
             sqlx::query(self.delete).bind(&released).execute(&mut *tx).await?;
         }

@@ -27,8 +27,11 @@ impl RolePermissions {
     pub fn fold(&mut self, at: &At<'_>, event: &CatalogEvent) {
         match event {
             CatalogEvent::PermissionAttached(e) => {
-                let attached =
-                    Attached { id: at.meta.event_id.as_uuid(), granted_at: at.time(), granted_by: at.actor_id() };
+                let attached = Attached {
+                    id: at.meta.event_id.as_uuid(),
+                    granted_at: at.time(),
+                    granted_by: at.actor_id(),
+                };
                 self.rows.insert((e.role_id.as_uuid(), e.permission_id.as_uuid()), Some(attached));
                 self.touched.insert(e.role_id.as_uuid(), at.time());
             }

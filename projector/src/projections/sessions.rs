@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use read_model::session_token;
-use schemas::user::{RevokeReason, SessionRefreshed, UserEvent, UserLoggedIn};
 use schemas::SessionId;
+use schemas::user::{RevokeReason, SessionRefreshed, UserEvent, UserLoggedIn};
 use sqlx::PgConnection;
 use sqlx::types::ipnetwork::IpNetwork;
 use uuid::Uuid;
@@ -128,7 +128,11 @@ fn reason(reason: RevokeReason) -> &'static str {
     }
 }
 
-async fn insert(tx: &mut PgConnection, place: &Place, rows: &[(Uuid, &New, &Change)]) -> Result<(), RowError> {
+async fn insert(
+    tx: &mut PgConnection,
+    place: &Place,
+    rows: &[(Uuid, &New, &Change)],
+) -> Result<(), RowError> {
     let new = || rows.iter().map(|(_, new, _)| new);
     let now = || rows.iter().map(|(_, _, change)| change);
     sqlx::query(

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use schemas::user::UserEvent;
 use schemas::RoleId;
+use schemas::user::UserEvent;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -62,12 +62,14 @@ impl UserRoles {
     }
 
     pub async fn write(&self, tx: &mut PgConnection, place: &Place) -> Result<(), RowError> {
-        let revoked: Vec<_> = self.0.iter().filter(|(_, row)| row.grant.is_none()).map(|(key, _)| *key).collect();
+        let revoked: Vec<_> =
+            self.0.iter().filter(|(_, row)| row.grant.is_none()).map(|(key, _)| *key).collect();
         if !revoked.is_empty() {
             revoke(tx, &revoked).await?;
         }
         if revoked.len() < self.0.len() {
-            let granted = self.0.iter().filter_map(|(key, row)| Some((*key, row.grant.as_ref()?, row.is_active)));
+            let granted =
+                self.0.iter().filter_map(|(key, row)| Some((*key, row.grant.as_ref()?, row.is_active)));
             grant(tx, place, &granted.collect::<Vec<_>>()).await?;
         }
         Ok(())

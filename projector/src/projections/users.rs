@@ -92,7 +92,8 @@ impl Users {
             update(tx, &changed).await?;
         }
         if changed.len() < self.0.len() {
-            let new = self.0.iter().filter_map(|(id, row)| Some((*id, row.registered.as_ref()?, &row.change)));
+            let new =
+                self.0.iter().filter_map(|(id, row)| Some((*id, row.registered.as_ref()?, &row.change)));
             insert(tx, place, &new.collect::<Vec<_>>()).await?;
         }
         Ok(())
@@ -128,7 +129,11 @@ impl Change {
     }
 }
 
-async fn insert(tx: &mut PgConnection, place: &Place, rows: &[(Uuid, &New, &Change)]) -> Result<(), RowError> {
+async fn insert(
+    tx: &mut PgConnection,
+    place: &Place,
+    rows: &[(Uuid, &New, &Change)],
+) -> Result<(), RowError> {
     let each = || rows.iter();
     sqlx::query(
         "INSERT INTO users (id, ledger, shard_id, username, username_index, email, email_index, phone_number,

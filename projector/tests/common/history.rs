@@ -112,7 +112,9 @@ impl History {
         *sequence += 1;
         let sequence = *sequence;
         let basis = match lane.0 {
-            Stream::Users => vec![Position { stream: Stream::Catalog, partition: 0, offset: self.catalog_at }],
+            Stream::Users => {
+                vec![Position { stream: Stream::Catalog, partition: 0, offset: self.catalog_at }]
+            }
             Stream::Identifiers | Stream::Catalog => vec![],
         };
         let meta = Meta {
@@ -253,7 +255,10 @@ impl History {
                 current_generation: 2,
             }),
             _ => UserEvent::SessionsRevoked(SessionsRevoked {
-                session_ids: std::mem::take(&mut self.users[i].sessions).into_iter().chain([session_id]).collect(),
+                session_ids: std::mem::take(&mut self.users[i].sessions)
+                    .into_iter()
+                    .chain([session_id])
+                    .collect(),
                 reason: RevokeReason::Administrator,
             }),
         })
@@ -264,15 +269,26 @@ impl History {
         if self.rng.random_ratio(1, 3) {
             return UserEvent::Locked(UserLocked { reason: LockReason::FailedLogins, locked_until: now });
         }
-        let (ip_network, ip_address, user_agent) = (Some("198.51.0.0/16".to_owned()), None, Some(self.sealed(50)));
-        UserEvent::LoginFailed(LoginFailed { count: 2, first_at: now, last_at: now, ip_network, ip_address, user_agent })
+        let (ip_network, ip_address, user_agent) =
+            (Some("198.51.0.0/16".to_owned()), None, Some(self.sealed(50)));
+        UserEvent::LoginFailed(LoginFailed {
+            count: 2,
+            first_at: now,
+            last_at: now,
+            ip_network,
+            ip_address,
+            user_agent,
+        })
     }
 
     fn change_account(&mut self, i: usize) -> Option<UserEvent> {
         let revoked_sessions = std::mem::take(&mut self.users[i].sessions);
         let active = self.users[i].active;
         if self.rng.random_ratio(1, 2) {
-            return Some(UserEvent::PasswordChanged(PasswordChanged { password_hash: self.sealed(125), revoked_sessions }));
+            return Some(UserEvent::PasswordChanged(PasswordChanged {
+                password_hash: self.sealed(125),
+                revoked_sessions,
+            }));
         }
         self.users[i].active = !active;
         Some(if active {
@@ -305,7 +321,8 @@ impl History {
         let name = self.name("role");
         let level = i32::from(parent_id.is_some());
         self.roles.push((role_id, parent_id));
-        let defined = RoleDefined { role_id, name, description: None, parent_id, level, is_system_role: false };
+        let defined =
+            RoleDefined { role_id, name, description: None, parent_id, level, is_system_role: false };
         self.catalog_event(CatalogEvent::RoleDefined(defined));
     }
 
@@ -336,13 +353,19 @@ impl History {
         let permission_id = self.some_permission();
         if !self.attached.contains(&(role_id, permission_id)) {
             self.attached.push((role_id, permission_id));
-            self.catalog_event(CatalogEvent::PermissionAttached(PermissionAttached { role_id, permission_id }));
+            self.catalog_event(CatalogEvent::PermissionAttached(PermissionAttached {
+                role_id,
+                permission_id,
+            }));
         }
     }
 
     fn detach(&mut self) {
         if let Some((role_id, permission_id)) = self.attached.pop() {
-            self.catalog_event(CatalogEvent::PermissionDetached(PermissionDetached { role_id, permission_id }));
+            self.catalog_event(CatalogEvent::PermissionDetached(PermissionDetached {
+                role_id,
+                permission_id,
+            }));
         }
     }
 
@@ -373,6 +396,12 @@ impl History {
         self.roles[at].1 = parent_id;
         let level = i32::from(parent_id.is_some());
         let (description, descendants) = (Some("moved".to_owned()), vec![]);
-        self.catalog_event(CatalogEvent::RoleChanged(RoleChanged { role_id, description, parent_id, level, descendants }));
+        self.catalog_event(CatalogEvent::RoleChanged(RoleChanged {
+            role_id,
+            description,
+            parent_id,
+            level,
+            descendants,
+        }));
     }
 }

@@ -48,7 +48,8 @@ impl LogBuilder {
         let head = head.after(&Topics::new(TOPICS).of(lane.0), lane.1, &key, &value);
         self.heads.insert(lane, (offset + 1, head));
         let (stream, partition) = lane;
-        let record = Record { stream, partition, offset, timestamp_ms: 0, key, value, event_type, headers: vec![] };
+        let record =
+            Record { stream, partition, offset, timestamp_ms: 0, key, value, event_type, headers: vec![] };
         self.lanes.entry(lane).or_default().push(record);
         offset
     }
@@ -60,7 +61,11 @@ impl LogBuilder {
 
 impl VecLog {
     pub fn known(ledgers: i32) -> Known {
-        Known { log_id: LogId::from_uuid(uuid::Uuid::from_u128(7)), ledgers, schema_ids: SchemaIds::numbered() }
+        Known {
+            log_id: LogId::from_uuid(uuid::Uuid::from_u128(7)),
+            ledgers,
+            schema_ids: SchemaIds::numbered(),
+        }
     }
 
     pub fn interleaved(&self, seed: u64, chunk: usize) -> Self {
@@ -106,9 +111,8 @@ impl Tail for VecTail {
         tokio::task::yield_now().await; // before anything is taken: a dropped call loses nothing
         loop {
             let paused = self.paused.lock().unwrap().clone();
-            let open: Vec<usize> = (0..self.at.len())
-                .filter(|&i| !self.at[i].2 && !paused.contains(&self.at[i].0))
-                .collect();
+            let open: Vec<usize> =
+                (0..self.at.len()).filter(|&i| !self.at[i].2 && !paused.contains(&self.at[i].0)).collect();
             if open.is_empty() {
                 tokio::time::sleep(std::time::Duration::from_millis(1)).await;
                 continue;

@@ -49,7 +49,8 @@ pub async fn audit_of_user(
     after: Option<AuditCursor>,
     limit: u32,
 ) -> Result<Vec<AuditRow>, Error> {
-    let end = AuditCursor { occurred_at: chrono::DateTime::<chrono::Utc>::MAX_UTC.into(), log_offset: i64::MAX };
+    let end =
+        AuditCursor { occurred_at: chrono::DateTime::<chrono::Utc>::MAX_UTC.into(), log_offset: i64::MAX };
     let after = after.unwrap_or(end);
     // The date beside the time lets the planner leave out later months.
     let rows = sqlx::query(

@@ -57,7 +57,10 @@ pub async fn grants_of_user(snapshot: &mut Snapshot, user: UserId) -> Result<Vec
         .collect()
 }
 
-pub async fn role_cache_of_user(snapshot: &mut Snapshot, user: UserId) -> Result<Option<RoleCacheRow>, Error> {
+pub async fn role_cache_of_user(
+    snapshot: &mut Snapshot,
+    user: UserId,
+) -> Result<Option<RoleCacheRow>, Error> {
     let row = sqlx::query(
         "SELECT user_id, username, email, user_active, role_names, permission_names, resource_actions,
                 cache_updated_at

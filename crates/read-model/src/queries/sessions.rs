@@ -28,7 +28,11 @@ pub struct SessionRow {
 }
 
 /// The newest sessions of a user first, ended ones too.
-pub async fn sessions_of_user(snapshot: &mut Snapshot, user: UserId, limit: u32) -> Result<Vec<SessionRow>, Error> {
+pub async fn sessions_of_user(
+    snapshot: &mut Snapshot,
+    user: UserId,
+    limit: u32,
+) -> Result<Vec<SessionRow>, Error> {
     let rows = sqlx::query(
         "SELECT id, user_id, ip_address::text AS ip_address, ip_address_sealed, user_agent, device_fingerprint,
                 country_code, city, created_at, expires_at, last_activity_at, is_active, revoked_at, revoked_reason
