@@ -1,5 +1,7 @@
 //! The same log gives the same rows, whatever the batches and the order between partitions.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may fail like tests")]
+
 mod common;
 
 use std::collections::BTreeMap;

@@ -87,8 +87,8 @@ fn resolve(document: &Value, schema: &Value) -> Value {
     if let Some(reference) = schema["$ref"].as_str() {
         return resolve(document, document.pointer(reference.trim_start_matches('#')).unwrap());
     }
-    let options = schema["oneOf"].as_array().into_iter().flatten();
-    match options.filter(|it| it["type"] != json!("null")).last() {
+    let mut options = schema["oneOf"].as_array().into_iter().flatten();
+    match options.rfind(|it| it["type"] != json!("null")) {
         Some(option) => resolve(document, option),
         None => schema.clone(),
     }
