@@ -9,13 +9,14 @@ use cqrs_es::{Aggregate, AggregateError, CqrsFramework};
 use domain::catalog::Catalog;
 use domain::decider::Context;
 use domain::ledger::ledger_of;
-use schemas::{Idempotency, Position, Stream, Timestamp};
+use schemas::{Idempotency, Position, RequestId, Stream, Timestamp};
+use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
 use crate::aggregate::LedgerAggregate;
 use crate::entry::{CommandContext, Receipt};
 use crate::group::{Group, GroupStatus};
-use crate::group_log::AppendError;
+use crate::group_log::{Append, AppendError};
 use crate::ledger::Ledger;
 use crate::store::KafkaEventStore;
 
@@ -67,7 +68,11 @@ pub struct Bus {
 
 impl Bus {
     pub fn new(ledgers: i32) -> Self {
-        Self { ledgers, groups: Arc::default(), running: TaskTracker::new() }
+        Self {
+            ledgers,
+            groups: Arc::default(),
+            running: TaskTracker::new(),
+        }
     }
 
     /// The partition of an aggregate: the catalog has one, users and identifiers have ledgers.
@@ -115,7 +120,10 @@ impl Bus {
         for group in groups {
             let mut status = group.status();
             // A dropped sender has left its last status behind.
-            status.wait_for(|s| !matches!(s, GroupStatus::Claiming(_))).await.ok();
+            status
+                .wait_for(|s| !matches!(s, GroupStatus::Claiming(_)))
+                .await
+                .ok();
         }
     }
 
@@ -132,7 +140,9 @@ impl Bus {
         A::Error: Send + 'static,
     {
         let (bus, id) = (self.clone(), id.to_owned());
-        let task = self.running.spawn(async move { bus.run::<A>(&id, command, context).await });
+        let task = self
+            .running
+            .spawn(async move { bus.run::<A>(&id, command, context).await });
         match tokio::time::timeout(DEADLINE + SETTLE, task).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(error)) => Err(BusError::Internal(error.to_string())),
@@ -151,8 +161,12 @@ impl Bus {
         let Some(entry) = A::map(&ledger).existing(id) else {
             return Ok(None);
         };
-        let entry = tokio::time::timeout(DEADLINE, entry.lock()).await.map_err(|_| BusError::Unavailable)?;
-        entry.find(idempotency, Timestamp::now()).map_err(|_| BusError::KeyReused)
+        let entry = tokio::time::timeout(DEADLINE, entry.lock())
+            .await
+            .map_err(|_| BusError::Unavailable)?;
+        entry
+            .find(idempotency, Timestamp::now())
+            .map_err(|_| BusError::KeyReused)
     }
 
     /// Turns ends of the log into what must be applied to know everything: behind this owner's last
@@ -179,24 +193,34 @@ impl Bus {
         let partition = self.partition_of::<A>(id);
         let Owner { group, ledger } = self.owner::<A>(partition)?;
         let entry = A::map(&ledger).entry(id);
-        let entry = tokio::time::timeout_at(deadline.into(), entry.lock_owned())
-            .await
-            .map_err(|_| BusError::NotApplied)?;
+        let entry = match tokio::time::timeout_at(deadline.into(), entry.lock_owned()).await {
+            Ok(entry) => entry,
+            // Whoever holds it may be this command's own first try.
+            Err(_) if context.idempotency.is_some() => return Err(BusError::OutcomeUnknown),
+            Err(_) => return Err(BusError::NotApplied),
+        };
         // The group may have been given up while this waited for its turn.
         self.owner::<A>(partition)?;
         if let Some(idempotency) = &context.idempotency
-            && let Some(receipt) =
-                entry.find(idempotency, Timestamp::now()).map_err(|_| BusError::KeyReused)?
+            && let Some(receipt) = entry
+                .find(idempotency, Timestamp::now())
+                .map_err(|_| BusError::KeyReused)?
         {
             return Ok(receipt);
         }
         let store = KafkaEventStore::<A>::new(entry, partition, group.appends(), context, deadline);
-        let decide_at = Context { now: Timestamp::now() };
+        let decide_at = Context {
+            now: Timestamp::now(),
+        };
         let framework = CqrsFramework::<A, _>::new(&store, Vec::new(), decide_at);
         let outcome = framework.execute(id, command).await;
         match outcome {
             Ok(()) => store.take_receipt().ok_or(BusError::OutcomeUnknown),
-            Err(AggregateError::UserError(refusal)) => Err(BusError::Refused(refusal)),
+            // cqrs-es commits nothing where the aggregate refuses, yet a refusal must be as true.
+            Err(AggregateError::UserError(refusal)) => {
+                prove::<A>(&group, partition, id, deadline).await?;
+                Err(BusError::Refused(refusal))
+            }
             Err(AggregateError::UnexpectedError(error)) => Err(match error.downcast::<AppendError>() {
                 Ok(error) => from_append(*error),
                 Err(error) => BusError::Internal(error.to_string()),
@@ -205,14 +229,37 @@ impl Bus {
         }
     }
 
+    /// As [`Self::inspect`], and true: the owner has proved afterwards that it still is the owner.
+    /// For answers that rest on what was found and are followed by no command.
+    pub async fn inspect_proven<A: LedgerAggregate>(
+        &self,
+        id: &str,
+    ) -> Result<Inspected<A>, BusError<A::Error>> {
+        let found = self.inspect::<A>(id).await?;
+        let partition = self.partition_of::<A>(id);
+        let group = self.owner::<A>(partition)?.group;
+        prove::<A>(&group, partition, id, Instant::now() + DEADLINE).await?;
+        Ok(found)
+    }
+
     /// The state of an aggregate as its owner has it, all committed. It may change right after.
     pub async fn inspect<A: LedgerAggregate>(&self, id: &str) -> Result<Inspected<A>, BusError<A::Error>> {
         let ledger = self.owner::<A>(self.partition_of::<A>(id))?.ledger;
         let Some(entry) = A::map(&ledger).existing(id) else {
-            return Ok(Inspected { aggregate: A::default(), sequence: 0, last: None });
+            return Ok(Inspected {
+                aggregate: A::default(),
+                sequence: 0,
+                last: None,
+            });
         };
-        let entry = tokio::time::timeout(DEADLINE, entry.lock()).await.map_err(|_| BusError::Unavailable)?;
-        Ok(Inspected { aggregate: entry.aggregate.clone(), sequence: entry.sequence, last: entry.last })
+        let entry = tokio::time::timeout(DEADLINE, entry.lock())
+            .await
+            .map_err(|_| BusError::Unavailable)?;
+        Ok(Inspected {
+            aggregate: entry.aggregate.clone(),
+            sequence: entry.sequence,
+            last: entry.last,
+        })
     }
 
     /// The catalog, whole.
@@ -224,18 +271,34 @@ impl Bus {
         let groups = self.groups.load();
         let group = groups.get(&(A::STREAM, partition)).ok_or(BusError::Unavailable)?;
         let ledger = group.ledger(A::STREAM, partition).ok_or(BusError::Unavailable)?;
-        Ok(Owner { group: Arc::clone(group), ledger })
+        Ok(Owner {
+            group: Arc::clone(group),
+            ledger,
+        })
     }
 
     /// Waits for every accepted command, then gives all groups back.
     pub async fn shut_down(&self) {
         self.running.close();
-        self.running.wait().await;
+        if tokio::time::timeout(DEADLINE + SETTLE, self.running.wait())
+            .await
+            .is_err()
+        {
+            // Their callers were told "outcome unknown" by now; the log will tell the next owner.
+            tracing::warn!(
+                commands = self.running.len(),
+                "Commands are still in doubt; giving up on them"
+            );
+            return;
+        }
         let groups = self.groups.swap(Arc::default());
         let ended: Vec<_> = groups.values().map(|group| group.status()).collect();
         drop(groups);
         for mut status in ended {
-            status.wait_for(|s| matches!(s, GroupStatus::GivenUp | GroupStatus::Halted(_))).await.ok();
+            status
+                .wait_for(|s| matches!(s, GroupStatus::GivenUp | GroupStatus::Halted(_)))
+                .await
+                .ok();
         }
     }
 }
@@ -244,6 +307,35 @@ impl Bus {
 struct Owner {
     group: Arc<Group>,
     ledger: Arc<Ledger>,
+}
+
+/// Shows that the group still has its owner: an append of nothing, which its writer answers only
+/// while no record of another can stand behind its own last.
+async fn prove<A: LedgerAggregate>(
+    group: &Group,
+    partition: i32,
+    id: &str,
+    deadline: Instant,
+) -> Result<(), BusError<A::Error>> {
+    let (reply, outcome) = oneshot::channel();
+    let nothing = Append {
+        stream: A::STREAM,
+        partition,
+        aggregate_id: id.to_owned(),
+        version: Arc::default(),
+        expected: 0,
+        events: Vec::new(),
+        context: CommandContext::system(RequestId::new_v7()),
+        deadline,
+        reply,
+    };
+    group
+        .appends()
+        .send(nothing)
+        .await
+        .map_err(|_| BusError::Unavailable)?;
+    let proven = outcome.await.unwrap_or(Err(AppendError::NotApplied));
+    proven.map(drop).map_err(from_append)
 }
 
 fn from_append<E>(error: AppendError) -> BusError<E> {
