@@ -58,7 +58,10 @@ async fn the_log_in_memory_conforms() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_on_kafka_conforms() {
-    let stack = local_stack::Stack::builder().registry(false).redis(false).postgres_clusters(0);
+    let stack = local_stack::Stack::builder()
+        .registry(false)
+        .redis(false)
+        .postgres_clusters(0);
     let stack = stack.start().await.unwrap();
     let log = async |prefix: &str| {
         let config = created(&stack, prefix).await;
@@ -75,13 +78,23 @@ async fn the_log_on_kafka_conforms() {
 async fn created(stack: &local_stack::Stack, prefix: &str) -> KafkaConfig {
     let config = KafkaConfig::new(stack.kafka_bootstrap(), prefix);
     let mut client = ClientConfig::new();
-    let admin: AdminClient<DefaultClientContext> =
-        client.set("bootstrap.servers", stack.kafka_bootstrap()).create().unwrap();
+    let admin: AdminClient<DefaultClientContext> = client
+        .set("bootstrap.servers", stack.kafka_bootstrap())
+        .create()
+        .unwrap();
     let topics = config.topics();
-    let names =
-        [topics.of(Stream::Users), topics.of(Stream::Identifiers), topics.keys(), topics.of(Stream::Catalog)];
+    let names = [
+        topics.of(Stream::Users),
+        topics.of(Stream::Identifiers),
+        topics.keys(),
+        topics.of(Stream::Catalog),
+    ];
     let topic = |(index, name): (usize, &'static str)| {
-        NewTopic::new(name, if index == 3 { 1 } else { LEDGERS }, TopicReplication::Fixed(1))
+        NewTopic::new(
+            name,
+            if index == 3 { 1 } else { LEDGERS },
+            TopicReplication::Fixed(1),
+        )
     };
     let names = names.map(|name| -> &'static str { name.leak() });
     let wanted: Vec<NewTopic<'_>> = names.into_iter().enumerate().map(topic).collect();

@@ -11,8 +11,8 @@ use futures::future::join_all;
 use schemas::{Event, Stream, UserId};
 
 use crate::owner::{
-    Owner, confirm, events, grant, history, index, is_not_done, keyed, records, register, release, reserve, revoke,
-    specs, with_data_key,
+    Owner, confirm, events, grant, history, index, is_not_done, keyed, records, register, release, reserve,
+    revoke, specs, with_data_key,
 };
 
 pub async fn commands_are_recorded_in_order<L: WriterLog>(log: &Arc<L>) {
@@ -22,12 +22,17 @@ pub async fn commands_are_recorded_in_order<L: WriterLog>(log: &Arc<L>) {
         let receipt = owner.user(id, command).await.unwrap();
         let record = &receipt.records[0];
         assert_eq!((receipt.records.len(), receipt.replayed), (1, false));
-        assert_eq!((record.meta.sequence, record.meta.aggregate_id.clone()), (sequence, id.to_string()));
+        assert_eq!(
+            (record.meta.sequence, record.meta.aggregate_id.clone()),
+            (sequence, id.to_string())
+        );
         assert_eq!(receipt.last, Some(record.position));
         let expected = (Stream::Users, owner.bus.partition_of::<User>(&id.to_string()));
         assert_eq!((record.position.stream, record.position.partition), expected);
         // The receipt tells the truth about the place.
-        let mut found = records(log).into_iter().filter(|it| it.offset == record.position.offset);
+        let mut found = records(log)
+            .into_iter()
+            .filter(|it| it.offset == record.position.offset);
         let found = found.find(|it| (it.stream, it.partition) == expected).unwrap();
         assert_eq!(found.key, id.to_string().as_bytes());
     }
@@ -39,8 +44,14 @@ pub async fn commands_are_recorded_in_order<L: WriterLog>(log: &Arc<L>) {
     let mail = index("a@example.org");
     owner.identifier(mail, reserve(id)).await.unwrap();
     owner.identifier(mail, confirm(id)).await.unwrap();
-    let taken = owner.identifier(mail, reserve(UserId::new_v7())).await.unwrap_err();
-    assert!(matches!(taken, BusError::Refused(domain::identifier::Error::Taken)));
+    let taken = owner
+        .identifier(mail, reserve(UserId::new_v7()))
+        .await
+        .unwrap_err();
+    assert!(matches!(
+        taken,
+        BusError::Refused(domain::identifier::Error::Taken)
+    ));
     owner.identifier(mail, release(id)).await.unwrap();
     owner.define_role("reader").await.unwrap();
     assert_eq!(history(log, &id.to_string()).len(), 4);
@@ -56,7 +67,10 @@ pub async fn a_new_owner_reads_everything_back<L: WriterLog>(log: &Arc<L>) {
         first.user(id, grant(number)).await.unwrap();
         first.user(id, grant(number + 1)).await.unwrap();
         first.user(id, revoke(number)).await.unwrap();
-        first.identifier(index(&number.to_string()), reserve(id)).await.unwrap();
+        first
+            .identifier(index(&number.to_string()), reserve(id))
+            .await
+            .unwrap();
         first.define_role(&format!("role-{number}")).await.unwrap();
         users.push(id);
     }
@@ -68,13 +82,19 @@ pub async fn a_new_owner_reads_everything_back<L: WriterLog>(log: &Arc<L>) {
         let user = second.bus.inspect::<User>(&one).await.unwrap();
         let expected = user::User::clone(&user.aggregate);
         assert_eq!((user.sequence, expected.grants.len()), (4, 1));
-        let last = records(log).into_iter().rfind(|it| it.key == one.as_bytes()).unwrap();
+        let last = records(log)
+            .into_iter()
+            .rfind(|it| it.key == one.as_bytes())
+            .unwrap();
         assert_eq!(user.last.map(|it| it.offset), Some(last.offset));
         let identifier = second.bus.inspect::<Identifier>(&other).await.unwrap();
         assert_eq!(identifier.aggregate.holder().map(|it| it.user_id), Some(*id));
         assert_eq!(identifier.sequence, 1);
     }
-    assert_eq!(second.bus.inspect::<Catalog>("catalog").await.unwrap().sequence, 20);
+    assert_eq!(
+        second.bus.inspect::<Catalog>("catalog").await.unwrap().sequence,
+        20
+    );
     // And goes on where the first ended.
     let receipt = second.user(users[0], grant(99)).await.unwrap();
     assert_eq!(receipt.records[0].meta.sequence, 5);
@@ -85,9 +105,16 @@ pub async fn commands_on_one_aggregate_take_turns<L: WriterLog>(log: &Arc<L>) {
     let id = owner.registered().await;
     let distinct = (0..30).map(|number| owner.user(id, grant(number)));
     let same = (0..30).map(|_| owner.user(id, grant(1_000)));
-    let receipts: Vec<_> = join_all(distinct.chain(same)).await.into_iter().map(Result::unwrap).collect();
-    let mut sequences: Vec<i64> =
-        receipts.iter().flat_map(|it| &it.records).map(|record| record.meta.sequence).collect();
+    let receipts: Vec<_> = join_all(distinct.chain(same))
+        .await
+        .into_iter()
+        .map(Result::unwrap)
+        .collect();
+    let mut sequences: Vec<i64> = receipts
+        .iter()
+        .flat_map(|it| &it.records)
+        .map(|record| record.meta.sequence)
+        .collect();
     sequences.sort_unstable();
     assert_eq!(sequences, (2..=32).collect::<Vec<i64>>());
     assert_eq!(receipts.iter().filter(|it| it.records.is_empty()).count(), 29);
@@ -108,17 +135,29 @@ pub async fn an_idempotency_key_finds_its_events<L: WriterLog>(log: &Arc<L>) {
     assert_eq!(receipts.iter().filter(|it| !it.replayed).count(), 1);
     assert!(receipts.iter().all(|it| it.records == receipts[0].records));
     owner.user(id, revoke(1)).await.unwrap();
-    let late = owner.user_with(id, grant(1), keyed("key", "grant 1")).await.unwrap();
+    let late = owner
+        .user_with(id, grant(1), keyed("key", "grant 1"))
+        .await
+        .unwrap();
     assert!(late.replayed && late.records == receipts[0].records);
-    let other = owner.user_with(id, grant(2), keyed("key", "grant 2")).await.unwrap_err();
+    let other = owner
+        .user_with(id, grant(2), keyed("key", "grant 2"))
+        .await
+        .unwrap_err();
     assert!(matches!(other, BusError::KeyReused));
     owner.bus.shut_down().await;
 
     let next = Owner::claim(log).await;
-    let late = next.user_with(id, grant(1), keyed("key", "grant 1")).await.unwrap();
+    let late = next
+        .user_with(id, grant(1), keyed("key", "grant 1"))
+        .await
+        .unwrap();
     assert!(late.replayed);
     assert_eq!(late.records, receipts[0].records);
-    let other = next.user_with(id, grant(2), keyed("key", "grant 2")).await.unwrap_err();
+    let other = next
+        .user_with(id, grant(2), keyed("key", "grant 2"))
+        .await
+        .unwrap_err();
     assert!(matches!(other, BusError::KeyReused));
     assert_eq!(history(log, &id.to_string()).len(), 3);
 }
@@ -131,14 +170,22 @@ pub async fn a_replaced_owner_never_says_yes<L: WriterLog>(log: &Arc<L>) {
     for outcome in &tries {
         assert!(outcome.as_ref().is_err_and(is_not_done), "{outcome:?}");
     }
-    assert!(first.define_role("late").await.is_err_and(|error| is_not_done(&error)));
+    assert!(
+        first
+            .define_role("late")
+            .await
+            .is_err_and(|error| is_not_done(&error))
+    );
     for id in &users {
         assert_eq!(history(log, &id.to_string()).len(), 1);
         let receipt = second.user(*id, grant(2)).await.unwrap();
         assert_eq!(receipt.records[0].meta.sequence, 2);
     }
     first.given_up().await;
-    assert!(matches!(first.user(users[0], grant(1)).await, Err(BusError::Unavailable)));
+    assert!(matches!(
+        first.user(users[0], grant(1)).await,
+        Err(BusError::Unavailable)
+    ));
     assert!(first.bus.inspect::<User>(&users[0].to_string()).await.is_err());
 }
 
@@ -164,9 +211,15 @@ pub async fn a_replaced_owner_does_not_answer_from_memory<L: WriterLog>(log: &Ar
         first.identifier(mail, reserve(UserId::new_v7())),
         first.user(unknown, grant(1)),
     );
-    assert!(again.as_ref().is_err_and(is_not_done), "granted already? {again:?}");
+    assert!(
+        again.as_ref().is_err_and(is_not_done),
+        "granted already? {again:?}"
+    );
     assert!(taken.as_ref().is_err_and(is_not_done), "taken? {taken:?}");
-    assert!(missing.as_ref().is_err_and(is_not_done), "no such user? {missing:?}");
+    assert!(
+        missing.as_ref().is_err_and(is_not_done),
+        "no such user? {missing:?}"
+    );
 }
 
 pub async fn a_lone_owner_recovers_by_itself<L: WriterLog>(log: &Arc<L>) {
@@ -196,12 +249,16 @@ pub async fn of_two_owners_at_once_one_remains<L: WriterLog>(log: &Arc<L>) {
     other.bus.settled().await;
     let mut acknowledged = Vec::new();
     let deadline = Instant::now() + Duration::from_secs(60);
-    let mut number = 0;
+    let (mut number, mut roles) = (0, 0);
     loop {
         number += 1;
         let (id, second) = (UserId::new_v7(), UserId::new_v7());
         let (a, b) = tokio::join!(one.user(id, register(id)), other.user(second, register(second)));
         acknowledged.extend([(id, a.is_ok()), (second, b.is_ok())]);
+        // Who is replaced learns it by the next command.
+        let (a, b) = (format!("a{number}"), format!("b{number}"));
+        let (a, b) = tokio::join!(one.define_role(&a), other.define_role(&b));
+        roles += usize::from(a.is_ok()) + usize::from(b.is_ok());
         let serving = |owner: &Owner, group: usize| *owner.status[group].borrow() == GroupStatus::Serving;
         let settled = (0..one.status.len()).all(|group| serving(&one, group) != serving(&other, group));
         if settled && number > 20 {
@@ -211,9 +268,13 @@ pub async fn of_two_owners_at_once_one_remains<L: WriterLog>(log: &Arc<L>) {
     }
     let all = events(log);
     for (id, done) in acknowledged {
-        let count = all.iter().filter(|it| it.meta.aggregate_id == id.to_string()).count();
+        let count = all
+            .iter()
+            .filter(|it| it.meta.aggregate_id == id.to_string())
+            .count();
         assert_eq!(count, usize::from(done), "{id}");
     }
+    assert_eq!(history(log, "catalog").len(), roles);
 }
 
 pub async fn what_is_given_up_is_refused_at_once<L: WriterLog>(log: &Arc<L>) {
@@ -221,8 +282,14 @@ pub async fn what_is_given_up_is_refused_at_once<L: WriterLog>(log: &Arc<L>) {
     let id = owner.registered().await;
     let partitions: Vec<(Stream, i32)> = specs().into_iter().flat_map(|spec| spec.partitions).collect();
     owner.bus.unroute(&partitions);
-    assert!(matches!(owner.user(id, grant(1)).await, Err(BusError::Unavailable)));
-    assert!(matches!(owner.bus.inspect::<User>(&id.to_string()).await, Err(BusError::Unavailable)));
+    assert!(matches!(
+        owner.user(id, grant(1)).await,
+        Err(BusError::Unavailable)
+    ));
+    assert!(matches!(
+        owner.bus.inspect::<User>(&id.to_string()).await,
+        Err(BusError::Unavailable)
+    ));
     owner.given_up().await;
     // Accepted commands are finished before a shutdown ends.
     let next = Owner::claim(log).await;
@@ -247,9 +314,15 @@ pub async fn what_is_given_up_is_refused_at_once<L: WriterLog>(log: &Arc<L>) {
 pub async fn a_key_is_stored_with_the_first_event<L: WriterLog>(log: &Arc<L>) {
     let owner = Owner::claim(log).await;
     let id = UserId::new_v7();
-    let receipt = owner.user_with(id, register(id), with_data_key(id)).await.unwrap();
+    let receipt = owner
+        .user_with(id, register(id), with_data_key(id))
+        .await
+        .unwrap();
     assert_eq!(receipt.records.len(), 1);
-    let found = records(log).into_iter().find(|it| it.key == id.to_string().as_bytes()).unwrap();
+    let found = records(log)
+        .into_iter()
+        .find(|it| it.key == id.to_string().as_bytes())
+        .unwrap();
     assert_eq!(found.offset, receipt.records[0].position.offset);
     assert!(matches!(history(log, &id.to_string())[..], [(1, Event::User(_))]));
 }

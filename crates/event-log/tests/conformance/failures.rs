@@ -33,17 +33,28 @@ async fn what_did_not_reach_the_log_is_not_applied() {
     let owner = Owner::claim(&log).await;
     let id = owner.registered().await;
     log.fail_next(&[Failure::BeforeCommit]);
-    assert!(matches!(owner.user(id, grant(1)).await, Err(BusError::NotApplied)));
+    assert!(matches!(
+        owner.user(id, grant(1)).await,
+        Err(BusError::NotApplied)
+    ));
     assert_eq!(history(&log, &id.to_string()).len(), 1);
     owner.serves().await;
-    assert_eq!(owner.user(id, grant(1)).await.unwrap().records[0].meta.sequence, 2);
+    assert_eq!(
+        owner.user(id, grant(1)).await.unwrap().records[0].meta.sequence,
+        2
+    );
     chain_is_whole(&log);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn failing_claims_are_tried_again() {
     let log = new_log();
-    log.fail_next(&[Failure::BeforeCommit, Failure::AfterCommit, Failure::AfterCommit, Failure::BeforeCommit]);
+    log.fail_next(&[
+        Failure::BeforeCommit,
+        Failure::AfterCommit,
+        Failure::AfterCommit,
+        Failure::BeforeCommit,
+    ]);
     let owner = Owner::claim(&log).await;
     owner.serves().await;
     owner.registered().await;
@@ -63,15 +74,25 @@ struct Step {
 
 fn step() -> impl Strategy<Value = Step> {
     let failure = prop::option::weighted(0.3, any::<bool>());
-    (0..4_usize, 0..6_u128, any::<bool>(), failure, 1..4_usize)
-        .prop_map(|(user, role, keyed, failure, together)| Step { user, role, keyed, failure, together })
+    (0..4_usize, 0..6_u128, any::<bool>(), failure, 1..4_usize).prop_map(
+        |(user, role, keyed, failure, together)| Step {
+            user,
+            role,
+            keyed,
+            failure,
+            together,
+        },
+    )
 }
 
 /// What a step asks for; every one without a key is told from all others by its expiry.
 fn command(step: &Step, number: usize) -> domain::user::UserCommand {
     let micros = 4_102_444_800_000_000 + i64::try_from(number).unwrap();
     let expires_at = (!step.keyed).then(|| Timestamp::from_micros(micros));
-    domain::user::UserCommand::GrantRole(domain::user::GrantRole { role_id: role(step.role), expires_at })
+    domain::user::UserCommand::GrantRole(domain::user::GrantRole {
+        role_id: role(step.role),
+        expires_at,
+    })
 }
 
 async fn acknowledged_is_once_and_refused_is_never(steps: Vec<Step>) {
@@ -84,7 +105,13 @@ async fn acknowledged_is_once_and_refused_is_never(steps: Vec<Step>) {
         let mut batch = vec![first];
         batch.extend(rest.by_ref().take(first.1.together - 1));
         for (_, step) in &batch {
-            let failure = |after| if after { Failure::AfterCommit } else { Failure::BeforeCommit };
+            let failure = |after| {
+                if after {
+                    Failure::AfterCommit
+                } else {
+                    Failure::BeforeCommit
+                }
+            };
             log.fail_next(&step.failure.map(failure).into_iter().collect::<Vec<_>>());
         }
         let run = |(number, step): &(usize, &Step)| {
@@ -93,7 +120,11 @@ async fn acknowledged_is_once_and_refused_is_never(steps: Vec<Step>) {
             async move {
                 let id = users[step.user];
                 let key = format!("{} {}", step.user, step.role);
-                let context = if step.keyed { keyed(&key, &key) } else { crate::owner::system() };
+                let context = if step.keyed {
+                    keyed(&key, &key)
+                } else {
+                    crate::owner::system()
+                };
                 // Between owners nothing is accepted; what is accepted has an outcome.
                 let outcome = loop {
                     owner.bus.settled().await;
@@ -110,19 +141,27 @@ async fn acknowledged_is_once_and_refused_is_never(steps: Vec<Step>) {
     let all = events(&log);
     for (number, step, outcome) in outcomes {
         let id = users[step.user].to_string();
-        let domain::user::UserCommand::GrantRole(wanted) = command(&step, number) else { unreachable!() };
-        let found = all.iter().filter(|it| it.meta.aggregate_id == id).filter(|it| match &it.data {
-            Event::User(UserEvent::RoleGranted(event)) => {
-                (event.role_id, event.expires_at) == (wanted.role_id, wanted.expires_at)
-            }
-            _ => false,
-        });
+        let domain::user::UserCommand::GrantRole(wanted) = command(&step, number) else {
+            unreachable!()
+        };
+        let found = all
+            .iter()
+            .filter(|it| it.meta.aggregate_id == id)
+            .filter(|it| match &it.data {
+                Event::User(UserEvent::RoleGranted(event)) => {
+                    (event.role_id, event.expires_at) == (wanted.role_id, wanted.expires_at)
+                }
+                _ => false,
+            });
         let found: Vec<_> = found.collect();
         match outcome {
             Ok(receipt) if step.keyed => {
                 // A no-op records nothing; else its events are exactly those that the receipt names.
                 for record in &receipt.records {
-                    assert!(found.iter().any(|it| it.meta == record.meta), "{step:?}: {record:?}");
+                    assert!(
+                        found.iter().any(|it| it.meta == record.meta),
+                        "{step:?}: {record:?}"
+                    );
                 }
                 assert!(!found.is_empty(), "{step:?}");
             }
@@ -139,17 +178,29 @@ async fn acknowledged_is_once_and_refused_is_never(steps: Vec<Step>) {
     chain_is_whole(&log);
     // A later owner sees what this one says it is.
     owner.serves().await;
-    let before = join_all(users.iter().map(async |id| owner.bus.inspect(&id.to_string()).await.unwrap())).await;
+    let before = join_all(
+        users
+            .iter()
+            .map(async |id| owner.bus.inspect(&id.to_string()).await.unwrap()),
+    )
+    .await;
     owner.bus.shut_down().await;
     let next = Owner::claim(&log).await;
     for (id, before) in users.iter().zip(before) {
-        let after = next.bus.inspect::<domain::user::User>(&id.to_string()).await.unwrap();
-        assert_eq!((after.aggregate, after.sequence, after.last), (before.aggregate, before.sequence, before.last));
+        let after = next
+            .bus
+            .inspect::<domain::user::User>(&id.to_string())
+            .await
+            .unwrap();
+        assert_eq!(
+            (after.aggregate, after.sequence, after.last),
+            (before.aggregate, before.sequence, before.last)
+        );
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_fails_acknowledged_is_once_and_refused_is_never(

@@ -8,14 +8,15 @@ use domain::catalog::{Catalog, CatalogCommand, DefineRole};
 use domain::identifier::{Confirm, Identifier, IdentifierCommand, Release, Reserve};
 use domain::user::{GrantRole, Register, RevokeRole, User, UserCommand};
 use event_log::{
-    Bus, BusError, CommandContext, Group, GroupSpec, GroupStatus, NewDataKey, Receipt, Record, WriterLog, decode,
+    Bus, BusError, CommandContext, Group, GroupSpec, GroupStatus, NewDataKey, Receipt, Record, WriterLog,
+    decode,
 };
 use schemas::catalog::CatalogEvent;
 use schemas::identifier::{IdentifierEvent, IdentifierKind};
 use schemas::user::{UserEvent, UserRegistered};
 use schemas::{
-    BlindIndex, ChainHead, ClaimId, Event, Idempotency, RequestId, RoleId, SchemaIds, Sealed, Sha256Digest, Stored,
-    Stream, Timestamp, UserId, WriterId, link,
+    BlindIndex, ChainHead, ClaimId, Event, Idempotency, RequestId, RoleId, SchemaIds, Sealed, Sha256Digest,
+    Stored, Stream, Timestamp, UserId, WriterId, link,
 };
 use uuid::Uuid;
 
@@ -44,7 +45,11 @@ impl Owner {
     }
 
     pub fn start<L: WriterLog>(log: &Arc<L>) -> Self {
-        let (bus, ids, instance) = (Bus::new(LEDGERS), Arc::new(SchemaIds::numbered()), WriterId::new_v7());
+        let (bus, ids, instance) = (
+            Bus::new(LEDGERS),
+            Arc::new(SchemaIds::numbered()),
+            WriterId::new_v7(),
+        );
         let mut status = Vec::new();
         for spec in specs() {
             let group = Group::start(Arc::clone(log), &spec, Arc::clone(&ids), instance);
@@ -72,7 +77,9 @@ impl Owner {
         index: BlindIndex,
         command: IdentifierCommand,
     ) -> Outcome<IdentifierEvent, domain::identifier::Error> {
-        self.bus.execute::<Identifier>(&index.to_hex(), command, system()).await
+        self.bus
+            .execute::<Identifier>(&index.to_hex(), command, system())
+            .await
     }
 
     pub async fn define_role(&self, name: &str) -> Outcome<CatalogEvent, domain::catalog::Error> {
@@ -95,13 +102,21 @@ impl Owner {
     /// Some groups may serve again after a doubt; waits until all do.
     pub async fn serves(&self) {
         for status in &self.status {
-            status.clone().wait_for(|it| *it == GroupStatus::Serving).await.unwrap();
+            status
+                .clone()
+                .wait_for(|it| *it == GroupStatus::Serving)
+                .await
+                .unwrap();
         }
     }
 
     pub async fn given_up(&self) {
         for status in &self.status {
-            status.clone().wait_for(|it| *it == GroupStatus::GivenUp).await.unwrap();
+            status
+                .clone()
+                .wait_for(|it| *it == GroupStatus::GivenUp)
+                .await
+                .unwrap();
         }
     }
 }
@@ -112,15 +127,30 @@ pub fn system() -> CommandContext {
 
 pub fn keyed(key: &str, request: &str) -> CommandContext {
     let digest = |text: &str| Sha256Digest::of(text.as_bytes());
-    let idempotency = Idempotency { key_digest: digest(key), request_digest: digest(request) };
-    CommandContext { idempotency: Some(idempotency), ..system() }
+    let idempotency = Idempotency {
+        key_digest: digest(key),
+        request_digest: digest(request),
+    };
+    CommandContext {
+        idempotency: Some(idempotency),
+        ..system()
+    }
 }
 
 pub fn with_data_key(user_id: UserId) -> CommandContext {
     let key = schemas::KeyEncryptionKey::parse(&[7; 32]).unwrap();
-    let wrapped = key.wrap(schemas::LogId::new_v7(), user_id, &schemas::DataKey::generate()).unwrap();
-    let new_data_key = NewDataKey { user_id, wrapped, key_encryption_key_id: key.id() };
-    CommandContext { new_data_key: Some(new_data_key), ..system() }
+    let wrapped = key
+        .wrap(schemas::LogId::new_v7(), user_id, &schemas::DataKey::generate())
+        .unwrap();
+    let new_data_key = NewDataKey {
+        user_id,
+        wrapped,
+        key_encryption_key_id: key.id(),
+    };
+    CommandContext {
+        new_data_key: Some(new_data_key),
+        ..system()
+    }
 }
 
 fn sealed(text: &str) -> Sealed {
@@ -150,11 +180,16 @@ pub fn role(number: u128) -> RoleId {
 }
 
 pub fn grant(number: u128) -> UserCommand {
-    UserCommand::GrantRole(GrantRole { role_id: role(number), expires_at: None })
+    UserCommand::GrantRole(GrantRole {
+        role_id: role(number),
+        expires_at: None,
+    })
 }
 
 pub fn revoke(number: u128) -> UserCommand {
-    UserCommand::RevokeRole(RevokeRole { role_id: role(number) })
+    UserCommand::RevokeRole(RevokeRole {
+        role_id: role(number),
+    })
 }
 
 pub fn reserve(user_id: UserId) -> IdentifierCommand {
@@ -168,11 +203,17 @@ pub fn reserve(user_id: UserId) -> IdentifierCommand {
 }
 
 pub fn confirm(user_id: UserId) -> IdentifierCommand {
-    IdentifierCommand::Confirm(Confirm { user_id, claim_id: ClaimId::from_uuid(user_id.as_uuid()) })
+    IdentifierCommand::Confirm(Confirm {
+        user_id,
+        claim_id: ClaimId::from_uuid(user_id.as_uuid()),
+    })
 }
 
 pub fn release(user_id: UserId) -> IdentifierCommand {
-    IdentifierCommand::Release(Release { user_id, claim_id: ClaimId::from_uuid(user_id.as_uuid()) })
+    IdentifierCommand::Release(Release {
+        user_id,
+        claim_id: ClaimId::from_uuid(user_id.as_uuid()),
+    })
 }
 
 /// Certainly not applied.
@@ -184,7 +225,11 @@ pub fn is_not_done<E>(error: &BusError<E>) -> bool {
 pub fn records<L: WriterLog>(log: &Arc<L>) -> Vec<Record> {
     let partitions: Vec<(Stream, i32)> = specs().into_iter().flat_map(|spec| spec.partitions).collect();
     let ends = log.high_watermarks(&partitions).unwrap();
-    let range: Vec<_> = partitions.iter().zip(ends).map(|(&(stream, p), end)| (stream, p, 0, end)).collect();
+    let range: Vec<_> = partitions
+        .iter()
+        .zip(ends)
+        .map(|(&(stream, p), end)| (stream, p, 0, end))
+        .collect();
     let mut records = Vec::new();
     log.read(&range, &mut |record| {
         records.push(record);
@@ -196,7 +241,10 @@ pub fn records<L: WriterLog>(log: &Arc<L>) -> Vec<Record> {
 
 pub fn events<L: WriterLog>(log: &Arc<L>) -> Vec<Stored<Event>> {
     let ids = SchemaIds::numbered();
-    records(log).iter().map(|record| decode(record, &ids).unwrap()).collect()
+    records(log)
+        .iter()
+        .map(|record| decode(record, &ids).unwrap())
+        .collect()
 }
 
 /// Of one aggregate: sequence and event.
@@ -215,13 +263,24 @@ pub fn chain_is_whole<L: WriterLog>(log: &Arc<L>) {
         let stored = decode(&record, &ids).unwrap();
         let place = (record.stream, record.partition);
         let head = heads.entry(place).or_insert(ChainHead::START);
-        assert_eq!((stored.meta.chain_seq, stored.meta.prev_hash), (head.next_seq, head.hash), "{place:?}");
+        assert_eq!(
+            (stored.meta.chain_seq, stored.meta.prev_hash),
+            (head.next_seq, head.hash),
+            "{place:?}"
+        );
         *head = ChainHead {
             next_seq: head.next_seq + 1,
-            hash: link(&log.topic(record.stream), record.partition, &record.key, &record.value),
+            hash: link(
+                &log.topic(record.stream),
+                record.partition,
+                &record.key,
+                &record.value,
+            ),
         };
         if !matches!(stored.data, Event::Log(_)) {
-            let last = sequences.entry((record.stream, stored.meta.aggregate_id.clone())).or_default();
+            let last = sequences
+                .entry((record.stream, stored.meta.aggregate_id.clone()))
+                .or_default();
             assert_eq!(stored.meta.sequence, *last + 1, "{}", stored.meta.aggregate_id);
             *last += 1;
         }

@@ -26,7 +26,10 @@ pub async fn a_paused_tail_misses_nothing(config: &KafkaConfig) {
     let ids = SchemaIds::numbered();
     // The claim, the registration, and the grants.
     while seq < 402 {
-        assert!(Instant::now() < deadline, "stuck at sequence {seq}, offset {next}");
+        assert!(
+            Instant::now() < deadline,
+            "stuck at sequence {seq}, offset {next}"
+        );
         match paused {
             None if rand::random_ratio(1, 5) => {
                 tail.pause(place.0, place.1).unwrap();
@@ -38,7 +41,8 @@ pub async fn a_paused_tail_misses_nothing(config: &KafkaConfig) {
             }
             _ => {}
         }
-        let Ok(items) = tokio::time::timeout(Duration::from_millis(10), tail.next(rand::random_range(1..50))).await
+        let Ok(items) =
+            tokio::time::timeout(Duration::from_millis(10), tail.next(rand::random_range(1..50))).await
         else {
             continue;
         };
@@ -46,11 +50,19 @@ pub async fn a_paused_tail_misses_nothing(config: &KafkaConfig) {
             match item {
                 TailItem::Record(record) if (record.stream, record.partition) == place => {
                     let found = event_log::decode(&record, &ids).unwrap().meta.chain_seq;
-                    assert!(record.offset >= next, "record {} after the end {next}", record.offset);
+                    assert!(
+                        record.offset >= next,
+                        "record {} after the end {next}",
+                        record.offset
+                    );
                     assert_eq!(found, seq, "at offset {}", record.offset);
                     (seq, next) = (seq + 1, record.offset + 1);
                 }
-                TailItem::End { stream, partition, next_offset } if (stream, partition) == place => {
+                TailItem::End {
+                    stream,
+                    partition,
+                    next_offset,
+                } if (stream, partition) == place => {
                     assert!(next_offset >= next, "an end at {next_offset} after {next}");
                     next = next_offset;
                 }
@@ -59,6 +71,9 @@ pub async fn a_paused_tail_misses_nothing(config: &KafkaConfig) {
         }
     }
     writing.await.unwrap();
-    let count = records(&log).iter().filter(|it| (it.stream, it.partition) == place).count();
+    let count = records(&log)
+        .iter()
+        .filter(|it| (it.stream, it.partition) == place)
+        .count();
     assert_eq!(i64::try_from(count).unwrap(), seq);
 }
