@@ -44,13 +44,24 @@ impl Authenticate for App {
     }
 
     fn session_state(&self, user: UserId, session: SessionId) -> SessionState {
+        // A node that stopped following knows of no revocation any more.
+        if self.node.trouble().is_some() {
+            return SessionState::Unknown;
+        }
         state(self.node.session_standing(user, session, Timestamp::now()))
     }
 
     /// A session may have begun a moment ago: what is in the log by now decides.
     async fn settle_session(&self, user: UserId, session: SessionId) -> SessionState {
+        if self.node.trouble().is_some() {
+            return SessionState::Unknown;
+        }
         let now = Timestamp::now();
-        state(self.node.settled_session_standing(user, session, now, SETTLE).await)
+        state(
+            self.node
+                .settled_session_standing(user, session, now, SETTLE)
+                .await,
+        )
     }
 }
 

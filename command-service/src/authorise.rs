@@ -31,7 +31,8 @@ impl App {
         permission: Permission,
     ) -> Result<Vec<Position>, Problem> {
         self.await_at_least(&call.open.at_least).await?;
-        self.await_latest(Some(self.node.ledger(call.caller.user_id))).await?;
+        self.await_latest(Some(self.node.ledger(call.caller.user_id)))
+            .await?;
         self.require(call.caller.user_id, permission)
     }
 
@@ -62,7 +63,11 @@ impl App {
 
     /// Waits until the node has applied what is in the log now: of all ledgers, or of one.
     async fn await_latest(&self, ledger: Option<i32>) -> Result<(), Problem> {
-        let mut wanted = self.node.latest().await.map_err(|error| Problem::unavailable(&error))?;
+        let mut wanted = self
+            .node
+            .latest()
+            .await
+            .map_err(|error| Problem::unavailable(&error))?;
         if let Some(ledger) = ledger {
             wanted.retain(|p| p.stream == Stream::Catalog || p.partition == ledger);
         }
@@ -80,28 +85,37 @@ impl App {
     }
 
     pub fn holds(&self, user: UserId, permission: Permission) -> bool {
-        self.node.check(user, RESOURCE, permission.action(), Timestamp::now()).allowed
+        self.node
+            .check(user, RESOURCE, permission.action(), Timestamp::now())
+            .allowed
     }
 
     /// Nobody gives rights over Rolecall that they do not hold: each `rolecall` permission that the
     /// role gives must be the caller's own.
     pub fn refuse_escalation(&self, caller: UserId, role: RoleId) -> Result<(), Problem> {
         let catalog = self.node.catalog();
-        let lacking =
-            Permission::ALL.into_iter().find(|p| gives(&catalog, role, *p) && !self.holds(caller, *p));
+        let lacking = Permission::ALL
+            .into_iter()
+            .find(|p| gives(&catalog, role, *p) && !self.holds(caller, *p));
         lacking.map_or(Ok(()), |permission| Err(escalation(permission.name())))
     }
 
     /// As [`Self::refuse_escalation`], for one permission by name.
     pub fn refuse_escalation_by(&self, caller: UserId, permission: &str) -> Result<(), Problem> {
-        let lacking = Permission::ALL.into_iter().find(|p| p.name() == permission && !self.holds(caller, *p));
+        let lacking = Permission::ALL
+            .into_iter()
+            .find(|p| p.name() == permission && !self.holds(caller, *p));
         lacking.map_or(Ok(()), |permission| Err(escalation(permission.name())))
     }
 
     /// End of every users partition: what an event that adds rights to a role must be applied
     /// behind, so that no reader sees the new right together with an older grant.
     pub async fn users_basis(&self) -> Result<Vec<Position>, Problem> {
-        let mut ends = self.node.latest().await.map_err(|error| Problem::unavailable(&error))?;
+        let mut ends = self
+            .node
+            .latest()
+            .await
+            .map_err(|error| Problem::unavailable(&error))?;
         ends.retain(|p| p.stream == Stream::Users);
         Ok(ends)
     }
@@ -109,7 +123,10 @@ impl App {
 
 fn gives(catalog: &CompiledCatalog, role: RoleId, permission: Permission) -> bool {
     let action = catalog.action(RESOURCE, permission.action());
-    catalog.role(role).zip(action).is_some_and(|(role, action)| role.allows(action))
+    catalog
+        .role(role)
+        .zip(action)
+        .is_some_and(|(role, action)| role.allows(action))
 }
 
 fn escalation(permission: &str) -> Problem {
@@ -117,5 +134,7 @@ fn escalation(permission: &str) -> Problem {
 }
 
 fn not_yet(error: access_node::NotYet) -> Problem {
-    Problem::new(ProblemType::NotYet).detail(error.to_string()).retry_after(Duration::from_secs(1))
+    Problem::new(ProblemType::NotYet)
+        .detail(error.to_string())
+        .retry_after(Duration::from_secs(1))
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use axum::http::StatusCode;
 use domain::catalog::Catalog;
 use domain::rolecall_permissions::{administrator_role_id, bootstrap_commands};
 use domain::user::{GrantRole, User, UserCommand};
@@ -24,16 +25,28 @@ pub enum BootstrapError {
     NoPassword,
     #[error("reading {path}: {cause}")]
     Password { path: String, cause: std::io::Error },
-    #[error("making the first administrator: {0}")]
-    Refused(String),
+    #[error("making the first administrator: {reason}")]
+    Refused { reason: String, status: StatusCode },
+}
+
+impl BootstrapError {
+    /// Whether trying again can help.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Refused { status, .. } if *status == StatusCode::SERVICE_UNAVAILABLE)
+    }
 }
 
 impl From<Problem> for BootstrapError {
     fn from(problem: Problem) -> Self {
         let details = problem.details();
-        Self::Refused(
-            details.detail.map_or(details.title.clone(), |detail| format!("{}: {detail}", details.title)),
-        )
+        let detail = details
+            .detail
+            .map(|detail| format!(": {detail}"))
+            .unwrap_or_default();
+        Self::Refused {
+            reason: format!("{}{detail}", details.title),
+            status: problem.status(),
+        }
     }
 }
 
@@ -44,10 +57,17 @@ pub async fn bootstrap(app: &Arc<App>, administrator: UserId, config: &Config) -
     for command in bootstrap_commands() {
         // Deciding here first saves a round trip to Kafka for each that changes nothing.
         if needs(&catalog, &command) {
-            app.bus.execute::<Catalog>("catalog", command, system()).await.map_err(problem)?;
+            app.bus
+                .execute::<Catalog>("catalog", command, system())
+                .await
+                .map_err(problem)?;
         }
     }
-    let admin = app.bus.inspect::<User>(&administrator.to_string()).await.map_err(problem)?;
+    let admin = app
+        .bus
+        .inspect::<User>(&administrator.to_string())
+        .await
+        .map_err(problem)?;
     if admin.aggregate.account.is_none() {
         let password = read_password(config.admin_password_file.as_deref())?;
         check_strength(&password, &[&config.admin_username, &config.admin_email])?;
@@ -61,7 +81,10 @@ pub async fn bootstrap(app: &Arc<App>, administrator: UserId, config: &Config) -
             password,
         };
         let (registered, key) = registration(app, new_user).await?;
-        let context = CommandContext { new_data_key: Some(key), ..system() };
+        let context = CommandContext {
+            new_data_key: Some(key),
+            ..system()
+        };
         app.register(registered, context).await?;
         tracing::info!(user.id = %administrator, "Registered the first administrator");
     }
@@ -77,9 +100,18 @@ async fn grant(app: &App, administrator: UserId) -> Result<(), BootstrapError> {
     if current.sequence > 1 {
         return Ok(());
     }
-    let command = UserCommand::GrantRole(GrantRole { role_id: administrator_role_id(), expires_at: None });
-    let context = CommandContext { basis: catalog.last.into_iter().collect(), ..system() };
-    app.bus.execute::<User>(&id, command, context).await.map_err(problem)?;
+    let command = UserCommand::GrantRole(GrantRole {
+        role_id: administrator_role_id(),
+        expires_at: None,
+    });
+    let context = CommandContext {
+        basis: catalog.last.into_iter().collect(),
+        ..system()
+    };
+    app.bus
+        .execute::<User>(&id, command, context)
+        .await
+        .map_err(problem)?;
     Ok(())
 }
 
@@ -95,7 +127,9 @@ fn system() -> CommandContext {
 
 fn read_password(path: Option<&Path>) -> Result<String, BootstrapError> {
     let path = path.ok_or(BootstrapError::NoPassword)?;
-    let text = std::fs::read_to_string(path)
-        .map_err(|cause| BootstrapError::Password { path: path.display().to_string(), cause })?;
+    let text = std::fs::read_to_string(path).map_err(|cause| BootstrapError::Password {
+        path: path.display().to_string(),
+        cause,
+    })?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }

@@ -87,13 +87,18 @@ impl OpenCall {
             causation_id: None,
             idempotency: self.idempotency(app, operation, request),
             basis,
-            traceparent: self.request.traceparent.as_ref().map(|trace| trace.as_str().to_owned()),
+            traceparent: self
+                .request
+                .traceparent
+                .as_ref()
+                .map(|trace| trace.as_str().to_owned()),
             new_data_key: None,
         }
     }
 
     pub fn actor(&self) -> Actor {
-        self.caller.map_or(Actor::Anonymous, |caller| Actor::User(caller.user_id))
+        self.caller
+            .map_or(Actor::Anonymous, |caller| Actor::User(caller.user_id))
     }
 
     fn idempotency(&self, app: &App, operation: &str, request: &impl Serialize) -> Option<Idempotency> {
@@ -112,13 +117,20 @@ impl OpenCall {
 
     /// The token of an answer: what the caller demanded, what the decision relied on, what it wrote.
     pub fn token<E>(&self, app: &App, basis: &[Position], receipt: &Receipt<E>) -> ConsistencyToken {
-        let written = receipt.records.iter().map(|record| record.position).chain(receipt.last);
+        let written = receipt
+            .records
+            .iter()
+            .map(|record| record.position)
+            .chain(receipt.last);
         self.token_of(app, basis.iter().copied().chain(written))
     }
 
     pub fn token_of(&self, app: &App, positions: impl IntoIterator<Item = Position>) -> ConsistencyToken {
-        let mut token =
-            self.at_least.token.clone().unwrap_or_else(|| ConsistencyToken::new(app.node.log_id()));
+        let mut token = self
+            .at_least
+            .token
+            .clone()
+            .unwrap_or_else(|| ConsistencyToken::new(app.node.log_id()));
         for position in positions {
             token.include(position);
         }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use domain::identifier::{self, Confirm, Identifier, IdentifierCommand, Release, Reserve};
 use domain::user::{self, AbandonClaim, Register, User, UserCommand};
 use event_log::{BusError, CommandContext, Receipt};
@@ -32,7 +33,9 @@ impl App {
         context: CommandContext,
     ) -> Result<Receipt<UserEvent>, Problem> {
         let app = Arc::clone(self);
-        let saga = self.sagas.spawn(async move { app.run_registration(registration, context).await });
+        let saga = self
+            .sagas
+            .spawn(async move { app.run_registration(registration, context).await });
         saga.await.unwrap_or_else(|error| Err(Problem::internal(&error)))
     }
 
@@ -42,26 +45,52 @@ impl App {
         context: CommandContext,
     ) -> Result<Receipt<UserEvent>, Problem> {
         let (user, claim) = (registration.user_id, registration.claim_id);
-        let email = Wanted { kind: IdentifierKind::Email, index: registration.email_index };
-        let username = Wanted { kind: IdentifierKind::Username, index: registration.username_index };
+        let email = Wanted {
+            kind: IdentifierKind::Email,
+            index: registration.email_index,
+        };
+        let username = Wanted {
+            kind: IdentifierKind::Username,
+            index: registration.username_index,
+        };
         // The saga's own steps carry no idempotency key: the claim id makes each safe to repeat.
-        let steps = CommandContext { idempotency: None, new_data_key: None, ..context.clone() };
+        let steps = CommandContext {
+            idempotency: None,
+            new_data_key: None,
+            ..context.clone()
+        };
         let (first, second) = tokio::join!(
             self.reserve(email, user, claim, &steps),
             self.reserve(username, user, claim, &steps),
         );
+        let keyed = context.idempotency.is_some();
         if let Err(refused) = first.and(second) {
-            self.give_back(&[email, username], user, claim, &steps).await;
+            // A keyed retry of what only failed for now goes on with the same claim.
+            if !keyed || refused.status() == StatusCode::CONFLICT {
+                self.withdraw(&[email, username], user, claim, keyed, &steps)
+                    .await;
+            }
             return Err(refused);
         }
         let wrapped = context.new_data_key.as_ref().map(|key| key.wrapped.clone());
         let command = UserCommand::Register(Box::new(Register { registration }));
-        let receipt = match self.bus.execute::<User>(&user.to_string(), command, context).await {
+        let receipt = match self
+            .bus
+            .execute::<User>(&user.to_string(), command, context)
+            .await
+        {
             Ok(receipt) => receipt,
-            // Whether it was applied is not known, so the reservations stay until a contender asks.
-            Err(error @ (BusError::OutcomeUnknown | BusError::Unavailable)) => return Err(problem(error)),
             Err(error) => {
-                self.give_back(&[email, username], user, claim, &steps).await;
+                let certain = match &error {
+                    BusError::Refused(_) | BusError::KeyReused => true,
+                    BusError::NotApplied => !keyed,
+                    // Applied or not: the reservations stay until a contender asks the ledger.
+                    BusError::OutcomeUnknown | BusError::Unavailable | BusError::Internal(_) => false,
+                };
+                if certain {
+                    self.withdraw(&[email, username], user, claim, keyed, &steps)
+                        .await;
+                }
                 return Err(problem(error));
             }
         };
@@ -72,7 +101,11 @@ impl App {
             self.confirm(email, user, claim, &steps),
             self.confirm(username, user, claim, &steps),
         );
-        first.and(second)?;
+        if first.and(second).is_err() {
+            // The user is registered, and that is the answer; whoever contends for the name later
+            // finds the claim used and confirms it.
+            tracing::warn!(user.id = %user, "A name of a registered user could not be confirmed yet");
+        }
         Ok(receipt)
     }
 
@@ -91,14 +124,18 @@ impl App {
                 expires_at: Timestamp::now().plus(RESERVED_FOR),
                 index_key_id: self.index_key.id(),
             });
-            self.bus.execute::<Identifier>(&wanted.index.to_hex(), command, context.clone()).await
+            self.bus
+                .execute::<Identifier>(&wanted.index.to_hex(), command, context.clone())
+                .await
         };
         let holder = match attempt().await {
             Ok(_) => return Ok(()),
             Err(BusError::Refused(identifier::Error::Taken)) => return Err(taken(wanted.kind)),
-            Err(BusError::Refused(identifier::Error::Reserved { user_id, claim_id, expires_at })) => {
-                (user_id, claim_id, expires_at)
-            }
+            Err(BusError::Refused(identifier::Error::Reserved {
+                user_id,
+                claim_id,
+                expires_at,
+            })) => (user_id, claim_id, expires_at),
             Err(error) => return Err(problem(error)),
         };
         if Timestamp::now() < holder.2 || !self.take_from(wanted, holder.0, holder.1, context).await? {
@@ -121,7 +158,11 @@ impl App {
         context: &CommandContext,
     ) -> Result<bool, Problem> {
         let command = UserCommand::AbandonClaim(AbandonClaim { claim_id: claim });
-        match self.bus.execute::<User>(&holder.to_string(), command, context.clone()).await {
+        match self
+            .bus
+            .execute::<User>(&holder.to_string(), command, context.clone())
+            .await
+        {
             Ok(_) => {
                 self.release(wanted, holder, claim, context).await?;
                 Ok(true)
@@ -165,8 +206,27 @@ impl App {
     }
 
     /// Frees what a failed registration had reserved. If that fails too, a contender will find the
-    /// claim expired and settle it.
-    async fn give_back(&self, wanted: &[Wanted], user: UserId, claim: ClaimId, context: &CommandContext) {
+    /// claim expired and settle it. Another try under the same idempotency key has the same claim
+    /// and may have come further: then the user's ledger decides which of them counts.
+    async fn withdraw(
+        &self,
+        wanted: &[Wanted],
+        user: UserId,
+        claim: ClaimId,
+        keyed: bool,
+        context: &CommandContext,
+    ) {
+        if keyed {
+            let command = UserCommand::AbandonClaim(AbandonClaim { claim_id: claim });
+            match self
+                .bus
+                .execute::<User>(&user.to_string(), command, context.clone())
+                .await
+            {
+                Ok(_) => {}
+                Err(_) => return,
+            }
+        }
         for identifier in wanted {
             if let Err(problem) = self.release(*identifier, user, claim, context).await {
                 tracing::warn!(status = %problem.status(), "A reservation could not be given back; it will expire");
@@ -176,7 +236,11 @@ impl App {
 
     /// Who holds an identifier for good.
     pub async fn holder_of(&self, index: BlindIndex) -> Result<Option<UserId>, Problem> {
-        let found = self.bus.inspect::<Identifier>(&index.to_hex()).await.map_err(problem)?;
+        let found = self
+            .bus
+            .inspect::<Identifier>(&index.to_hex())
+            .await
+            .map_err(problem)?;
         Ok(found.aggregate.holder().map(|holder| holder.user_id))
     }
 }

@@ -37,7 +37,11 @@ pub struct Config {
     #[arg(long, env = "ROLECALL_ADMIN_USERNAME", default_value = "admin")]
     pub admin_username: String,
     /// E-mail address of the first administrator.
-    #[arg(long, env = "ROLECALL_ADMIN_EMAIL", default_value = "admin@localhost.localdomain")]
+    #[arg(
+        long,
+        env = "ROLECALL_ADMIN_EMAIL",
+        default_value = "admin@localhost.localdomain"
+    )]
     pub admin_email: String,
     /// File with the first administrator's password; needed once, to create the account.
     #[arg(long, env = "ROLECALL_ADMIN_PASSWORD_FILE")]

@@ -13,7 +13,9 @@ async fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let outcome = match shutdown_signal() {
-        Ok(shutdown) => run(config, shutdown).await.map_err(|error| problem::chain(&error)),
+        Ok(shutdown) => run(config, shutdown)
+            .await
+            .map_err(|error| problem::chain(&error)),
         Err(error) => Err(error.to_string()),
     };
     match outcome {

@@ -72,7 +72,9 @@ impl Passwords {
 
     /// The PHC string of a new password.
     pub async fn hash(&self, password: String) -> Result<String, Problem> {
-        self.run(move || hash_now(password.as_bytes())).await?.map_err(|error| Problem::internal(&error))
+        self.run(move || hash_now(password.as_bytes()))
+            .await?
+            .map_err(|error| Problem::internal(&error))
     }
 
     /// Whether the password fits the PHC string.
@@ -98,8 +100,10 @@ impl Passwords {
 
     async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
         let _place = self.queue_up()?;
-        let thread =
-            Arc::clone(&self.threads).acquire_owned().await.map_err(|error| Problem::unavailable(&error))?;
+        let thread = Arc::clone(&self.threads)
+            .acquire_owned()
+            .await
+            .map_err(|error| Problem::unavailable(&error))?;
         let done = tokio::task::spawn_blocking(move || {
             let outcome = work();
             drop(thread);

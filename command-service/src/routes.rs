@@ -32,7 +32,9 @@ struct Bearer;
 impl utoipa::Modify for Bearer {
     fn modify(&self, api: &mut utoipa::openapi::OpenApi) {
         let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
-        api.components.get_or_insert_default().add_security_scheme("bearer", scheme);
+        api.components
+            .get_or_insert_default()
+            .add_security_scheme("bearer", scheme);
     }
 }
 
@@ -49,8 +51,14 @@ pub fn api() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(reactivate::reactivate))
         .routes(routes!(assign_role::assign_role, revoke_role::revoke_role))
         .routes(routes!(define_role::define_role, delete_role::delete_role))
-        .routes(routes!(define_permission::define_permission, delete_permission::delete_permission))
-        .routes(routes!(attach_permission::attach_permission, detach_permission::detach_permission))
+        .routes(routes!(
+            define_permission::define_permission,
+            delete_permission::delete_permission
+        ))
+        .routes(routes!(
+            attach_permission::attach_permission,
+            detach_permission::detach_permission
+        ))
         .routes(routes!(oauth_revoke::revoke))
         .split_for_parts()
 }

@@ -27,11 +27,15 @@ impl Seal {
     }
 
     pub fn seal(&self, field: &str, text: &str) -> Result<Sealed, Problem> {
-        self.key.seal(self.log, self.user, field, text).map_err(|error| Problem::internal(&error))
+        self.key
+            .seal(self.log, self.user, field, text)
+            .map_err(|error| Problem::internal(&error))
     }
 
     pub fn open(&self, field: &str, sealed: &Sealed) -> Result<String, Problem> {
-        self.key.open(self.log, self.user, field, sealed).map_err(|error| Problem::internal(&error))
+        self.key
+            .open(self.log, self.user, field, sealed)
+            .map_err(|error| Problem::internal(&error))
     }
 
     pub fn client(&self, client: &ClientInfo) -> Result<SealedClient, Problem> {

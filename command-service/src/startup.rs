@@ -60,6 +60,8 @@ pub enum StartError {
     Signing(#[from] serde_json::Error),
     #[error("ledger {ledger} cannot be served: {reason}")]
     Ledger { ledger: i32, reason: String },
+    #[error("the log cannot be followed: {0}")]
+    Access(String),
     #[error("stopped before it was ready")]
     Stopped,
 }
@@ -99,7 +101,10 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
         }
     };
     let (router, api) = routes::api();
-    let router = router.with_state(Arc::clone(&app)).merge(health).merge(docs_router(api));
+    let router = router
+        .with_state(Arc::clone(&app))
+        .merge(health)
+        .merge(docs_router(api));
     doors.store(Arc::new(standard(router)));
     let watching = tokio::spawn(watch(Arc::clone(&app), readiness.clone()));
     shutdown.cancelled().await;
@@ -110,7 +115,9 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
     app.sagas.wait().await;
     app.bus.shut_down().await;
     watching.abort();
-    outcome.map_err(|_| StartError::Stopped)?.map_err(StartError::Serve)
+    outcome
+        .map_err(|_| StartError::Stopped)?
+        .map_err(StartError::Serve)
 }
 
 async fn start(config: &Config, readiness: &Readiness) -> Result<Arc<App>, StartError> {
@@ -125,9 +132,12 @@ async fn start(config: &Config, readiness: &Readiness) -> Result<Arc<App>, Start
         return Err(StartError::Ledger { ledger, reason });
     }
     readiness.set_ready("ledgers");
-    bootstrap(&app, identity.created.administrator, config).await?;
+    finish_bootstrap(&app, &identity, config).await?;
     readiness.set_ready("administrator");
     app.node.caught_up().await;
+    if let Some(why) = app.node.trouble() {
+        return Err(StartError::Access(why));
+    }
     readiness.set_ready("access");
     Ok(app)
 }
@@ -208,12 +218,27 @@ fn app(
     })
 }
 
+/// Every step of it is safe to repeat, so what fails for now is tried again.
+async fn finish_bootstrap(app: &Arc<App>, identity: &LogIdentity, config: &Config) -> Result<(), StartError> {
+    let mut wait = Duration::from_millis(250);
+    loop {
+        match bootstrap(app, identity.created.administrator, config).await {
+            Err(error) if error.may_pass() => tracing::warn!("{error}; trying again"),
+            outcome => return Ok(outcome?),
+        }
+        tokio::time::sleep(wait.mul_f64(0.5 + rand::random::<f64>())).await;
+        wait = (wait * 2).min(Duration::from_secs(5));
+    }
+}
+
 fn halted(bus: &Bus) -> Option<(i32, String)> {
-    bus.not_serving().into_iter().find_map(|((_, partition), status)| match status {
-        GroupStatus::Halted(reason) => Some((partition, reason)),
-        GroupStatus::GivenUp => Some((partition, "another instance owns it".to_owned())),
-        GroupStatus::Claiming(_) | GroupStatus::Serving => None,
-    })
+    bus.not_serving()
+        .into_iter()
+        .find_map(|((_, partition), status)| match status {
+            GroupStatus::Halted(reason) => Some((partition, reason)),
+            GroupStatus::GivenUp => Some((partition, "another instance owns it".to_owned())),
+            GroupStatus::Claiming(_) | GroupStatus::Serving => None,
+        })
 }
 
 /// Keeps `/readyz` true to what the ledgers and the node say.

@@ -2,7 +2,7 @@
 //!
 //! A refresh token is derived, not stored: `rt1.` and base64url of user id, session id, generation
 //! (4 bytes), HMAC(token key, "refresh", session id, generation, nonce) and a proof of issue, the
-//! first 16 bytes of the same HMAC without nonce. The log keeps its SHA-256 and, encrypted, the
+//! first 16 bytes of an HMAC over user, session and generation. The log keeps its SHA-256 and, encrypted, the
 //! nonce; so a lost answer can be given again, and nobody who reads the log can make one. The proof
 //! is what lets an old generation, whose nonce is gone, count as reuse: a forged one must not be
 //! able to end a session.
@@ -93,26 +93,33 @@ impl App {
         nonce: &str,
     ) -> RefreshToken {
         let number = u64::from(generation.unsigned_abs());
-        let mac = self.token_key.derive("refresh", session_id.as_uuid(), number, nonce.as_bytes());
+        let mac = self
+            .token_key
+            .derive("refresh", session_id.as_uuid(), number, nonce.as_bytes());
         RefreshToken {
             user_id,
             session_id,
             generation,
             mac,
-            proof: self.proof_of_issue(session_id, generation),
+            proof: self.proof_of_issue(user_id, session_id, generation),
         }
     }
 
-    fn proof_of_issue(&self, session_id: SessionId, generation: i32) -> [u8; 16] {
+    fn proof_of_issue(&self, user_id: UserId, session_id: SessionId, generation: i32) -> [u8; 16] {
         let number = u64::from(generation.unsigned_abs());
-        let digest = self.token_key.derive("refresh-issued", session_id.as_uuid(), number, &[]);
+        let digest = self.token_key.derive(
+            "refresh-issued",
+            session_id.as_uuid(),
+            number,
+            user_id.as_uuid().as_bytes(),
+        );
         digest.first_chunk().copied().unwrap_or_default()
     }
 
     /// Whether the token was issued here, be it current or long replaced.
     pub fn issued(&self, token: &RefreshToken) -> bool {
         // A digest of both hides where they differ from whoever measures the time.
-        let ours = self.proof_of_issue(token.session_id, token.generation);
+        let ours = self.proof_of_issue(token.user_id, token.session_id, token.generation);
         token.generation > 0 && Sha256Digest::of(&ours) == Sha256Digest::of(&token.proof)
     }
 
@@ -125,7 +132,10 @@ impl App {
     ) -> Result<NewRefreshToken, Problem> {
         let nonce = Uuid::new_v4().simple().to_string();
         let token = self.refresh_token(user_id, session_id, generation, &nonce);
-        Ok(NewRefreshToken { nonce: seal.seal(field::NONCE, &nonce)?, hash: token.hash() })
+        Ok(NewRefreshToken {
+            nonce: seal.seal(field::NONCE, &nonce)?,
+            hash: token.hash(),
+        })
     }
 
     /// The answer as the event that began or refreshed the session has it: made again from the log,
@@ -151,7 +161,10 @@ impl App {
         Ok(SessionAnswer {
             session_id: session_id.as_uuid(),
             user_id: user_id.as_uuid(),
-            access_token: self.signer.issue(&claims).map_err(|error| Problem::internal(&error))?,
+            access_token: self
+                .signer
+                .issue(&claims)
+                .map_err(|error| Problem::internal(&error))?,
             refresh_token: self.refresh_token(user_id, session_id, generation, &nonce).text(),
             token_type: "Bearer",
             expires_in: self.token_ttl.as_secs(),

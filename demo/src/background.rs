@@ -28,7 +28,9 @@ struct Place {
 impl Place {
     fn open(folder: &Path) -> Result<Self> {
         let found = std::fs::create_dir_all(folder).and_then(|()| std::fs::canonicalize(folder));
-        Ok(Self { folder: found.with_context(|| format!("making the folder {}", folder.display()))? })
+        Ok(Self {
+            folder: found.with_context(|| format!("making the folder {}", folder.display()))?,
+        })
     }
 
     fn pid_file(&self) -> PathBuf {
@@ -52,7 +54,12 @@ impl Place {
         let path = self.pid_file();
         let doing = || format!("locking {}", path.display());
         let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(false).open(&path);
+        let file = options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path);
         let file = file.with_context(doing)?;
         match file.try_lock() {
             Ok(()) => Ok(Some(file)),
@@ -122,13 +129,19 @@ async fn wait_until_ready(place: &Place, mut child: Option<(Pid, &mut Log)>) -> 
 
 /// Whether the services that were started still serve.
 async fn check(place: &Place) -> Result<()> {
-    let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?;
+    let http = reqwest::Client::builder()
+        .no_proxy()
+        .timeout(Duration::from_secs(5))
+        .build()?;
     for name in ["COMMAND_URL", "QUERY_URL", "PROJECTOR_URL"] {
         let url = format!("{}/readyz", env_file::read(&place.env_file(), name)?);
         let answer = http.get(&url).send().await;
         if !answer.is_ok_and(|answer| answer.status().is_success()) {
             let log = place.log();
-            bail!("Rolecall is up, but {url} is not ready; see {}, or try down and up", log.display());
+            bail!(
+                "Rolecall is up, but {url} is not ready; see {}, or try down and up",
+                log.display()
+            );
         }
     }
     Ok(())
@@ -136,7 +149,10 @@ async fn check(place: &Place) -> Result<()> {
 
 fn show(place: &Place) -> Result<()> {
     let env = place.env_file();
-    for (what, name, page) in [("commands", "COMMAND_URL", "/docs"), ("queries", "QUERY_URL", "/docs")] {
+    for (what, name, page) in [
+        ("commands", "COMMAND_URL", "/docs"),
+        ("queries", "QUERY_URL", "/docs"),
+    ] {
         println!("  {what:<10} {}{page}", env_file::read(&env, name)?);
     }
     println!("  {:<10} {}", "addresses", env.display());
@@ -160,7 +176,10 @@ pub async fn down(folder: &Path) -> Result<()> {
             let pid = pid.context("the background process wrote no pid")?;
             // Its children die with it.
             kill(pid, Signal::SIGKILL).with_context(|| format!("killing process {pid}"))?;
-            bail!("Rolecall did not stop within {} s and was killed", STOP_WITHIN.as_secs());
+            bail!(
+                "Rolecall did not stop within {} s and was killed",
+                STOP_WITHIN.as_secs()
+            );
         }
         sleep(POLL).await;
     }
@@ -176,7 +195,9 @@ pub async fn down(folder: &Path) -> Result<()> {
 pub async fn serve(folder: &Path) -> Result<()> {
     let place = Place::open(folder)?;
     let mut shutdown = Shutdown::listen()?;
-    let Some(mut pid_file) = place.lock()? else { bail!("Rolecall is up already") };
+    let Some(mut pid_file) = place.lock()? else {
+        bail!("Rolecall is up already")
+    };
     pid_file.set_len(0).context("clearing the pid file")?;
     write!(pid_file, "{}", std::process::id()).context("writing the pid file")?;
     place.remove_env_file()?;
@@ -203,7 +224,11 @@ async fn keep_alive(running: &Running) {
     loop {
         sleep(Duration::from_secs(1)).await;
         for server in running.servers().filter(|server| server.pid().is_none()) {
-            eprintln!("{} ended; starting it again (its log: {})", server.name(), server.log().display());
+            eprintln!(
+                "{} ended; starting it again (its log: {})",
+                server.name(),
+                server.log().display()
+            );
             if let Err(error) = server.restart().await {
                 eprintln!("{error}");
             }

@@ -26,8 +26,17 @@ pub struct Reply {
 
 impl Client {
     pub fn new(command_url: String, query_url: String) -> Result<Self> {
-        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build()?;
-        Ok(Self { http, command_url, query_url, bearer: None, token: None })
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(Duration::from_secs(30))
+            .build()?;
+        Ok(Self {
+            http,
+            command_url,
+            query_url,
+            bearer: None,
+            token: None,
+        })
     }
 
     /// A command; its token is kept.
@@ -47,7 +56,9 @@ impl Client {
     /// A read that reflects the last command.
     pub async fn get(&self, path: &str) -> Result<Reply> {
         let url = format!("{}{path}", self.query_url);
-        self.send(Method::GET, &url, path, |request| request).await?.expect(StatusCode::OK)
+        self.send(Method::GET, &url, path, |request| request)
+            .await?
+            .expect(StatusCode::OK)
     }
 
     /// May the user do that? Asked with the token of the last command.
@@ -59,9 +70,13 @@ impl Client {
             "resource": { "type": resource, "id": "1" },
         });
         let url = format!("{}{path}", self.query_url);
-        let reply = self.send(Method::POST, &url, path, |request| request.json(&body)).await?;
+        let reply = self
+            .send(Method::POST, &url, path, |request| request.json(&body))
+            .await?;
         let reply = reply.expect(StatusCode::OK)?;
-        let decision = reply.body["decision"].as_bool().context("an evaluation without a decision")?;
+        let decision = reply.body["decision"]
+            .as_bool()
+            .context("an evaluation without a decision")?;
         Ok((decision, reply))
     }
 
@@ -71,9 +86,13 @@ impl Client {
         // A token is made of letters that need no escape.
         let form = format!("token={access_token}");
         let finish = |request: RequestBuilder| {
-            request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form)
+            request
+                .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+                .body(form)
         };
-        self.send(Method::POST, &url, path, finish).await?.expect(StatusCode::OK)
+        self.send(Method::POST, &url, path, finish)
+            .await?
+            .expect(StatusCode::OK)
     }
 
     async fn send(
@@ -92,12 +111,23 @@ impl Client {
             request = request.header("Rolecall-At-Least", token);
         }
         let began = Instant::now();
-        let response = finish(request).send().await.with_context(|| format!("{call} at {url}"))?;
+        let response = finish(request)
+            .send()
+            .await
+            .with_context(|| format!("{call} at {url}"))?;
         let status = response.status();
-        let text = response.text().await.with_context(|| format!("the answer to {call}"))?;
+        let text = response
+            .text()
+            .await
+            .with_context(|| format!("the answer to {call}"))?;
         let took = began.elapsed();
         let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-        Ok(Reply { call, status, body, took })
+        Ok(Reply {
+            call,
+            status,
+            body,
+            took,
+        })
     }
 }
 
@@ -107,10 +137,17 @@ impl Reply {
         if self.status == status {
             return Ok(self);
         }
-        bail!("{} was answered {} instead of {status}: {}", self.call, self.status, self.body)
+        bail!(
+            "{} was answered {} instead of {status}: {}",
+            self.call,
+            self.status,
+            self.body
+        )
     }
 
     pub fn text(&self, field: &str) -> Result<&str> {
-        self.body[field].as_str().with_context(|| format!("no {field} in the answer to {}", self.call))
+        self.body[field]
+            .as_str()
+            .with_context(|| format!("no {field} in the answer to {}", self.call))
     }
 }

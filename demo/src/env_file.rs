@@ -15,7 +15,12 @@ pub fn write(path: &Path, running: &Running) -> Result<()> {
     let write = || -> std::io::Result<()> {
         // It holds a password: readable by its owner alone.
         let mut options = std::fs::OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
+        let mut file = options
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&partial)?;
         for (name, value) in variables(running) {
             writeln!(file, "{name}={value}")?;
         }
@@ -28,7 +33,9 @@ fn variables(running: &Running) -> Vec<(&'static str, String)> {
     let Running { rolecall, stack } = running;
     let keys = rolecall.keys();
     let file = |path: &Option<std::path::PathBuf>| {
-        path.as_ref().map(|path| path.display().to_string()).unwrap_or_default()
+        path.as_ref()
+            .map(|path| path.display().to_string())
+            .unwrap_or_default()
     };
     let mut variables = vec![
         ("COMMAND_URL", rolecall.command_url()),
@@ -47,7 +54,9 @@ fn variables(running: &Running) -> Vec<(&'static str, String)> {
 /// The value of a variable in the file.
 pub fn read(path: &Path, name: &str) -> Result<String> {
     let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-    let value = text.lines().find_map(|line| line.split_once('=').filter(|(key, _)| *key == name));
+    let value = text
+        .lines()
+        .find_map(|line| line.split_once('=').filter(|(key, _)| *key == name));
     let (_, value) = value.with_context(|| format!("no {name} in {}", path.display()))?;
     Ok(value.to_owned())
 }

@@ -49,7 +49,10 @@ struct Folder {
 #[tokio::main]
 async fn main() -> ExitCode {
     // Several libraries bring a TLS provider; one must be the chosen one.
-    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+    if rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .is_err()
+    {
         eprintln!("demo: a TLS provider was installed before");
     }
     let arguments = Arguments::parse();

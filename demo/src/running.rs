@@ -30,7 +30,10 @@ impl Running {
         let stack = builder.start().await?;
         let step = progress.step("rolecall", "starting the three services");
         let [command, query, projector] = PORTS.map(local_rolecall::port_or_free);
-        let rolecall = LocalRolecall::builder().ports(command?, query?, projector?).start(&stack).await?;
+        let rolecall = LocalRolecall::builder()
+            .ports(command?, query?, projector?)
+            .start(&stack)
+            .await?;
         step.done("command service, query service and projector ready");
         Ok(Self { rolecall, stack })
     }
@@ -46,7 +49,11 @@ impl Running {
     }
 
     pub fn services(&self) -> [&Server; 3] {
-        [self.rolecall.command(), self.rolecall.query(), self.rolecall.projector()]
+        [
+            self.rolecall.command(),
+            self.rolecall.query(),
+            self.rolecall.projector(),
+        ]
     }
 }
 

@@ -11,7 +11,9 @@ pub struct Screen {
 impl Screen {
     pub fn new() -> Self {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty());
-        Self { colour: wanted && std::io::stdout().is_terminal() }
+        Self {
+            colour: wanted && std::io::stdout().is_terminal(),
+        }
     }
 
     /// Begins a scene.
@@ -23,7 +25,10 @@ impl Screen {
     pub fn call(self, call: &str, status: u16, took: Duration, says: &str) {
         let code = if status < 400 { "32" } else { "33" };
         let status = self.paint(code, &status.to_string());
-        println!("  {call:<58} {status}  {}  {says}", self.paint("2", &millis(took)));
+        println!(
+            "  {call:<58} {status}  {}  {says}",
+            self.paint("2", &millis(took))
+        );
     }
 
     /// What is to be seen in it.
@@ -47,7 +52,11 @@ impl Screen {
     }
 
     fn paint(self, code: &str, text: &str) -> String {
-        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+        if self.colour {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
     }
 }
 

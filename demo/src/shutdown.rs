@@ -12,7 +12,10 @@ pub struct Shutdown {
 impl Shutdown {
     /// From here on neither signal ends the process by itself.
     pub fn listen() -> io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
     }
 
     pub async fn wanted(&mut self) {

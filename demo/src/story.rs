@@ -14,8 +14,11 @@ use crate::running::Running;
 use crate::screen::{Screen, millis};
 use crate::shutdown::Shutdown;
 
-const ROLES: [(&str, Option<&str>); 3] =
-    [("reader", None), ("editor", Some("reader")), ("publisher", Some("editor"))];
+const ROLES: [(&str, Option<&str>); 3] = [
+    ("reader", None),
+    ("editor", Some("reader")),
+    ("publisher", Some("editor")),
+];
 /// Role, and what it may do with articles.
 const RIGHTS: [(&str, &str); 3] = [("reader", "read"), ("editor", "edit"), ("publisher", "publish")];
 const PEOPLE: [&str; 3] = ["alice", "bob", "carol"];
@@ -32,7 +35,10 @@ pub async fn run(once: bool) -> Result<()> {
         () = shutdown.wanted() => bail!("interrupted while starting"),
     };
     let screen = Screen::new();
-    println!("Rolecall and its servers are up after {:.1} s.", began.elapsed().as_secs_f64());
+    println!(
+        "Rolecall and its servers are up after {:.1} s.",
+        began.elapsed().as_secs_f64()
+    );
     let told = tokio::select! {
         told = tell(&running, screen) => told,
         () = shutdown.wanted() => Err(anyhow::anyhow!("interrupted")),
@@ -65,13 +71,21 @@ async fn tell(running: &Running, screen: Screen) -> Result<()> {
 
     screen.scene("Alice signs in, and her access token is read");
     let session = log_in(&mut client, "alice", &password_of("alice")).await?;
-    show(screen, &session, &format!("session {}", session.text("session_id")?));
+    show(
+        screen,
+        &session,
+        &format!("session {}", session.text("session_id")?),
+    );
     let access_token = session.text("access_token")?;
     screen.line(&format!("header {}", part_of(access_token, 0)?));
     screen.line(&format!("claims {}", part_of(access_token, 1)?));
     screen.line("no name, no e-mail, no roles: whoever holds it learns nothing of her");
     let introspected = client.introspect(access_token).await?;
-    ensure!(introspected.body["active"] == true, "a fresh token is not active: {}", introspected.body);
+    ensure!(
+        introspected.body["active"] == true,
+        "a fresh token is not active: {}",
+        introspected.body
+    );
     show(screen, &introspected, "active: true");
 
     grant_and_revoke(&mut client, screen, &alice).await?;
@@ -90,17 +104,31 @@ async fn define_roles(client: &mut Client, screen: Screen) -> Result<()> {
     screen.scene("Roles in a hierarchy: publisher > editor > reader");
     for (role, parent) in ROLES {
         let path = format!("/v1/roles/{role}");
-        let reply = client.command(Method::PUT, &path, Some(json!({ "parent": parent }))).await?;
-        let says = parent.map(|parent| format!("inherits from {parent}")).unwrap_or_default();
+        let reply = client
+            .command(Method::PUT, &path, Some(json!({ "parent": parent })))
+            .await?;
+        let says = parent
+            .map(|parent| format!("inherits from {parent}"))
+            .unwrap_or_default();
         show(screen, &reply.expect(StatusCode::OK)?, &says);
     }
     for (role, action) in RIGHTS {
         let permission = format!("article.{action}");
         let path = format!("/v1/permissions/{permission}");
         let body = json!({ "resource": "article", "action": action });
-        client.command(Method::PUT, &path, Some(body)).await?.expect(StatusCode::OK)?;
+        client
+            .command(Method::PUT, &path, Some(body))
+            .await?
+            .expect(StatusCode::OK)?;
         let path = format!("/v1/roles/{role}/permissions/{permission}");
-        show(screen, &client.command(Method::PUT, &path, None).await?.expect(StatusCode::OK)?, "");
+        show(
+            screen,
+            &client
+                .command(Method::PUT, &path, None)
+                .await?
+                .expect(StatusCode::OK)?,
+            "",
+        );
     }
     Ok(())
 }
@@ -115,8 +143,10 @@ async fn register_people(client: &mut Client, screen: Screen) -> Result<String> 
             "email": format!("{name}@example.org"),
             "password": password_of(name),
         });
-        let reply =
-            client.command(Method::POST, "/v1/users", Some(body)).await?.expect(StatusCode::CREATED)?;
+        let reply = client
+            .command(Method::POST, "/v1/users", Some(body))
+            .await?
+            .expect(StatusCode::CREATED)?;
         let id = reply.text("user_id")?.to_owned();
         show(screen, &reply, &format!("{name}, user {id}"));
         ids.push(id);
@@ -130,14 +160,20 @@ async fn grant_and_revoke(client: &mut Client, screen: Screen, alice: &str) -> R
     ensure!(!allowed, "allowed before any grant");
     show(screen, &reply, "denied: she has no role");
     let path = format!("/v1/users/{alice}/roles/publisher");
-    let reply = client.command(Method::PUT, &path, None).await?.expect(StatusCode::OK)?;
+    let reply = client
+        .command(Method::PUT, &path, None)
+        .await?
+        .expect(StatusCode::OK)?;
     let took = until(client, alice, true).await?;
     show(screen, &reply, "granted");
     screen.good(&screen.strong(&format!("allowed in {}", millis(took).trim())));
     screen.line("from the grant's answer to a check, sent with the grant's token, that allows");
 
     screen.scene("And no longer");
-    let reply = client.command(Method::DELETE, &path, None).await?.expect(StatusCode::OK)?;
+    let reply = client
+        .command(Method::DELETE, &path, None)
+        .await?
+        .expect(StatusCode::OK)?;
     let took = until(client, alice, false).await?;
     show(screen, &reply, "revoked");
     screen.good(&screen.strong(&format!("denied in {}", millis(took).trim())));
@@ -171,11 +207,18 @@ async fn refuse_a_wrong_password(client: &mut Client, screen: Screen) -> Result<
 async fn show_audit(client: &Client, screen: Screen, alice: &str) -> Result<()> {
     screen.scene("Alice's audit log, from PostgreSQL");
     let reply = client.get(&format!("/v1/users/{alice}/audit?limit=20")).await?;
-    let events = reply.body["events"].as_array().context("an audit without events")?;
+    let events = reply.body["events"]
+        .as_array()
+        .context("an audit without events")?;
     show(screen, &reply, &format!("{} events", events.len()));
     for event in events.iter().rev() {
         let text = |field: &str| event[field].as_str().unwrap_or_default().to_owned();
-        let line = format!("{}  {:<22} {:<8}", text("occurred_at"), text("type"), text("status"));
+        let line = format!(
+            "{}  {:<22} {:<8}",
+            text("occurred_at"),
+            text("type"),
+            text("status")
+        );
         screen.line(&format!("{line} {}", text("description")));
     }
     Ok(())
@@ -191,13 +234,25 @@ async fn log_in(client: &mut Client, username: &str, password: &str) -> Result<R
 
 /// The programs lie side by side; the key files let replay find a name and open personal data.
 async fn replay(running: &Running, arguments: &[&str]) -> Result<String> {
-    let program = std::env::current_exe().context("finding this program")?.with_file_name("replay");
+    let program = std::env::current_exe()
+        .context("finding this program")?
+        .with_file_name("replay");
     let mut command = tokio::process::Command::new(&program);
-    command.args(arguments).envs(running.rolecall.environment().iter().map(|(name, value)| (name, value)));
+    command.args(arguments).envs(
+        running
+            .rolecall
+            .environment()
+            .iter()
+            .map(|(name, value)| (name, value)),
+    );
     let output = command.kill_on_drop(true).output().await;
     let output = output.with_context(|| format!("running {}", program.display()))?;
     if !output.status.success() {
-        bail!("replay {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
+        bail!(
+            "replay {}: {}",
+            arguments.join(" "),
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     String::from_utf8(output.stdout).context("what replay printed")
 }
@@ -206,8 +261,9 @@ async fn replay(running: &Running, arguments: &[&str]) -> Result<String> {
 fn without_empty_partitions(report: &str) -> String {
     let is_dull = |line: &&str| {
         let mut words = line.split_whitespace();
-        let is_partition =
-            words.next().is_some_and(|name| name.contains("users-") || name.contains("identifiers-"));
+        let is_partition = words
+            .next()
+            .is_some_and(|name| name.contains("users-") || name.contains("identifiers-"));
         !(is_partition && words.next().is_some_and(|events| matches!(events, "0" | "1")))
     };
     let lines: Vec<&str> = report.lines().filter(is_dull).collect();
@@ -220,8 +276,13 @@ fn password_of(name: &str) -> String {
 
 /// A part of a JWT, as it stands there.
 fn part_of(token: &str, index: usize) -> Result<Value> {
-    let part = token.split('.').nth(index).context("an access token has three parts")?;
-    let bytes = URL_SAFE_NO_PAD.decode(part).context("an access token is base64url")?;
+    let part = token
+        .split('.')
+        .nth(index)
+        .context("an access token has three parts")?;
+    let bytes = URL_SAFE_NO_PAD
+        .decode(part)
+        .context("an access token is base64url")?;
     serde_json::from_slice(&bytes).context("an access token is JSON")
 }
 
@@ -231,8 +292,13 @@ fn show(screen: Screen, reply: &Reply, says: &str) {
 
 /// User ids take half a line.
 fn short(call: &str) -> String {
-    let parts =
-        call.split('/').map(|part| if is_id(part) { format!("{}…", &part[..8]) } else { part.to_owned() });
+    let parts = call.split('/').map(|part| {
+        if is_id(part) {
+            format!("{}…", &part[..8])
+        } else {
+            part.to_owned()
+        }
+    });
     parts.collect::<Vec<_>>().join("/")
 }
 
@@ -248,7 +314,10 @@ fn show_addresses(running: &Running, screen: Screen) {
         ("query service", format!("{}/docs", rolecall.query_url())),
         ("Kafka", stack.kafka_bootstrap()),
         ("schema registry", stack.registry_url()),
-        ("administrator", format!("{ADMIN_USERNAME}, password {}", rolecall.admin_password())),
+        (
+            "administrator",
+            format!("{ADMIN_USERNAME}, password {}", rolecall.admin_password()),
+        ),
         ("logs", stack.log_of("*").display().to_string()),
     ] {
         println!("  {what:<16} {address}");

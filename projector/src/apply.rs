@@ -58,7 +58,11 @@ impl Target<'_> {
 impl From<sqlx::Error> for ApplyError {
     fn from(error: sqlx::Error) -> Self {
         let text = chain(&error);
-        if is_transient(&error) { Self::Transient(text) } else { Self::Permanent(text) }
+        if is_transient(&error) {
+            Self::Transient(text)
+        } else {
+            Self::Permanent(text)
+        }
     }
 }
 

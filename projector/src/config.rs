@@ -11,13 +11,29 @@ pub struct Config {
     #[arg(long, env = "ROLECALL_KAFKA", default_value = "127.0.0.1:9092", global = true)]
     pub kafka: String,
     /// First part of every topic's name.
-    #[arg(long, env = "ROLECALL_TOPIC_PREFIX", default_value = "rolecall", global = true)]
+    #[arg(
+        long,
+        env = "ROLECALL_TOPIC_PREFIX",
+        default_value = "rolecall",
+        global = true
+    )]
     pub topic_prefix: String,
     /// DSNs of the shards, comma- or newline-separated; a shard's id is its place in the list.
-    #[arg(long, env = "ROLECALL_SHARDS", default_value = "", hide_env_values = true, global = true)]
+    #[arg(
+        long,
+        env = "ROLECALL_SHARDS",
+        default_value = "",
+        hide_env_values = true,
+        global = true
+    )]
     pub shards: String,
     /// Address of health and metrics.
-    #[arg(long, env = "ROLECALL_LISTEN", default_value = "127.0.0.1:8082", global = true)]
+    #[arg(
+        long,
+        env = "ROLECALL_LISTEN",
+        default_value = "127.0.0.1:8082",
+        global = true
+    )]
     pub listen: SocketAddr,
     /// Connections to each shard: how many batches it takes at once.
     #[arg(long, env = "ROLECALL_SHARD_CONNECTIONS", default_value_t = 3, global = true)]

@@ -28,11 +28,18 @@ pub fn read(record: &Record, topic: &str, head: ChainHead, ids: &SchemaIds) -> R
     let stored = decode(record, ids)?;
     let meta = &stored.meta;
     if meta.chain_seq != head.next_seq {
-        return Err(RecordError::Sequence { expected: head.next_seq, found: meta.chain_seq });
+        return Err(RecordError::Sequence {
+            expected: head.next_seq,
+            found: meta.chain_seq,
+        });
     }
     if meta.prev_hash != head.hash {
         return Err(RecordError::Hash(meta.chain_seq));
     }
     let chain = head.after(topic, record.partition, &record.key, &record.value);
-    Ok(Decoded { offset: record.offset, stored, chain })
+    Ok(Decoded {
+        offset: record.offset,
+        stored,
+        chain,
+    })
 }

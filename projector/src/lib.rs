@@ -70,7 +70,10 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
 
 /// The configured shards, not connected yet.
 pub fn shards(config: &Config) -> Result<Shards, RunError> {
-    let settings = PoolSettings { max_connections: config.shard_connections, ..PoolSettings::projecting() };
+    let settings = PoolSettings {
+        max_connections: config.shard_connections,
+        ..PoolSettings::projecting()
+    };
     Ok(Shards::connect_lazy(&config.shard_dsns(), &settings)?)
 }
 
@@ -81,10 +84,16 @@ async fn project(
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
     let kafka = config.kafka();
-    let Some(identity) = shutdown.run_until_cancelled(await_log(&kafka)).await.transpose()? else {
+    let Some(identity) = shutdown
+        .run_until_cancelled(await_log(&kafka))
+        .await
+        .transpose()?
+    else {
         return Ok(());
     };
     readiness.set_ready("log");
-    Projection::new(kafka, Known::from(identity), shards, readiness).run(shutdown).await?;
+    Projection::new(kafka, Known::from(identity), shards, readiness)
+        .run(shutdown)
+        .await?;
     Ok(())
 }

@@ -41,9 +41,11 @@ async fn main() -> anyhow::Result<()> {
     let shutdown = service_kit::shutdown_signal()?;
     match arguments.command {
         None => Ok(projector::run(arguments.config, shutdown).await?),
-        Some(Command::Rebuild { shard, scratch, verify }) => {
-            rebuild(&arguments.config, shard, &scratch, verify, shutdown).await
-        }
+        Some(Command::Rebuild {
+            shard,
+            scratch,
+            verify,
+        }) => rebuild(&arguments.config, shard, &scratch, verify, shutdown).await,
     }
 }
 
@@ -55,8 +57,12 @@ async fn rebuild(
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let shards = projector::shards(config)?;
-    let live = shards.get(shard).with_context(|| format!("no shard {shard} is configured"))?;
-    let scratch = PoolSettings::projecting().pool(scratch).context("the DSN of the scratch database")?;
+    let live = shards
+        .get(shard)
+        .with_context(|| format!("no shard {shard} is configured"))?;
+    let scratch = PoolSettings::projecting()
+        .pool(scratch)
+        .context("the DSN of the scratch database")?;
     let kafka = config.kafka();
     let known = Known::from(await_log(&kafka).await?);
     let compared = projector::compare(kafka, known, shards.map().clone(), live, &scratch, shutdown).await?;

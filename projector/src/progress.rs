@@ -63,7 +63,9 @@ impl Progress {
     /// partition the order itself is the proof, so positions of `own` count as applied.
     pub fn ready<'a>(&self, own: Lane, bases: impl Iterator<Item = &'a [Position]>) -> usize {
         let lanes = self.0.borrow();
-        bases.take_while(|basis| basis.iter().all(|position| covers(&lanes, own, position))).count()
+        bases
+            .take_while(|basis| basis.iter().all(|position| covers(&lanes, own, position)))
+            .count()
     }
 
     pub fn subscribe(&self) -> Changes {
@@ -107,7 +109,11 @@ mod tests {
     const CATALOG: Lane = (Stream::Catalog, 0);
 
     fn at((stream, partition): Lane, offset: i64) -> Vec<Position> {
-        vec![Position { stream, partition, offset }]
+        vec![Position {
+            stream,
+            partition,
+            offset,
+        }]
     }
 
     fn ready(progress: &Progress, bases: &[Vec<Position>]) -> usize {
@@ -118,9 +124,15 @@ mod tests {
     fn a_batch_ends_before_the_first_event_that_waits() {
         let progress = Progress::default();
         progress.applied(CATALOG, 5);
-        assert_eq!(ready(&progress, &[vec![], at(CATALOG, 4), at(CATALOG, 5), vec![]]), 2);
+        assert_eq!(
+            ready(&progress, &[vec![], at(CATALOG, 4), at(CATALOG, 5), vec![]]),
+            2
+        );
         progress.applied(CATALOG, 6);
-        assert_eq!(ready(&progress, &[vec![], at(CATALOG, 4), at(CATALOG, 5), vec![]]), 4);
+        assert_eq!(
+            ready(&progress, &[vec![], at(CATALOG, 4), at(CATALOG, 5), vec![]]),
+            4
+        );
     }
 
     #[test]

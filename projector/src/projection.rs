@@ -33,8 +33,14 @@ pub struct Known {
 
 impl From<LogIdentity> for Known {
     fn from(identity: LogIdentity) -> Self {
-        let LogIdentity { created, schema_ids, .. } = identity;
-        Self { log_id: created.log_id, ledgers: created.ledgers, schema_ids }
+        let LogIdentity {
+            created, schema_ids, ..
+        } = identity;
+        Self {
+            log_id: created.log_id,
+            ledgers: created.ledgers,
+            schema_ids,
+        }
     }
 }
 
@@ -77,7 +83,15 @@ impl<L: Log> Projection<L> {
     pub fn new(log: L, known: Known, shards: &read_model::Shards, readiness: Readiness) -> Self {
         let map = shards.map().clone();
         let shards = shards.iter().cloned().collect();
-        Self { log, known, shards, map, readiness, stop_at: None, batch_limit: MAX_BATCH }
+        Self {
+            log,
+            known,
+            shards,
+            map,
+            readiness,
+            stop_at: None,
+            batch_limit: MAX_BATCH,
+        }
     }
 
     /// Runs until `shutdown`, or until all partitions are at `stop_at`. A shard that is down is
@@ -93,7 +107,12 @@ impl<L: Log> Projection<L> {
             shutdown: stop.clone(),
             projection: self,
         });
-        let router = Router::new(run.projection.log.clone(), new, Arc::clone(&run.drained), stop.clone());
+        let router = Router::new(
+            run.projection.log.clone(),
+            new,
+            Arc::clone(&run.drained),
+            stop.clone(),
+        );
         let router = tokio::spawn(router.run());
         let mut shards = JoinSet::new();
         for shard in &run.projection.shards {
@@ -105,7 +124,12 @@ impl<L: Log> Projection<L> {
             match ended {
                 Ok(Ok(of_shard)) => endings.extend(of_shard),
                 Ok(Err(error)) => outcome = Err(error),
-                Err(panic) => outcome = Err(ShardError { shard: -1, reason: panic.to_string() }),
+                Err(panic) => {
+                    outcome = Err(ShardError {
+                        shard: -1,
+                        reason: panic.to_string(),
+                    })
+                }
             }
             if outcome.is_err() {
                 stop.cancel();
@@ -129,7 +153,9 @@ impl<L: Log> Run<L> {
         let lanes = self.lanes(shard.id);
         let stop = self.shutdown.clone();
         let opened = stop.run_until_cancelled(self.open(&shard, &lanes, &status)).await;
-        let Some(checkpoints) = opened.transpose()? else { return Ok(Vec::new()) };
+        let Some(checkpoints) = opened.transpose()? else {
+            return Ok(Vec::new());
+        };
         let context = Arc::new(ShardContext {
             pool: shard.pool.clone(),
             months: AuditMonths::default(),
@@ -150,15 +176,23 @@ impl<L: Log> Run<L> {
         status.started();
         let mut endings = Vec::new();
         while let Some(ended) = workers.join_next().await {
-            endings.push(ended.map_err(|panic| ShardError { shard: shard.id, reason: panic.to_string() })?);
+            endings.push(ended.map_err(|panic| ShardError {
+                shard: shard.id,
+                reason: panic.to_string(),
+            })?);
         }
         Ok(endings)
     }
 
     /// The catalog, and users and identifiers of the shard's ledgers.
     fn lanes(&self, shard: ShardId) -> Vec<Lane> {
-        let ledgers = self.projection.map.ledgers_of(shard, self.projection.known.ledgers);
-        let of_ledgers = ledgers.into_iter().flat_map(|it| [(Stream::Users, it), (Stream::Identifiers, it)]);
+        let ledgers = self
+            .projection
+            .map
+            .ledgers_of(shard, self.projection.known.ledgers);
+        let of_ledgers = ledgers
+            .into_iter()
+            .flat_map(|it| [(Stream::Users, it), (Stream::Identifiers, it)]);
         [(Stream::Catalog, 0)].into_iter().chain(of_ledgers).collect()
     }
 
@@ -173,12 +207,20 @@ impl<L: Log> Run<L> {
             match self.try_open(shard, lanes).await {
                 Ok(checkpoints) => return Ok(checkpoints),
                 Err(ApplyError::Transient(reason)) => {
-                    tracing::warn!(shard.id = shard.id, reason, "Waiting for shard {}: {reason}", shard.id);
+                    tracing::warn!(
+                        shard.id = shard.id,
+                        reason,
+                        "Waiting for shard {}: {reason}",
+                        shard.id
+                    );
                     status.starting(&reason);
                     tokio::time::sleep(backoff.next_wait()).await;
                 }
                 Err(ApplyError::Permanent(reason) | ApplyError::Fenced(reason)) => {
-                    return Err(ShardError { shard: shard.id, reason });
+                    return Err(ShardError {
+                        shard: shard.id,
+                        reason,
+                    });
                 }
             }
         }
@@ -191,10 +233,16 @@ impl<L: Log> Run<L> {
     ) -> Result<Vec<(Lane, (Checkpoint, bool))>, ApplyError> {
         let known = &self.projection.known;
         schema::migrate(&shard.pool).await?;
-        let identity = Identity { log_id: known.log_id, ledgers: known.ledgers, shard_id: shard.id };
+        let identity = Identity {
+            log_id: known.log_id,
+            ledgers: known.ledgers,
+            shard_id: shard.id,
+        };
         schema::claim(&shard.pool, identity).await?;
         // The clock decides only which empty partition stands ready, never a row.
-        AuditMonths::default().ensure(&shard.pool, [chrono::Utc::now().date_naive()]).await?;
+        AuditMonths::default()
+            .ensure(&shard.pool, [chrono::Utc::now().date_naive()])
+            .await?;
         let topics = self.projection.log.topics();
         let mut checkpoints = Vec::with_capacity(lanes.len());
         for &(stream, partition) in lanes {
@@ -216,7 +264,11 @@ impl<L: Log> Run<L> {
     ) -> Worker {
         let projection = &self.projection;
         let (queue, inbox) = mpsc::channel(QUEUE);
-        let follower = Follower { lane, next_offset: checkpoint.next_offset, queue };
+        let follower = Follower {
+            lane,
+            next_offset: checkpoint.next_offset,
+            queue,
+        };
         if self.followers.send(follower).is_err() {
             tracing::debug!("The router is gone: the run ends");
         }
@@ -239,7 +291,10 @@ impl<L: Log> Run<L> {
             inbox,
             drained: Arc::clone(&self.drained),
             checkpoint,
-            stop_at: projection.stop_at.as_ref().map(|stop| stop.get(&lane).copied().unwrap_or(0)),
+            stop_at: projection
+                .stop_at
+                .as_ref()
+                .map(|stop| stop.get(&lane).copied().unwrap_or(0)),
             batch_limit: projection.batch_limit,
             max_batch: projection.batch_limit,
             pending: Pending::default(),

@@ -25,7 +25,11 @@ pub enum RebuildError {
     #[error("the scratch database is not empty")]
     NotEmpty,
     #[error("{stream:?}-{partition} did not reach its position: {ended:?}")]
-    Unfinished { stream: Stream, partition: i32, ended: Ended },
+    Unfinished {
+        stream: Stream,
+        partition: i32,
+        ended: Ended,
+    },
 }
 
 /// Digests of a live shard beside those of its rebuild.
@@ -42,7 +46,13 @@ impl Comparison {
         let differs = |(ledger, digest): &(&i32, _)| self.rebuilt.ledgers.get(*ledger) != Some(*digest);
         catalog
             .into_iter()
-            .chain(self.live.ledgers.iter().filter(differs).map(|(ledger, _)| *ledger))
+            .chain(
+                self.live
+                    .ledgers
+                    .iter()
+                    .filter(differs)
+                    .map(|(ledger, _)| *ledger),
+            )
             .collect()
     }
 }
@@ -60,9 +70,15 @@ pub async fn compare<L: Log>(
     let ledgers = map.ledgers_of(live.id, known.ledgers);
     let live_digests = digests(&live.pool, &ledgers).await?;
     let positions = positions(&log, &live_digests.checkpoints);
-    let shard = Shard { id: live.id, pool: scratch.clone() };
+    let shard = Shard {
+        id: live.id,
+        pool: scratch.clone(),
+    };
     let rebuilt = rebuild(log, known, map, shard, positions, MAX_BATCH, shutdown).await?;
-    Ok(Comparison { live: live_digests, rebuilt })
+    Ok(Comparison {
+        live: live_digests,
+        rebuilt,
+    })
 }
 
 /// Projects the log from its start up to `positions` into an empty database.
@@ -76,7 +92,12 @@ pub async fn rebuild<L: Log>(
     shutdown: CancellationToken,
 ) -> Result<DigestsAt, RebuildError> {
     schema::migrate(&scratch.pool).await?;
-    if !Snapshot::begin(&scratch.pool).await?.checkpoints().await?.is_empty() {
+    if !Snapshot::begin(&scratch.pool)
+        .await?
+        .checkpoints()
+        .await?
+        .is_empty()
+    {
         return Err(RebuildError::NotEmpty);
     }
     let ledgers = map.ledgers_of(scratch.id, known.ledgers);
@@ -96,7 +117,11 @@ pub async fn rebuild<L: Log>(
 fn finished(endings: &[Ending]) -> Result<(), RebuildError> {
     match endings.iter().find(|(_, _, ended)| *ended != Ended::Finished) {
         None => Ok(()),
-        Some(&(_, (stream, partition), ended)) => Err(RebuildError::Unfinished { stream, partition, ended }),
+        Some(&(_, (stream, partition), ended)) => Err(RebuildError::Unfinished {
+            stream,
+            partition,
+            ended,
+        }),
     }
 }
 

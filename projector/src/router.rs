@@ -75,7 +75,14 @@ impl<L: Log> Router<L> {
         drained: Arc<Notify>,
         shutdown: CancellationToken,
     ) -> Self {
-        Self { log, routes: HashMap::new(), strikes: HashMap::new(), new, drained, shutdown }
+        Self {
+            log,
+            routes: HashMap::new(),
+            strikes: HashMap::new(),
+            new,
+            drained,
+            shutdown,
+        }
     }
 
     pub async fn run(mut self) {
@@ -128,9 +135,17 @@ impl<L: Log> Router<L> {
     }
 
     fn add(&mut self, follower: Follower) {
-        let follows =
-            Follows { expected: follower.next_offset, behind: false, end: None, queue: follower.queue };
-        self.routes.entry(follower.lane).or_default().followers.push(follows);
+        let follows = Follows {
+            expected: follower.next_offset,
+            behind: false,
+            end: None,
+            queue: follower.queue,
+        };
+        self.routes
+            .entry(follower.lane)
+            .or_default()
+            .followers
+            .push(follows);
     }
 
     /// Where each partition is to be read from, with everybody's gaps healed by that.
@@ -153,15 +168,21 @@ impl<L: Log> Router<L> {
     fn give(&mut self, tail: &L::Tail, items: Vec<TailItem>) -> Result<(), TailError> {
         for item in items {
             let (lane, offset, item) = match item {
-                TailItem::Record(record) => {
-                    ((record.stream, record.partition), record.offset, Item::Record(Arc::new(record)))
-                }
-                TailItem::End { stream, partition, next_offset } => {
-                    ((stream, partition), next_offset, Item::End(next_offset))
-                }
+                TailItem::Record(record) => (
+                    (record.stream, record.partition),
+                    record.offset,
+                    Item::Record(Arc::new(record)),
+                ),
+                TailItem::End {
+                    stream,
+                    partition,
+                    next_offset,
+                } => ((stream, partition), next_offset, Item::End(next_offset)),
             };
             self.strikes.remove(&lane);
-            let Some(route) = self.routes.get_mut(&lane) else { continue };
+            let Some(route) = self.routes.get_mut(&lane) else {
+                continue;
+            };
             for follows in &mut route.followers {
                 follows.give(offset, item.clone());
             }
@@ -181,7 +202,11 @@ impl<L: Log> Router<L> {
                     follows.give(end, Item::End(end));
                 }
             }
-            if route.followers.iter().any(|it| it.behind && it.has_room() && !it.queue.is_closed()) {
+            if route
+                .followers
+                .iter()
+                .any(|it| it.behind && it.has_room() && !it.queue.is_closed())
+            {
                 return Ok(false);
             }
             if route.paused && !route.is_pressed() {
@@ -212,11 +237,19 @@ impl<L: Log> Router<L> {
     fn broken(&mut self, error: &TailError) -> Option<Lane> {
         match error {
             TailError::Record(
-                DecodeError::Header { stream, partition, .. }
-                | DecodeError::SchemaId { stream, partition, .. }
-                | DecodeError::Codec { stream, partition, .. },
+                DecodeError::Header {
+                    stream, partition, ..
+                }
+                | DecodeError::SchemaId {
+                    stream, partition, ..
+                }
+                | DecodeError::Codec {
+                    stream, partition, ..
+                },
             ) => Some((*stream, *partition)),
-            TailError::Partition { stream, partition, .. } => {
+            TailError::Partition {
+                stream, partition, ..
+            } => {
                 let strikes = self.strikes.entry((*stream, *partition)).or_default();
                 *strikes += 1;
                 (*strikes >= STRIKES).then_some((*stream, *partition))
@@ -237,7 +270,9 @@ impl<L: Log> Router<L> {
 impl Route {
     /// Nobody can use more for now.
     fn is_pressed(&self) -> bool {
-        self.followers.iter().all(|it| it.behind || it.queue.is_closed() || !it.has_room())
+        self.followers
+            .iter()
+            .all(|it| it.behind || it.queue.is_closed() || !it.has_room())
     }
 }
 

@@ -56,7 +56,10 @@ impl Status {
             self.shard
         );
         metrics::gauge!("projector_partition_halted", "stream" => stream, "partition" => partition).set(1.0);
-        self.readiness.set_not_ready(self.lane_name(lane), format!("halted at offset {offset}: {reason}"));
+        self.readiness.set_not_ready(
+            self.lane_name(lane),
+            format!("halted at offset {offset}: {reason}"),
+        );
     }
 
     pub fn fenced(&self, lane: Lane, reason: &str) {
@@ -68,7 +71,8 @@ impl Status {
             reason,
             "Gave up {stream}-{partition}: {reason}"
         );
-        self.readiness.set_not_ready(self.lane_name(lane), reason.to_owned());
+        self.readiness
+            .set_not_ready(self.lane_name(lane), reason.to_owned());
     }
 
     fn shard_name(&self) -> String {

@@ -89,7 +89,10 @@ enum Step {
 impl Worker {
     pub async fn run(mut self) -> Ended {
         let mut changes = self.shard.progress.subscribe();
-        if self.stop_at.is_some_and(|stop| self.checkpoint.next_offset >= stop) {
+        if self
+            .stop_at
+            .is_some_and(|stop| self.checkpoint.next_offset >= stop)
+        {
             self.pending.finished = true;
         }
         let shutdown = self.shard.shutdown.clone();
@@ -110,7 +113,11 @@ impl Worker {
 
     async fn step(&mut self, changes: &mut Changes) -> Step {
         changes.mark_seen();
-        let bases = self.pending.events.iter().map(|event| event.stored.meta.basis.as_slice());
+        let bases = self
+            .pending
+            .events
+            .iter()
+            .map(|event| event.stored.meta.basis.as_slice());
         let ready = self.shard.progress.ready(self.lane, bases).min(self.batch_limit);
         if ready > 0 {
             return self.apply(ready).await;
@@ -202,17 +209,26 @@ impl Worker {
     }
 
     fn next_offset(&self) -> i64 {
-        self.pending.events.back().map_or(self.checkpoint.next_offset, |event| event.offset + 1)
+        self.pending
+            .events
+            .back()
+            .map_or(self.checkpoint.next_offset, |event| event.offset + 1)
     }
 
     /// Applies the first `count` pending events, again and again until it is certain what became of them.
     async fn apply(&mut self, count: usize) -> Step {
-        let Some(after) = self.after(count) else { return Step::Again };
+        let Some(after) = self.after(count) else {
+            return Step::Again;
+        };
         let mut backoff = Backoff::default();
         let started = std::time::Instant::now();
         let mut in_doubt = false;
         let error = loop {
-            let outcome = if in_doubt { self.settle(&after).await } else { Ok(false) };
+            let outcome = if in_doubt {
+                self.settle(&after).await
+            } else {
+                Ok(false)
+            };
             let outcome = match outcome {
                 Ok(true) => Ok(()),
                 Ok(false) => self.attempt(count, &after).await,
@@ -265,7 +281,9 @@ impl Worker {
             partition: self.lane.1,
         };
         let events: Vec<&Decoded> = self.pending.events.iter().take(count).collect();
-        target.apply(&events, self.checkpoint.next_offset, after, self.had_failure).await
+        target
+            .apply(&events, self.checkpoint.next_offset, after, self.had_failure)
+            .await
     }
 
     /// After an unclear outcome: whether the commit went through after all.
@@ -277,7 +295,10 @@ impl Worker {
         if found.next_offset == self.checkpoint.next_offset {
             return Ok(false);
         }
-        Err(ApplyError::Fenced(format!("the checkpoint stands at {}", found.next_offset)))
+        Err(ApplyError::Fenced(format!(
+            "the checkpoint stands at {}",
+            found.next_offset
+        )))
     }
 
     fn applied(&mut self, count: usize, after: Checkpoint, took: std::time::Duration) -> Step {
@@ -286,7 +307,9 @@ impl Worker {
         self.had_failure = false;
         self.batch_limit = self.batch_limit.saturating_mul(2).min(self.max_batch);
         self.shard.progress.applied(self.lane, after.next_offset);
-        self.shard.status.applied(self.lane, count, after.next_offset, took);
+        self.shard
+            .status
+            .applied(self.lane, count, after.next_offset, took);
         self.drained.notify_one();
         Step::Again
     }
@@ -297,7 +320,11 @@ impl Worker {
             self.batch_limit = count / 2;
             return Step::Again;
         }
-        self.halt(self.pending.events.front().map_or(0, |event| event.offset), &reason).await
+        self.halt(
+            self.pending.events.front().map_or(0, |event| event.offset),
+            &reason,
+        )
+        .await
     }
 
     async fn halt(&self, offset: i64, reason: &str) -> Step {

@@ -19,10 +19,15 @@ const LEDGERS: i32 = 4;
 
 async fn projected(log: &VecLog, pool: &PgPool, shard: i32, shards: i32, batch: usize) -> DigestsAt {
     empty(pool).await;
-    let shard = Shard { id: shard, pool: pool.clone() };
+    let shard = Shard {
+        id: shard,
+        pool: pool.clone(),
+    };
     let map = ShardMap::new(0..shards);
     let (known, shutdown) = (VecLog::known(LEDGERS), CancellationToken::new());
-    rebuild(log.clone(), known, map, shard, log.ends(), batch, shutdown).await.unwrap()
+    rebuild(log.clone(), known, map, shard, log.ends(), batch, shutdown)
+        .await
+        .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -30,14 +35,21 @@ async fn batches_and_interleavings_do_not_show() {
     let (stack, dsns) = databases(1).await;
     let pool = PoolSettings::projecting().pool(&dsns[0]).unwrap();
     for seed in 0..3 {
-        let mix = Mix { users: 20, events: 700, catalog_every: 9 };
+        let mix = Mix {
+            users: 20,
+            events: 700,
+            catalog_every: 9,
+        };
         let log = History::new(seed, LEDGERS).generate(mix).build(seed, 16);
         let reference = projected(&log, &pool, 0, 1, 4096).await;
         for (order, batch) in [(1, 1), (2, 7), (3, 300), (4, 4096)] {
             let other = log.interleaved(seed * 100 + order, 1 + (order as usize) * 13);
             let again = projected(&other, &pool, 0, 1, batch).await;
-            let differing: Vec<_> =
-                again.ledgers.iter().filter(|(l, d)| reference.ledgers[*l] != **d).collect();
+            let differing: Vec<_> = again
+                .ledgers
+                .iter()
+                .filter(|(l, d)| reference.ledgers[*l] != **d)
+                .collect();
             assert_eq!(again.catalog, reference.catalog, "seed {seed}, batch {batch}");
             assert!(differing.is_empty(), "seed {seed}, batch {batch}: {differing:?}");
             assert_eq!(again.checkpoints, reference.checkpoints);
@@ -49,8 +61,15 @@ async fn batches_and_interleavings_do_not_show() {
 #[tokio::test(flavor = "multi_thread")]
 async fn shards_hold_together_what_one_holds_alone() {
     let (stack, dsns) = databases(3).await;
-    let pools: Vec<_> = dsns.iter().map(|dsn| PoolSettings::projecting().pool(dsn).unwrap()).collect();
-    let mix = Mix { users: 30, events: 600, catalog_every: 10 };
+    let pools: Vec<_> = dsns
+        .iter()
+        .map(|dsn| PoolSettings::projecting().pool(dsn).unwrap())
+        .collect();
+    let mix = Mix {
+        users: 30,
+        events: 600,
+        catalog_every: 10,
+    };
     let log = History::new(42, LEDGERS).generate(mix).build(1, 20);
     let alone = projected(&log, &pools[0], 0, 1, 4096).await;
     let mut together: BTreeMap<i32, Sha256Digest> = BTreeMap::new();
@@ -75,14 +94,34 @@ async fn shards_hold_together_what_one_holds_alone() {
 async fn a_changed_row_changes_the_digest() {
     let (stack, dsns) = databases(1).await;
     let pool = PoolSettings::projecting().pool(&dsns[0]).unwrap();
-    let mix = Mix { users: 10, events: 100, catalog_every: 10 };
+    let mix = Mix {
+        users: 10,
+        events: 100,
+        catalog_every: 10,
+    };
     let log = History::new(3, 1).generate(mix).build(1, 20);
     empty(&pool).await;
-    let shard = Shard { id: 0, pool: pool.clone() };
+    let shard = Shard {
+        id: 0,
+        pool: pool.clone(),
+    };
     let (map, shutdown) = (ShardMap::new([0]), CancellationToken::new());
-    rebuild(log.clone(), VecLog::known(1), map, shard, log.ends(), 50, shutdown).await.unwrap();
+    rebuild(
+        log.clone(),
+        VecLog::known(1),
+        map,
+        shard,
+        log.ends(),
+        50,
+        shutdown,
+    )
+    .await
+    .unwrap();
     let before = digest(&pool, 0).await.unwrap();
-    sqlx::query("UPDATE user_roles SET is_active = true WHERE NOT is_active").execute(&pool).await.unwrap();
+    sqlx::query("UPDATE user_roles SET is_active = true WHERE NOT is_active")
+        .execute(&pool)
+        .await
+        .unwrap();
     assert_ne!(digest(&pool, 0).await.unwrap(), before);
     stack.shutdown().await.unwrap();
 }

@@ -73,7 +73,11 @@ pub fn pool_settings(connections: u32) -> PoolSettings {
 
 impl ShardReads {
     pub fn new(shards: Shards, topics: Topics, log_id: LogId) -> Self {
-        Self { shards, topics, log_id }
+        Self {
+            shards,
+            topics,
+            log_id,
+        }
     }
 
     /// A moment of the ledger's shard that reflects all of `wanted`.
@@ -104,7 +108,11 @@ impl ShardReads {
                 if placed.topic == *topic && placed.partition == *partition {
                     let (stream, partition) = (*stream, *partition);
                     let offset = placed.checkpoint.next_offset - 1;
-                    token.include(Position { stream, partition, offset });
+                    token.include(Position {
+                        stream,
+                        partition,
+                        offset,
+                    });
                 }
             }
         }
@@ -143,7 +151,9 @@ impl App {
     fn wanted_of_shard(&self, user: UserId, at_least: &AtLeast) -> Vec<Position> {
         let places = places_of(self.node.ledger(user));
         let tokens = at_least.token.iter().flat_map(ConsistencyToken::positions);
-        let mut wanted: Vec<_> = tokens.filter(|p| places.contains(&(p.stream, p.partition))).collect();
+        let mut wanted: Vec<_> = tokens
+            .filter(|p| places.contains(&(p.stream, p.partition)))
+            .collect();
         if at_least.latest {
             wanted.extend(self.node.basis(user));
         }

@@ -83,7 +83,9 @@ pub fn router(app: Arc<App>) -> Router {
 /// replaces an id which is no UUID.
 async fn echo_request_id(request: Request, next: Next) -> Response {
     let path = request.uri().path();
-    let given = path.starts_with("/access/").then(|| request.headers().get(X_REQUEST_ID).cloned());
+    let given = path
+        .starts_with("/access/")
+        .then(|| request.headers().get(X_REQUEST_ID).cloned());
     let mut response = next.run(request).await;
     if let Some(given) = given.flatten() {
         response.headers_mut().insert(X_REQUEST_ID, given);

@@ -96,7 +96,9 @@ fn behind(api: Arc<OnceLock<Router>>) -> Router {
     Router::new().fallback(async move |request: Request| -> Response {
         match api.get() {
             Some(router) => router.clone().oneshot(request).await.into_response(),
-            None => Problem::new(ProblemType::NotYet).detail("the service is starting").into_response(),
+            None => Problem::new(ProblemType::NotYet)
+                .detail("the service is starting")
+                .into_response(),
         }
     })
 }

@@ -55,7 +55,12 @@ impl Answer {
     }
 
     pub fn slug(&self) -> &str {
-        self.body["type"].as_str().unwrap_or_default().rsplit('/').next().unwrap()
+        self.body["type"]
+            .as_str()
+            .unwrap_or_default()
+            .rsplit('/')
+            .next()
+            .unwrap()
     }
 }
 
@@ -83,13 +88,22 @@ impl TestApp {
             public_url: "https://pdp.example.org".to_owned(),
             decisions: Decisions::default(),
         });
-        let test = Self { fed, app, signer: Signer::new(key, tokens).unwrap() };
+        let test = Self {
+            fed,
+            app,
+            signer: Signer::new(key, tokens).unwrap(),
+        };
         test.fill();
         test
     }
 
     fn fill(&self) {
-        let (mut catalog, ctx) = (Catalog::default(), Context { now: Timestamp::now() });
+        let (mut catalog, ctx) = (
+            Catalog::default(),
+            Context {
+                now: Timestamp::now(),
+            },
+        );
         for command in bootstrap_commands() {
             for event in command.decide(&catalog, &ctx).unwrap() {
                 catalog.apply(&event);
@@ -97,15 +111,16 @@ impl TestApp {
             }
         }
         let permission_id = PermissionId::from_uuid(Uuid::from_u128(0xDE));
-        self.fed.catalog(&CatalogEvent::PermissionDefined(PermissionDefined {
-            permission_id,
-            name: "document.write".to_owned(),
-            resource: "document".to_owned(),
-            action: "write".to_owned(),
-            description: None,
-            category: None,
-            is_dangerous: false,
-        }));
+        self.fed
+            .catalog(&CatalogEvent::PermissionDefined(PermissionDefined {
+                permission_id,
+                name: "document.write".to_owned(),
+                resource: "document".to_owned(),
+                action: "write".to_owned(),
+                description: None,
+                category: None,
+                is_dangerous: false,
+            }));
         self.fed.catalog(&CatalogEvent::RoleDefined(RoleDefined {
             role_id: EDITOR,
             name: "editor".to_owned(),
@@ -114,7 +129,10 @@ impl TestApp {
             level: 0,
             is_system_role: false,
         }));
-        let attached = PermissionAttached { role_id: EDITOR, permission_id };
+        let attached = PermissionAttached {
+            role_id: EDITOR,
+            permission_id,
+        };
         self.fed.catalog(&CatalogEvent::PermissionAttached(attached));
         for user in [ADMIN, ALICE, BOB] {
             self.fed.user(user, &registered(user));
@@ -141,19 +159,26 @@ impl TestApp {
 
     pub fn log_out(&self, user: UserId) -> Position {
         let (session_id, reason) = (session(user), RevokeReason::Logout);
-        self.fed.user(user, &UserEvent::SessionRevoked(SessionRevoked { session_id, reason }))
+        self.fed.user(
+            user,
+            &UserEvent::SessionRevoked(SessionRevoked { session_id, reason }),
+        )
     }
 
     pub fn grant(&self, user: UserId, role_id: RoleId, expires_at: Option<Timestamp>) -> Position {
-        self.fed.user(user, &UserEvent::RoleGranted(RoleGranted { role_id, expires_at }))
+        self.fed
+            .user(user, &UserEvent::RoleGranted(RoleGranted { role_id, expires_at }))
     }
 
     pub fn revoke(&self, user: UserId, role_id: RoleId) -> Position {
-        self.fed.user(user, &UserEvent::RoleRevoked(RoleRevoked { role_id }))
+        self.fed
+            .user(user, &UserEvent::RoleRevoked(RoleRevoked { role_id }))
     }
 
     pub fn deactivate(&self, user: UserId) -> Position {
-        let event = UserDeactivated { revoked_sessions: vec![session(user)] };
+        let event = UserDeactivated {
+            revoked_sessions: vec![session(user)],
+        };
         self.fed.user(user, &UserEvent::Deactivated(event))
     }
 
@@ -176,12 +201,22 @@ impl TestApp {
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answer {
-        let response = routes::router(Arc::clone(&self.app)).oneshot(request).await.unwrap();
+        let response = routes::router(Arc::clone(&self.app))
+            .oneshot(request)
+            .await
+            .unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        let bytes = axum::body::to_bytes(response.into_body(), usize::MAX)
+            .await
+            .unwrap();
         let text = String::from_utf8(bytes.to_vec()).unwrap();
         let body = serde_json::from_str(&text).unwrap_or_default();
-        Answer { status, headers, text, body }
+        Answer {
+            status,
+            headers,
+            text,
+            body,
+        }
     }
 
     pub async fn get(&self, path: &str, caller: UserId) -> Answer {

@@ -28,11 +28,21 @@ pub enum Question {
 #[derive(Clone, Debug, Args)]
 pub struct LogArgs {
     /// Kafka's bootstrap servers, comma-separated host:port.
-    #[arg(long, env = "ROLECALL_KAFKA", default_value = "localhost:9092", value_name = "HOST:PORT,...")]
+    #[arg(
+        long,
+        env = "ROLECALL_KAFKA",
+        default_value = "localhost:9092",
+        value_name = "HOST:PORT,..."
+    )]
     pub kafka: String,
 
     /// First part of the log's topic names.
-    #[arg(long, env = "ROLECALL_TOPIC_PREFIX", default_value = "rolecall", value_name = "NAME")]
+    #[arg(
+        long,
+        env = "ROLECALL_TOPIC_PREFIX",
+        default_value = "rolecall",
+        value_name = "NAME"
+    )]
     pub topic_prefix: String,
 }
 

@@ -11,13 +11,20 @@ use schemas::{EncryptionError, LogId, NormaliseError, Stream};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("Kafka at {bootstrap} does not answer{}", reason.as_ref().map(|r| format!(" ({r})")).unwrap_or_default())]
-    Unreachable { bootstrap: String, reason: Option<String> },
+    Unreachable {
+        bootstrap: String,
+        reason: Option<String>,
+    },
     #[error("there is no log under the topic prefix {prefix:?} at {bootstrap}")]
     NoLog { bootstrap: String, prefix: String },
     #[error("this is not a log that can be read")]
     Identity(#[from] IdentityError),
     #[error("the log's {what} is {found}; this program knows only {known}")]
-    Foreign { what: &'static str, found: String, known: String },
+    Foreign {
+        what: &'static str,
+        found: String,
+        known: String,
+    },
     #[error("reading the log")]
     Tail(#[from] TailError),
     #[error(transparent)]
@@ -25,7 +32,12 @@ pub enum Error {
     #[error("reading the log")]
     Record(#[from] DecodeError),
     #[error("{stream}-{partition} cannot be read at offset {offset}: {reason}; ask `replay verify`", stream = stream.name())]
-    Stopped { stream: Stream, partition: i32, offset: i64, reason: String },
+    Stopped {
+        stream: Stream,
+        partition: i32,
+        offset: i64,
+        reason: String,
+    },
     #[error("the log has no partition {0}")]
     NoPartition(String),
     #[error("the key file {}", path.display())]

@@ -45,10 +45,19 @@ impl<'a> Item<'a> {
     pub fn record(self) -> Result<&'a Record, Error> {
         let ((stream, partition), offset, reason) = match self {
             Self::Record(record) => return Ok(record),
-            Self::Unreadable { place, offset, reason } => (place, offset, reason),
+            Self::Unreadable {
+                place,
+                offset,
+                reason,
+            } => (place, offset, reason),
             Self::Stopped { place, offset, stop } => (place, offset, stop.words()),
         };
-        Err(Error::Stopped { stream, partition, offset, reason })
+        Err(Error::Stopped {
+            stream,
+            partition,
+            offset,
+            reason,
+        })
     }
 }
 
@@ -98,12 +107,23 @@ pub async fn identity(config: &KafkaConfig) -> Result<LogIdentity, Error> {
     };
     let created = &log.created;
     if created.ledger_function != domain::LEDGER_FUNCTION {
-        let (found, known) = (created.ledger_function.clone(), domain::LEDGER_FUNCTION.to_owned());
-        return Err(Error::Foreign { what: "ledger function", found, known });
+        let (found, known) = (
+            created.ledger_function.clone(),
+            domain::LEDGER_FUNCTION.to_owned(),
+        );
+        return Err(Error::Foreign {
+            what: "ledger function",
+            found,
+            known,
+        });
     }
     if created.chain_version != CHAIN_VERSION {
         let (found, known) = (created.chain_version.to_string(), CHAIN_VERSION.to_string());
-        return Err(Error::Foreign { what: "chain version", found, known });
+        return Err(Error::Foreign {
+            what: "chain version",
+            found,
+            known,
+        });
     }
     Ok(log)
 }
@@ -111,14 +131,19 @@ pub async fn identity(config: &KafkaConfig) -> Result<LogIdentity, Error> {
 /// The high watermark of each partition at this moment.
 pub async fn ends(config: &KafkaConfig, places: &[Place]) -> Result<BTreeMap<Place, i64>, Error> {
     let marks = HighWatermarks::new(config, places.to_vec()).map_err(TailError::from)?;
-    let latest = timeout(PATIENCE, marks.latest()).await.map_err(|_| unreachable(config, None))??;
+    let latest = timeout(PATIENCE, marks.latest())
+        .await
+        .map_err(|_| unreachable(config, None))??;
     Ok(latest.iter().copied().collect())
 }
 
 /// Every chained partition of a log with this many ledgers.
 pub fn all_places(ledgers: i32) -> Vec<Place> {
     let of = |stream| (0..ledgers).map(move |partition| (stream, partition));
-    std::iter::once((Stream::Catalog, 0)).chain(of(Stream::Users)).chain(of(Stream::Identifiers)).collect()
+    std::iter::once((Stream::Catalog, 0))
+        .chain(of(Stream::Users))
+        .chain(of(Stream::Identifiers))
+        .collect()
 }
 
 /// A bar on a terminal, nothing elsewhere. Goes to standard error.
@@ -148,10 +173,15 @@ pub async fn read(
         .collect();
     let mut unreadable = BTreeSet::new();
     while !open.is_empty() {
-        let start: Vec<_> =
-            open.iter().map(|(&(stream, partition), span)| (stream, partition, span.next)).collect();
-        let mut tail =
-            if headers { Tail::open_with_headers(config, &start)? } else { Tail::open(config, &start)? };
+        let start: Vec<_> = open
+            .iter()
+            .map(|(&(stream, partition), span)| (stream, partition, span.next))
+            .collect();
+        let mut tail = if headers {
+            Tail::open_with_headers(config, &start)?
+        } else {
+            Tail::open(config, &start)?
+        };
         let broken = match drain(&mut tail, config, &mut open, bar, &mut each).await {
             Ok(()) => break,
             Err(Error::Tail(error)) => error,
@@ -163,7 +193,11 @@ pub async fn read(
             (Stop::Unreadable(reason), Some(span)) if unreadable.insert(place) => {
                 span.next = offset + 1;
                 open.retain(|_, span| span.next < span.until);
-                each(Item::Unreadable { place, offset, reason })?;
+                each(Item::Unreadable {
+                    place,
+                    offset,
+                    reason,
+                })?;
             }
             (stop, _) => {
                 open.remove(&place);
@@ -189,11 +223,17 @@ async fn drain(
 ) -> Result<(), Error> {
     let mut deadline = Instant::now() + PATIENCE;
     while !open.is_empty() {
-        let items = timeout_at(deadline, tail.next(BATCH)).await.map_err(|_| unreachable(config, None))??;
+        let items = timeout_at(deadline, tail.next(BATCH))
+            .await
+            .map_err(|_| unreachable(config, None))??;
         for item in items {
             let (place, next) = match &item {
                 TailItem::Record(record) => ((record.stream, record.partition), record.offset + 1),
-                TailItem::End { stream, partition, next_offset } => ((*stream, *partition), *next_offset),
+                TailItem::End {
+                    stream,
+                    partition,
+                    next_offset,
+                } => ((*stream, *partition), *next_offset),
             };
             let Some(span) = open.get_mut(&place) else {
                 continue;
@@ -220,15 +260,27 @@ async fn drain(
 /// Where an error struck; errors that end all of them come back.
 fn stop_of(error: TailError, open: &BTreeMap<Place, Span>) -> Result<(Place, i64, Stop), Error> {
     match error {
-        TailError::Record(DecodeError::Header { stream, partition, offset, source }) => {
-            Ok(((stream, partition), offset, Stop::Unreadable(source.to_string())))
-        }
-        TailError::Partition { stream, partition, code } => {
+        TailError::Record(DecodeError::Header {
+            stream,
+            partition,
+            offset,
+            source,
+        }) => Ok(((stream, partition), offset, Stop::Unreadable(source.to_string()))),
+        TailError::Partition {
+            stream,
+            partition,
+            code,
+        } => {
             let place = (stream, partition);
             let offset = open.get(&place).map_or(0, |span| span.next);
             match stop_by_code(&format!("{code:?}")) {
                 Some(stop) => Ok((place, offset, stop)),
-                None => Err(TailError::Partition { stream, partition, code }.into()),
+                None => Err(TailError::Partition {
+                    stream,
+                    partition,
+                    code,
+                }
+                .into()),
             }
         }
         other => Err(other.into()),
@@ -253,5 +305,8 @@ fn is_damage(error: &WriterLogError) -> bool {
 }
 
 fn unreachable(config: &KafkaConfig, reason: Option<String>) -> Error {
-    Error::Unreachable { bootstrap: config.bootstrap.clone(), reason }
+    Error::Unreachable {
+        bootstrap: config.bootstrap.clone(),
+        reason,
+    }
 }

@@ -77,7 +77,11 @@ async fn print(
     let mut count = 0;
     each_event_of(config, log, &ends, &user.to_string(), &bar, |row| {
         count += 1;
-        let line = if args.json { row.json(data, roles)? } else { row.line(widest, user, data, roles) };
+        let line = if args.json {
+            row.json(data, roles)?
+        } else {
+            row.line(widest, user, data, roles)
+        };
         bar.suspend(|| writeln!(std::io::stdout().lock(), "{line}"))?;
         Ok(())
     })

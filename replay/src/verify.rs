@@ -50,9 +50,11 @@ pub async fn run(args: Args) -> Result<Outcome, Error> {
             (Facts::of(config.topics(), log), places, None)
         }
         // A damaged catalog cannot say who the log is, but its chain can say where the damage is.
-        Err(Error::Identity(error)) => {
-            (Facts::unknown(config.topics()), vec![(Stream::Catalog, 0)], Some(error))
-        }
+        Err(Error::Identity(error)) => (
+            Facts::unknown(config.topics()),
+            vec![(Stream::Catalog, 0)],
+            Some(error),
+        ),
         Err(error) => return Err(error),
     };
     let mut verifier = Verifier::new(facts, &places);
@@ -65,7 +67,11 @@ pub async fn run(args: Args) -> Result<Outcome, Error> {
     reading::read(&config, &ends, true, &bar, |item| {
         match item {
             Item::Record(record) => verifier.feed(record),
-            Item::Unreadable { place, offset, reason } => verifier.unreadable(place, offset, reason),
+            Item::Unreadable {
+                place,
+                offset,
+                reason,
+            } => verifier.unreadable(place, offset, reason),
             Item::Stopped { place, offset, stop } => verifier.stopped(place, offset, &stop),
         }
         Ok(())
@@ -75,9 +81,16 @@ pub async fn run(args: Args) -> Result<Outcome, Error> {
     let verdict = verifier.finish(&reading::ends(&config, &places).await?);
     match refused {
         Some(error) if verdict.is_sound() => return Err(error.into()),
-        Some(error) => eprintln!("replay: {}; only the catalog was checked", Error::from(error).one_line()),
+        Some(error) => eprintln!(
+            "replay: {}; only the catalog was checked",
+            Error::from(error).one_line()
+        ),
         None => {}
     }
     report::print(&mut std::io::stdout().lock(), &verdict, began.elapsed())?;
-    Ok(if verdict.is_sound() { Outcome::Good } else { Outcome::Bad })
+    Ok(if verdict.is_sound() {
+        Outcome::Good
+    } else {
+        Outcome::Bad
+    })
 }

@@ -195,12 +195,16 @@ fn a_header_that_does_not_belong_there_is_named() {
     let log = Log::with_users(COUNT);
     for (name, value) in [("ce_type", "user.locked"), ("ce_extra", "1"), ("x", "")] {
         let mut records = log.records.clone();
-        records[5].headers.push((name.to_owned(), value.as_bytes().to_vec()));
+        records[5]
+            .headers
+            .push((name.to_owned(), value.as_bytes().to_vec()));
         let found = first_finding(&log, &records).map(|f| (f.kind, f.offset));
         assert_eq!(found, Some((Kind::Altered, records[5].offset)), "{name}");
     }
     let mut records = log.records.clone();
-    records[5].headers.push(("traceparent".to_owned(), b"00-1-2-01".to_vec()));
+    records[5]
+        .headers
+        .push(("traceparent".to_owned(), b"00-1-2-01".to_vec()));
     assert_eq!(first_finding(&log, &records), None);
     records[5].headers.remove(1);
     assert!(first_finding(&log, &records).is_some());
@@ -278,12 +282,19 @@ fn an_event_relied_on_but_not_there_shows_a_cut_end() {
     let mut log = Log::with_users(COUNT);
     let last = log.records.last().unwrap().offset;
     log.created();
-    log.basis = vec![schemas::Position { stream: Stream::Users, partition: 0, offset: last }];
+    log.basis = vec![schemas::Position {
+        stream: Stream::Users,
+        partition: 0,
+        offset: last,
+    }];
     log.claim(support::CATALOG);
     assert_eq!(first_finding(&log, &log.records), None);
 
-    let (users, catalog): (Vec<_>, Vec<_>) =
-        log.records.iter().cloned().partition(|r| r.stream == Stream::Users);
+    let (users, catalog): (Vec<_>, Vec<_>) = log
+        .records
+        .iter()
+        .cloned()
+        .partition(|r| r.stream == Stream::Users);
     let kept = &users[..users.len() - 2];
     let mut verifier = log.verifier();
     kept.iter().chain(&catalog).for_each(|r| verifier.feed(r));

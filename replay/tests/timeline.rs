@@ -34,39 +34,66 @@ fn case(email: &str) -> Case {
         password_hash: seal("password_hash", "$argon2id$secret"),
     });
     let role = Log::role("editor");
-    let CatalogEvent::RoleDefined(defined) = &role else { panic!("a role") };
-    let granted = UserEvent::RoleGranted(RoleGranted { role_id: defined.role_id, expires_at: None });
+    let CatalogEvent::RoleDefined(defined) = &role else {
+        panic!("a role")
+    };
+    let granted = UserEvent::RoleGranted(RoleGranted {
+        role_id: defined.role_id,
+        expires_at: None,
+    });
     let mut roles = RoleNames::default();
     roles.note(Event::Catalog(role.clone()));
     log.append(support::USERS, &user.to_string(), registered);
     log.append(support::USERS, &user.to_string(), granted);
-    Case { log, user, key, roles }
+    Case {
+        log,
+        user,
+        key,
+        roles,
+    }
 }
 
 impl Case {
     fn rows(&self) -> Vec<Row> {
         let ids = &self.log.identity.schema_ids;
-        self.log.records.iter().map(|r| Row::of(r, decode(r, ids).unwrap())).collect()
+        self.log
+            .records
+            .iter()
+            .map(|r| Row::of(r, decode(r, ids).unwrap()))
+            .collect()
     }
 
     fn open(&self) -> PersonalData {
-        PersonalData::Open { log: self.log.identity.created.log_id, user: self.user, key: self.key.clone() }
+        PersonalData::Open {
+            log: self.log.identity.created.log_id,
+            user: self.user,
+            key: self.key.clone(),
+        }
     }
 
     fn lines(&self, data: &PersonalData) -> Vec<String> {
-        self.rows().iter().map(|row| row.line(1_000, self.user, data, &self.roles)).collect()
+        self.rows()
+            .iter()
+            .map(|row| row.line(1_000, self.user, data, &self.roles))
+            .collect()
     }
 
     fn json(&self, data: &PersonalData) -> Vec<serde_json::Value> {
         let line = |row: &Row| row.json(data, &self.roles).unwrap();
-        self.rows().iter().map(|row| serde_json::from_str(&line(row)).unwrap()).collect()
+        self.rows()
+            .iter()
+            .map(|row| serde_json::from_str(&line(row)).unwrap())
+            .collect()
     }
 }
 
 #[test]
 fn without_a_key_no_personal_data_is_shown() {
     let case = case("alice@example.org");
-    for (data, shown) in [(PersonalData::Sealed, "<sealed>"), (PersonalData::Erased, "<erased>")] {
+    for (data, shown) in [
+        (PersonalData::Sealed, "<sealed>"),
+        (PersonalData::Erased, "<erased>"),
+    ] {
         assert!(case.lines(&data)[0].ends_with(&format!("username={shown} email={shown}")));
         let json = case.json(&data);
         assert_eq!(
@@ -80,7 +107,11 @@ fn without_a_key_no_personal_data_is_shown() {
 fn with_the_key_personal_data_is_shown_and_secrets_are_not() {
     let case = case("alice@example.org");
     let (lines, json) = (case.lines(&case.open()), case.json(&case.open()));
-    assert!(lines[0].ends_with(r#"username="alice" email="alice@example.org""#), "{}", lines[0]);
+    assert!(
+        lines[0].ends_with(r#"username="alice" email="alice@example.org""#),
+        "{}",
+        lines[0]
+    );
     assert_eq!(json[0]["data"]["email"], "alice@example.org");
     assert_eq!(json[0]["data"]["password_hash"], "<sealed>");
     assert!(!lines.concat().contains("argon2"));
@@ -96,7 +127,10 @@ fn what_someone_typed_cannot_fake_an_event() {
 #[test]
 fn a_role_is_shown_by_name_and_id() {
     let case = case("alice@example.org");
-    let (lines, json) = (case.lines(&PersonalData::Sealed), case.json(&PersonalData::Sealed));
+    let (lines, json) = (
+        case.lines(&PersonalData::Sealed),
+        case.json(&PersonalData::Sealed),
+    );
     assert!(lines[1].contains("  role editor (0"), "{}", lines[1]);
     assert_eq!(json[1]["role_name"], "editor");
     assert_eq!(
@@ -104,5 +138,8 @@ fn a_role_is_shown_by_name_and_id() {
         (&"user.role_granted".into(), &1.into())
     );
     assert_eq!(json[1]["meta"]["sequence"], 2);
-    assert_eq!(lines[0].find("user.registered"), lines[1].find("user.role_granted"));
+    assert_eq!(
+        lines[0].find("user.registered"),
+        lines[1].find("user.role_granted")
+    );
 }

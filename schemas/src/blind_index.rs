@@ -55,7 +55,10 @@ impl IndexKey {
             IdentifierKind::Username => ("username", normalise_username(value)?),
             IdentifierKind::Other => return Err(NormaliseError::Username),
         };
-        Ok(BlindIndex(keyed_digest(&self.0, &[tag.as_bytes(), normal.as_bytes()])))
+        Ok(BlindIndex(keyed_digest(
+            &self.0,
+            &[tag.as_bytes(), normal.as_bytes()],
+        )))
     }
 
     /// A keyed digest for something that must be found again and not guessed, such as an
@@ -80,7 +83,11 @@ fn normalise_email(value: &str) -> Result<String, NormaliseError> {
             && !domain.contains('@')
     });
     let clean = !email.chars().any(|c| c.is_whitespace() || c.is_control());
-    if well_formed && clean && email.len() <= 254 { Ok(email) } else { Err(NormaliseError::Email) }
+    if well_formed && clean && email.len() <= 254 {
+        Ok(email)
+    } else {
+        Err(NormaliseError::Email)
+    }
 }
 
 fn normalise_username(value: &str) -> Result<String, NormaliseError> {

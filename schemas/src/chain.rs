@@ -17,12 +17,18 @@ pub struct ChainHead {
 }
 
 impl ChainHead {
-    pub const START: Self = Self { next_seq: 0, hash: GENESIS };
+    pub const START: Self = Self {
+        next_seq: 0,
+        hash: GENESIS,
+    };
 
     /// The head after a record with these bytes was appended.
     #[must_use]
     pub fn after(self, topic: &str, partition: i32, key: &[u8], value: &[u8]) -> Self {
-        Self { next_seq: self.next_seq + 1, hash: link(topic, partition, key, value) }
+        Self {
+            next_seq: self.next_seq + 1,
+            hash: link(topic, partition, key, value),
+        }
     }
 }
 

@@ -24,13 +24,28 @@ pub enum CodecError {
     #[error("unknown event type {name} version {version}")]
     UnknownType { name: String, version: i32 },
     #[error("schema of {name} version {version}")]
-    Schema { name: String, version: i32, source: Box<dyn std::error::Error + Send + Sync> },
+    Schema {
+        name: String,
+        version: i32,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     #[error("encoding {name}")]
-    Encode { name: &'static str, source: Box<apache_avro::Error> },
+    Encode {
+        name: &'static str,
+        source: Box<apache_avro::Error>,
+    },
     #[error("decoding {name} version {version}")]
-    Decode { name: &'static str, version: i32, source: Box<apache_avro::Error> },
+    Decode {
+        name: &'static str,
+        version: i32,
+        source: Box<apache_avro::Error>,
+    },
     #[error("{extra} bytes after the end of {name} version {version}")]
-    Trailing { name: &'static str, version: i32, extra: usize },
+    Trailing {
+        name: &'static str,
+        version: i32,
+        extra: usize,
+    },
 }
 
 /// An event as it stands in the log: its meta record and its payload.
@@ -42,7 +57,10 @@ pub struct Stored<T> {
 
 impl<T> Stored<T> {
     pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Stored<U> {
-        Stored { meta: self.meta, data: f(self.data) }
+        Stored {
+            meta: self.meta,
+            data: f(self.data),
+        }
     }
 }
 
@@ -63,7 +81,11 @@ impl<T: Serialize> Serialize for StoredRef<'_, T> {
 
 impl<T: Serialize> Serialize for Stored<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        StoredRef { meta: &self.meta, data: &self.data }.serialize(serializer)
+        StoredRef {
+            meta: &self.meta,
+            data: &self.data,
+        }
+        .serialize(serializer)
     }
 }
 
@@ -114,8 +136,12 @@ fn compile(event_type: &EventType) -> Result<Compiled, Box<dyn std::error::Error
     // Leaked on purpose: one small schema a released version, needed as long as the process lives.
     let schema: &'static Schema = Box::leak(Box::new(Schema::parse(&full)?));
     Ok(Compiled {
-        writer: GenericDatumWriter::builder(schema).human_readable(false).build()?,
-        reader: GenericDatumReader::builder(schema).human_readable(false).build()?,
+        writer: GenericDatumWriter::builder(schema)
+            .human_readable(false)
+            .build()?,
+        reader: GenericDatumReader::builder(schema)
+            .human_readable(false)
+            .build()?,
         full_text: full.to_string(),
         fingerprint: Sha256Digest::of(schema.canonical_form().as_bytes()),
     })
@@ -160,7 +186,10 @@ pub fn encode_body<T: Serialize>(event_type: &'static EventType, record: &T) -> 
     compiled(event_type)?
         .writer
         .write_ser_to_vec(record)
-        .map_err(|source| CodecError::Encode { name: event_type.name, source: Box::new(source) })
+        .map_err(|source| CodecError::Encode {
+            name: event_type.name,
+            source: Box::new(source),
+        })
 }
 
 /// Reads a whole Avro body by the schema it was written with; bytes left over are an error.
@@ -169,11 +198,14 @@ pub fn decode_body<T: DeserializeOwned>(
     mut body: &[u8],
 ) -> Result<T, CodecError> {
     let (name, version) = (event_type.name, event_type.version);
-    let record = compiled(event_type)?.reader.read_deser(&mut body).map_err(|source| CodecError::Decode {
-        name,
-        version,
-        source: Box::new(source),
-    })?;
+    let record = compiled(event_type)?
+        .reader
+        .read_deser(&mut body)
+        .map_err(|source| CodecError::Decode {
+            name,
+            version,
+            source: Box::new(source),
+        })?;
     match body.len() {
         0 => Ok(record),
         extra => Err(CodecError::Trailing { name, version, extra }),

@@ -62,7 +62,10 @@ impl Sealed {
     }
 
     pub fn from_base64(text: &str) -> Result<Self, EncryptionError> {
-        STANDARD_NO_PAD.decode(text).map(|bytes| Self(bytes.into())).map_err(|_| EncryptionError::Open)
+        STANDARD_NO_PAD
+            .decode(text)
+            .map(|bytes| Self(bytes.into()))
+            .map_err(|_| EncryptionError::Open)
     }
 
     pub fn from_bytes(bytes: &[u8]) -> Self {
@@ -201,19 +204,28 @@ pub(crate) fn keyed_digest(key: &[u8; 32], parts: &[&[u8]]) -> Sha256Digest {
 }
 
 fn field_aad(log: LogId, user: UserId, field: &str) -> Vec<u8> {
-    [log.as_uuid().as_bytes(), user.as_uuid().as_bytes(), field.as_bytes()].concat()
+    [
+        log.as_uuid().as_bytes(),
+        user.as_uuid().as_bytes(),
+        field.as_bytes(),
+    ]
+    .concat()
 }
 
 fn seal(key: &[u8; 32], aad: &[u8], msg: &[u8]) -> Result<Sealed, EncryptionError> {
     let cipher = Aes256Gcm::new(key.into());
     let nonce: [u8; NONCE] = rand::random();
-    let ciphertext =
-        cipher.encrypt(&Nonce::from(nonce), Payload { msg, aad }).map_err(|_| EncryptionError::Seal)?;
+    let ciphertext = cipher
+        .encrypt(&Nonce::from(nonce), Payload { msg, aad })
+        .map_err(|_| EncryptionError::Seal)?;
     Ok(Sealed([nonce.as_slice(), &ciphertext].concat().into()))
 }
 
 fn open(key: &[u8; 32], aad: &[u8], sealed: &Sealed) -> Result<Vec<u8>, EncryptionError> {
-    let (nonce, msg) = sealed.0.split_first_chunk::<NONCE>().ok_or(EncryptionError::Open)?;
+    let (nonce, msg) = sealed
+        .0
+        .split_first_chunk::<NONCE>()
+        .ok_or(EncryptionError::Open)?;
     Aes256Gcm::new(key.into())
         .decrypt(&Nonce::from(*nonce), Payload { msg, aad })
         .map_err(|_| EncryptionError::Open)

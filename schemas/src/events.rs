@@ -136,8 +136,10 @@ impl Event {
 
     /// Reads a body (no framing) written under a name and version.
     pub fn decode(name: &str, version: i32, body: &[u8]) -> Result<Stored<Self>, CodecError> {
-        let event_type = find_event_type(name, version)
-            .ok_or_else(|| CodecError::UnknownType { name: name.to_owned(), version })?;
+        let event_type = find_event_type(name, version).ok_or_else(|| CodecError::UnknownType {
+            name: name.to_owned(),
+            version,
+        })?;
         Self::decode_as(event_type, body)
     }
 
@@ -164,10 +166,15 @@ pub fn streams_of(event_type: &EventType) -> &'static [Stream] {
 
 /// Every released name and version.
 pub fn event_types() -> impl Iterator<Item = &'static EventType> {
-    [UserEvent::TYPES, IdentifierEvent::TYPES, CatalogEvent::TYPES, LogEvent::TYPES]
-        .into_iter()
-        .flatten()
-        .copied()
+    [
+        UserEvent::TYPES,
+        IdentifierEvent::TYPES,
+        CatalogEvent::TYPES,
+        LogEvent::TYPES,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
 }
 
 /// The released type of this name and version, if there is one.
@@ -192,7 +199,13 @@ mod tests {
             &crate::events::EventType {
                 name: $name,
                 version: $version,
-                schema: include_str!(concat!("../tests/upcasting/", $name, ".v", $version, ".avsc")),
+                schema: include_str!(concat!(
+                    "../tests/upcasting/",
+                    $name,
+                    ".v",
+                    $version,
+                    ".avsc"
+                )),
             }
         };
     }
@@ -216,7 +229,10 @@ mod tests {
 
         /// v1 had no language; everybody was greeted in English.
         pub fn v1_to_v2(old: GreetedV1) -> Greeted {
-            Greeted { name: old.name, language: "en".to_owned() }
+            Greeted {
+                name: old.name,
+                language: "en".to_owned(),
+            }
         }
     }
 
@@ -248,27 +264,49 @@ mod tests {
     #[test]
     fn an_old_version_is_read_as_the_newest() {
         let v1 = event_type!("greeting.greeted", 1);
-        let old = GreetedV1 { name: "Ada".to_owned() };
+        let old = GreetedV1 {
+            name: "Ada".to_owned(),
+        };
         let meta = meta();
-        let body =
-            crate::codec::encode_body(v1, &crate::codec::StoredRef { meta: &meta, data: &old }).unwrap();
+        let body = crate::codec::encode_body(
+            v1,
+            &crate::codec::StoredRef {
+                meta: &meta,
+                data: &old,
+            },
+        )
+        .unwrap();
         let read = GreetingEvent::decode(v1, &body).unwrap();
         let GreetingEvent::Greeted(greeted) = read.data;
-        assert_eq!(greeted, Greeted { name: "Ada".to_owned(), language: "en".to_owned() });
+        assert_eq!(
+            greeted,
+            Greeted {
+                name: "Ada".to_owned(),
+                language: "en".to_owned()
+            }
+        );
     }
 
     #[test]
     fn the_newest_version_is_what_is_written() {
-        let event = GreetingEvent::Greeted(Greeted { name: "Ada".to_owned(), language: "fr".to_owned() });
+        let event = GreetingEvent::Greeted(Greeted {
+            name: "Ada".to_owned(),
+            language: "fr".to_owned(),
+        });
         let body = event.encode(&meta()).unwrap();
         assert_eq!(event.event_type().version, 2);
-        assert_eq!(GreetingEvent::decode(event.event_type(), &body).unwrap().data, event);
+        assert_eq!(
+            GreetingEvent::decode(event.event_type(), &body).unwrap().data,
+            event
+        );
     }
 
     /// FULL_TRANSITIVE: every version of a name reads what every other wrote.
     #[test]
     fn versions_of_a_name_are_fully_compatible() {
-        let types: Vec<_> = super::event_types().chain(GreetingEvent::TYPES.iter().copied()).collect();
+        let types: Vec<_> = super::event_types()
+            .chain(GreetingEvent::TYPES.iter().copied())
+            .collect();
         for one in &types {
             for other in types.iter().filter(|other| other.name == one.name) {
                 let parse = |t| Schema::parse_str(schema_text(t).unwrap().0).unwrap();

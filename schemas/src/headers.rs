@@ -22,7 +22,11 @@ pub enum HeaderError {
     #[error("header {0} is missing")]
     Missing(&'static str),
     #[error("header {name} is {found:?}, the event says {expected:?}")]
-    Differs { name: &'static str, expected: String, found: String },
+    Differs {
+        name: &'static str,
+        expected: String,
+        found: String,
+    },
     #[error("header ce_dataschema {0:?} names no known schema")]
     DataSchema(String),
 }

@@ -8,8 +8,11 @@ use crate::encryption::WrappedKey;
 use crate::events::EventType;
 use crate::id::{EventId, UserId};
 
-pub const KEY_STORED: EventType =
-    EventType { name: "key.stored", version: 1, schema: include_str!("../avro/key.stored.v1.avsc") };
+pub const KEY_STORED: EventType = EventType {
+    name: "key.stored",
+    version: 1,
+    schema: include_str!("../avro/key.stored.v1.avsc"),
+};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename = "stored")]

@@ -65,9 +65,10 @@ impl FromStr for Actor {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.split_once(':') {
-            Some(("user", id)) => {
-                id.parse().map(Self::User).map_err(|error| format!("actor {text:?}: {error}"))
-            }
+            Some(("user", id)) => id
+                .parse()
+                .map(Self::User)
+                .map_err(|error| format!("actor {text:?}: {error}")),
             None if text == "system" => Ok(Self::System),
             None if text == "anonymous" => Ok(Self::Anonymous),
             _ => Err(format!("unknown kind of actor {text:?}")),
@@ -83,7 +84,9 @@ impl Serialize for Actor {
 
 impl<'de> Deserialize<'de> for Actor {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(de::Error::custom)
     }
 }
 

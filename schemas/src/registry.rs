@@ -17,9 +17,17 @@ pub enum RegistryError {
     #[error(
         "schema {subject} version {version} is not FULL_TRANSITIVE compatible with the registry's: {reason}"
     )]
-    Incompatible { subject: String, version: i32, reason: String },
+    Incompatible {
+        subject: String,
+        version: i32,
+        reason: String,
+    },
     #[error("the schema registry refused {request}: {status} {body}")]
-    Refused { request: String, status: StatusCode, body: String },
+    Refused {
+        request: String,
+        status: StatusCode,
+        body: String,
+    },
     #[error(transparent)]
     Codec(#[from] CodecError),
 }
@@ -36,8 +44,14 @@ impl Registry {
         let http = Client::builder()
             .timeout(Duration::from_secs(20))
             .build()
-            .map_err(|source| RegistryError::Unreachable { url: url.to_owned(), source })?;
-        Ok(Self { url: url.trim_end_matches('/').to_owned(), http })
+            .map_err(|source| RegistryError::Unreachable {
+                url: url.to_owned(),
+                source,
+            })?;
+        Ok(Self {
+            url: url.trim_end_matches('/').to_owned(),
+            http,
+        })
     }
 
     /// Registers a schema under each of its subjects (TopicRecordNameStrategy: topic, hyphen, full
@@ -50,7 +64,10 @@ impl Registry {
         let (text, _) = schema_text(event_type)?;
         let topics: Vec<&str> = match event_type.name {
             "key.stored" => vec!["keys"],
-            _ => streams_of(event_type).iter().map(|stream| stream.name()).collect(),
+            _ => streams_of(event_type)
+                .iter()
+                .map(|stream| stream.name())
+                .collect(),
         };
         let mut id = 0;
         for topic in topics {
@@ -84,19 +101,26 @@ impl Registry {
             "PUT /config",
         )
         .await?;
-        answer["id"].as_i64().and_then(|id| i32::try_from(id).ok()).ok_or_else(|| RegistryError::Refused {
-            request: path,
-            status: StatusCode::OK,
-            body: answer.to_string(),
-        })
+        answer["id"]
+            .as_i64()
+            .and_then(|id| i32::try_from(id).ok())
+            .ok_or_else(|| RegistryError::Refused {
+                request: path,
+                status: StatusCode::OK,
+                body: answer.to_string(),
+            })
     }
 
     async fn post(&self, path: &str, body: &Value) -> Result<Value, RegistryError> {
-        self.send(self.http.post(format!("{}{path}", self.url)).json(body), path).await
+        self.send(self.http.post(format!("{}{path}", self.url)).json(body), path)
+            .await
     }
 
     async fn send(&self, request: reqwest::RequestBuilder, name: &str) -> Result<Value, RegistryError> {
-        let unreachable = |source| RegistryError::Unreachable { url: self.url.clone(), source };
+        let unreachable = |source| RegistryError::Unreachable {
+            url: self.url.clone(),
+            source,
+        };
         let answer = request.send().await.map_err(unreachable)?;
         let status = answer.status();
         if status.is_success() {

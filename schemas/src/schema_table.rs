@@ -8,7 +8,12 @@ use crate::log::SchemaRegistered;
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SchemaIdError {
     #[error("schema id {found} of {name} version {version} is not the log's own ({expected})")]
-    Mismatch { name: String, version: i32, expected: i32, found: i32 },
+    Mismatch {
+        name: String,
+        version: i32,
+        expected: i32,
+        found: i32,
+    },
     #[error("the log has no schema id for {name} version {version} yet")]
     Unregistered { name: String, version: i32 },
     #[error(
@@ -31,8 +36,10 @@ impl SchemaIds {
         let (name, version) = (event.event_type.clone(), event.event_version);
         let known = match name.as_str() {
             "key.stored" => &crate::key::KEY_STORED,
-            other => find_event_type(other, version)
-                .ok_or_else(|| SchemaIdError::Unknown { name: name.clone(), version })?,
+            other => find_event_type(other, version).ok_or_else(|| SchemaIdError::Unknown {
+                name: name.clone(),
+                version,
+            })?,
         };
         match crate::codec::schema_text(known) {
             Ok((_, fingerprint)) if fingerprint == event.fingerprint => {}
@@ -44,9 +51,13 @@ impl SchemaIds {
 
     /// The id to write under.
     pub fn id_of(&self, event_type: &EventType) -> Result<i32, SchemaIdError> {
-        self.by_type.get(&(event_type.name, event_type.version)).copied().ok_or_else(|| {
-            SchemaIdError::Unregistered { name: event_type.name.to_owned(), version: event_type.version }
-        })
+        self.by_type
+            .get(&(event_type.name, event_type.version))
+            .copied()
+            .ok_or_else(|| SchemaIdError::Unregistered {
+                name: event_type.name.to_owned(),
+                version: event_type.version,
+            })
     }
 
     /// Checks the id found in a record against the log's own.
@@ -74,7 +85,10 @@ impl SchemaIds {
     /// For tests and in-memory logs: every type under a made-up id.
     pub fn numbered() -> Self {
         let types = event_types().chain([&crate::key::KEY_STORED]);
-        let by_type = (1..).zip(types).map(|(id, t)| ((t.name, t.version), id)).collect();
+        let by_type = (1..)
+            .zip(types)
+            .map(|(id, t)| ((t.name, t.version), id))
+            .collect();
         Self { by_type }
     }
 }

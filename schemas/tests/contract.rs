@@ -39,10 +39,17 @@ fn meta() -> Meta {
         actor: Actor::User(id(5)),
         request_id: id(6),
         causation_id: Some(id(7)),
-        idempotency: Some(Idempotency { key_digest: hash(8), request_digest: hash(9) }),
+        idempotency: Some(Idempotency {
+            key_digest: hash(8),
+            request_digest: hash(9),
+        }),
         chain_seq: 10,
         prev_hash: hash(11),
-        basis: vec![Position { stream: Stream::Catalog, partition: 0, offset: 12 }],
+        basis: vec![Position {
+            stream: Stream::Catalog,
+            partition: 0,
+            offset: 12,
+        }],
     }
 }
 
@@ -81,7 +88,10 @@ fn samples() -> Vec<Event> {
             ip_address: sealed_some(),
             user_agent: sealed_some(),
         }),
-        UserEvent::Locked(UserLocked { reason: LockReason::FailedLogins, locked_until: at(11) }),
+        UserEvent::Locked(UserLocked {
+            reason: LockReason::FailedLogins,
+            locked_until: at(11),
+        }),
         UserEvent::PasswordChanged(PasswordChanged {
             password_hash: sealed(12),
             revoked_sessions: vec![id(33)],
@@ -100,14 +110,22 @@ fn samples() -> Vec<Event> {
             presented_generation: 1,
             current_generation: 2,
         }),
-        UserEvent::SessionRevoked(SessionRevoked { session_id: id(36), reason: RevokeReason::Logout }),
+        UserEvent::SessionRevoked(SessionRevoked {
+            session_id: id(36),
+            reason: RevokeReason::Logout,
+        }),
         UserEvent::SessionsRevoked(SessionsRevoked {
             session_ids: vec![id(37)],
             reason: RevokeReason::Administrator,
         }),
-        UserEvent::RoleGranted(RoleGranted { role_id: id(38), expires_at: Some(at(15)) }),
+        UserEvent::RoleGranted(RoleGranted {
+            role_id: id(38),
+            expires_at: Some(at(15)),
+        }),
         UserEvent::RoleRevoked(RoleRevoked { role_id: id(39) }),
-        UserEvent::Deactivated(UserDeactivated { revoked_sessions: vec![] }),
+        UserEvent::Deactivated(UserDeactivated {
+            revoked_sessions: vec![],
+        }),
         UserEvent::Reactivated(UserReactivated {}),
     ];
     let claim = (IdentifierKind::Email, id(2), id(30));
@@ -145,7 +163,10 @@ fn samples() -> Vec<Event> {
             description: None,
             parent_id: None,
             level: 0,
-            descendants: vec![RoleLevel { role_id: id(42), level: 1 }],
+            descendants: vec![RoleLevel {
+                role_id: id(42),
+                level: 1,
+            }],
         }),
         CatalogEvent::RoleDeleted(schemas::catalog::RoleDeleted {
             role_id: id(40),
@@ -190,7 +211,10 @@ fn samples() -> Vec<Event> {
             schema_id: 17,
             fingerprint: hash(16),
         }),
-        LogEvent::LedgerClaimed(LedgerClaimed { instance: id(46), group: -1 }),
+        LogEvent::LedgerClaimed(LedgerClaimed {
+            instance: id(46),
+            group: -1,
+        }),
     ];
     users
         .into_iter()
@@ -206,7 +230,13 @@ fn every_event_reads_back_as_written() {
     for event in samples() {
         let body = event.encode(&meta()).unwrap();
         let stored = Event::decode_as(event.event_type(), &body).unwrap();
-        assert_eq!(stored, Stored { meta: meta(), data: event });
+        assert_eq!(
+            stored,
+            Stored {
+                meta: meta(),
+                data: event
+            }
+        );
     }
 }
 
@@ -214,7 +244,11 @@ fn every_event_reads_back_as_written() {
 fn every_released_type_has_a_sample() {
     let sampled: Vec<_> = samples().iter().map(|event| event.event_type().name).collect();
     for event_type in event_types() {
-        assert!(sampled.contains(&event_type.name), "{} has no sample", event_type.name);
+        assert!(
+            sampled.contains(&event_type.name),
+            "{} has no sample",
+            event_type.name
+        );
     }
 }
 
@@ -236,7 +270,15 @@ fn released_bytes_stay_readable() {
             }
         };
         let stored = Event::decode_as(event_type, &hex::decode(golden.trim()).unwrap()).unwrap();
-        assert_eq!(stored, Stored { meta: meta(), data: event }, "{}", event_type.name);
+        assert_eq!(
+            stored,
+            Stored {
+                meta: meta(),
+                data: event
+            },
+            "{}",
+            event_type.name
+        );
     }
 }
 
@@ -253,13 +295,22 @@ fn a_truncated_body_is_refused_at_every_length() {
     for event in samples() {
         let body = event.encode(&meta()).unwrap();
         for length in 0..body.len() {
-            assert!(Event::decode_as(event.event_type(), &body[..length]).is_err(), "{length}");
+            assert!(
+                Event::decode_as(event.event_type(), &body[..length]).is_err(),
+                "{length}"
+            );
         }
     }
 }
 
 #[test]
 fn an_unknown_name_or_version_is_a_typed_error() {
-    assert!(matches!(Event::decode("user.beamed_up", 1, &[]), Err(schemas::CodecError::UnknownType { .. })));
-    assert!(matches!(Event::decode("user.locked", 99, &[]), Err(schemas::CodecError::UnknownType { .. })));
+    assert!(matches!(
+        Event::decode("user.beamed_up", 1, &[]),
+        Err(schemas::CodecError::UnknownType { .. })
+    ));
+    assert!(matches!(
+        Event::decode("user.locked", 99, &[]),
+        Err(schemas::CodecError::UnknownType { .. })
+    ));
 }

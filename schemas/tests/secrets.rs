@@ -25,12 +25,21 @@ fn user() -> UserId {
 const VECTORS: &[(IdentifierKind, &[&str], &str)] = &[
     (
         IdentifierKind::Email,
-        &["alice@example.org", "Alice@Example.ORG", " alice@example.org ", "ａｌｉｃｅ@example.org"],
+        &[
+            "alice@example.org",
+            "Alice@Example.ORG",
+            " alice@example.org ",
+            "ａｌｉｃｅ@example.org",
+        ],
         "d8a52b22add4bd48a3806a46aac518ddfd6192e8fcb4d972f42b79b9578a302f",
     ),
     (
         IdentifierKind::Email,
-        &["ÅSA@exämple.org", "åsa@exämple.org", "A\u{30a}sa@exa\u{308}mple.org"],
+        &[
+            "ÅSA@exämple.org",
+            "åsa@exämple.org",
+            "A\u{30a}sa@exa\u{308}mple.org",
+        ],
         "8ed2b5e143c511cc4baf5366c15679e9c5aac4b1175ee931ab3e930fe86559b3",
     ),
     (
@@ -86,7 +95,11 @@ fn malformed_identifiers_are_refused() {
         "a@b..de",
         "a@\u{0}.de",
     ] {
-        assert_eq!(index_key().index(IdentifierKind::Email, email), Err(NormaliseError::Email), "{email:?}");
+        assert_eq!(
+            index_key().index(IdentifierKind::Email, email),
+            Err(NormaliseError::Email),
+            "{email:?}"
+        );
     }
     let long = "x".repeat(65);
     for name in ["", "ab", "a b c", "a/b", "a\u{0}b", long.as_str()] {
@@ -102,13 +115,28 @@ fn malformed_identifiers_are_refused() {
 fn a_sealed_field_opens_only_where_it_belongs() {
     let key = DataKey::generate();
     let sealed = key.seal(log(), user(), "email", "alice@example.org").unwrap();
-    assert_eq!(key.open(log(), user(), "email", &sealed).unwrap(), "alice@example.org");
+    assert_eq!(
+        key.open(log(), user(), "email", &sealed).unwrap(),
+        "alice@example.org"
+    );
     let other_user = Uuid::from_u128(3).into();
     let other_log = Uuid::from_u128(3).into();
-    assert_eq!(key.open(log(), other_user, "email", &sealed), Err(EncryptionError::Open));
-    assert_eq!(key.open(log(), user(), "username", &sealed), Err(EncryptionError::Open));
-    assert_eq!(key.open(other_log, user(), "email", &sealed), Err(EncryptionError::Open));
-    assert_eq!(DataKey::generate().open(log(), user(), "email", &sealed), Err(EncryptionError::Open));
+    assert_eq!(
+        key.open(log(), other_user, "email", &sealed),
+        Err(EncryptionError::Open)
+    );
+    assert_eq!(
+        key.open(log(), user(), "username", &sealed),
+        Err(EncryptionError::Open)
+    );
+    assert_eq!(
+        key.open(other_log, user(), "email", &sealed),
+        Err(EncryptionError::Open)
+    );
+    assert_eq!(
+        DataKey::generate().open(log(), user(), "email", &sealed),
+        Err(EncryptionError::Open)
+    );
 }
 
 #[test]
@@ -118,7 +146,11 @@ fn a_sealed_field_with_any_bit_changed_does_not_open() {
     for at in 0..sealed.as_bytes().len() {
         let mut bytes = sealed.as_bytes().to_vec();
         bytes[at] ^= 1;
-        assert!(key.open(log(), user(), "email", &Sealed::from_bytes(&bytes)).is_err(), "{at}");
+        assert!(
+            key.open(log(), user(), "email", &Sealed::from_bytes(&bytes))
+                .is_err(),
+            "{at}"
+        );
     }
 }
 
@@ -138,8 +170,10 @@ fn a_data_key_comes_out_of_its_wrapping_as_it_went_in() {
 #[test]
 fn a_key_file_holds_32_bytes_raw_or_in_hexadecimal() {
     let hex = format!("{}\n", "09".repeat(32));
-    let (raw, text) =
-        (KeyEncryptionKey::parse(&[9; 32]).unwrap(), KeyEncryptionKey::parse(hex.as_bytes()).unwrap());
+    let (raw, text) = (
+        KeyEncryptionKey::parse(&[9; 32]).unwrap(),
+        KeyEncryptionKey::parse(hex.as_bytes()).unwrap(),
+    );
     assert_eq!(raw.id(), text.id());
     assert!(KeyEncryptionKey::parse(b"too short").is_err());
 }
@@ -151,7 +185,10 @@ fn the_chain_has_a_frozen_first_link() {
         "f8fa7e4f55ee88ea660c26c97070799299637a0f9e61d1478b7cb171260cb6b5"
     );
     let head = ChainHead::START.after("rolecall.users", 3, b"key", b"value");
-    assert_eq!((head.next_seq, head.hash), (1, link("rolecall.users", 3, b"key", b"value")));
+    assert_eq!(
+        (head.next_seq, head.hash),
+        (1, link("rolecall.users", 3, b"key", b"value"))
+    );
 }
 
 #[test]

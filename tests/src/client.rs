@@ -34,7 +34,10 @@ pub struct Answer {
 
 impl Client {
     pub fn new(command: String, query: String) -> Self {
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(30)).build().unwrap();
+        let http = reqwest::Client::builder()
+            .timeout(Duration::from_secs(30))
+            .build()
+            .unwrap();
         Self { http, command, query }
     }
 
@@ -49,7 +52,11 @@ impl Client {
     fn call(&self, base: &str, method: &str, path: &str) -> Call {
         let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
         let request = self.http.request(method.clone(), format!("{base}{path}"));
-        Call { request, authzen: path.starts_with("/access/"), name: format!("{method} {path}") }
+        Call {
+            request,
+            authzen: path.starts_with("/access/"),
+            name: format!("{method} {path}"),
+        }
     }
 }
 
@@ -77,7 +84,10 @@ impl Call {
     }
 
     pub fn form(self, fields: &[(&str, &str)]) -> Self {
-        let pairs: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let pairs: Vec<String> = fields
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
         self.bytes("application/x-www-form-urlencoded", pairs.join("&"))
     }
 
@@ -92,16 +102,28 @@ impl Call {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let text = String::from_utf8(response.bytes().await?.to_vec()).unwrap();
         let body = serde_json::from_str(&text).unwrap_or_default();
-        let answer = Answer { status, headers, text, body, name: self.name };
+        let answer = Answer {
+            status,
+            headers,
+            text,
+            body,
+            name: self.name,
+        };
         if status >= 400 {
-            if self.authzen { answer.check_plain() } else { answer.check_problem() }
+            if self.authzen {
+                answer.check_plain()
+            } else {
+                answer.check_problem()
+            }
         }
         Ok(answer)
     }
 
     pub async fn send(self) -> Answer {
         let name = self.name.clone();
-        self.try_send().await.unwrap_or_else(|error| panic!("{name}: {error:?}"))
+        self.try_send()
+            .await
+            .unwrap_or_else(|error| panic!("{name}: {error:?}"))
     }
 }
 
@@ -117,7 +139,13 @@ impl Answer {
     #[track_caller]
     pub fn refused(self, kind: ProblemType) -> Self {
         let expected = (kind.status().as_u16(), kind.slug().to_owned());
-        assert_eq!((self.status, self.slug()), expected, "{}: {}", self.name, self.text);
+        assert_eq!(
+            (self.status, self.slug()),
+            expected,
+            "{}: {}",
+            self.name,
+            self.text
+        );
         self
     }
 
@@ -134,7 +162,9 @@ impl Answer {
     /// The consistency token of a write.
     #[track_caller]
     pub fn token(&self) -> String {
-        let token = self.body["token"].as_str().unwrap_or_else(|| panic!("no token in {}", self.text));
+        let token = self.body["token"]
+            .as_str()
+            .unwrap_or_else(|| panic!("no token in {}", self.text));
         assert_eq!(token, self.header("rolecall-token"));
         token.to_owned()
     }
@@ -142,7 +172,12 @@ impl Answer {
     #[track_caller]
     fn check_problem(&self) {
         let (name, text) = (&self.name, &self.text);
-        assert_eq!(self.header("content-type"), CONTENT_TYPE_PROBLEM, "{name}: {} {text}", self.status);
+        assert_eq!(
+            self.header("content-type"),
+            CONTENT_TYPE_PROBLEM,
+            "{name}: {} {text}",
+            self.status
+        );
         let kind =
             ProblemType::from_slug(&self.slug()).unwrap_or_else(|| panic!("{name}: unknown type in {text}"));
         assert_eq!(self.status, kind.status().as_u16(), "{name}: {text}");
@@ -160,7 +195,10 @@ impl Answer {
     #[track_caller]
     fn check_plain(&self) {
         let (name, text) = (&self.name, &self.text);
-        assert!(self.header("content-type").starts_with("text/plain"), "{name}: {text}");
+        assert!(
+            self.header("content-type").starts_with("text/plain"),
+            "{name}: {text}"
+        );
         self.check_headers();
     }
 
@@ -168,11 +206,16 @@ impl Answer {
     fn check_headers(&self) {
         let name = &self.name;
         if self.status == 401 {
-            assert!(self.header("www-authenticate").starts_with("Bearer"), "{name}: no WWW-Authenticate");
+            assert!(
+                self.header("www-authenticate").starts_with("Bearer"),
+                "{name}: no WWW-Authenticate"
+            );
         }
         if [423, 429, 503].contains(&self.status) {
-            let seconds: u64 =
-                self.header("retry-after").parse().unwrap_or_else(|_| panic!("{name}: no Retry-After"));
+            let seconds: u64 = self
+                .header("retry-after")
+                .parse()
+                .unwrap_or_else(|_| panic!("{name}: no Retry-After"));
             assert!(seconds <= 900, "{name}: Retry-After {seconds}");
         }
     }

@@ -26,16 +26,26 @@ impl World {
             let concerns =
                 |stream: Stream, partition: i32| stream == Stream::Catalog || ledgers.contains(&partition);
             loop {
-                let found = Snapshot::begin(&shard.pool).await.unwrap().checkpoints().await.unwrap();
+                let found = Snapshot::begin(&shard.pool)
+                    .await
+                    .unwrap()
+                    .checkpoints()
+                    .await
+                    .unwrap();
                 let behind = history.events.iter().map(|(it, _)| it).find(|it| {
                     let topic = topics.of(it.stream);
-                    let mut places =
-                        found.iter().filter(|at| at.topic == topic && at.partition == it.partition);
+                    let mut places = found
+                        .iter()
+                        .filter(|at| at.topic == topic && at.partition == it.partition);
                     concerns(it.stream, it.partition)
                         && !places.any(|at| at.checkpoint.next_offset > it.offset)
                 });
                 let Some(behind) = behind else { break };
-                assert!(Instant::now() < deadline, "shard {} does not reach {behind:?}", shard.id);
+                assert!(
+                    Instant::now() < deadline,
+                    "shard {} does not reach {behind:?}",
+                    shard.id
+                );
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
@@ -78,6 +88,8 @@ impl World {
         let database = sqlx::postgres::PgConnectOptions::from_str(dsn).unwrap();
         let own = database.get_database().unwrap().to_owned();
         let (before, after) = dsn.rsplit_once(&own).unwrap();
-        PoolSettings::projecting().pool(&format!("{before}{name}{after}")).unwrap()
+        PoolSettings::projecting()
+            .pool(&format!("{before}{name}{after}"))
+            .unwrap()
     }
 }

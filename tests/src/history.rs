@@ -21,14 +21,25 @@ impl World {
         let places: Vec<(Stream, i32)> = Stream::ALL
             .into_iter()
             .flat_map(|stream| {
-                let count = if stream == Stream::Catalog { 1 } else { self.ledgers() };
+                let count = if stream == Stream::Catalog {
+                    1
+                } else {
+                    self.ledgers()
+                };
                 (0..count).map(move |partition| (stream, partition))
             })
             .collect();
-        let ends = HighWatermarks::new(&config, places.clone()).unwrap().latest().await.unwrap();
+        let ends = HighWatermarks::new(&config, places.clone())
+            .unwrap()
+            .latest()
+            .await
+            .unwrap();
         let mut open: HashMap<(Stream, i32), i64> =
             ends.iter().copied().filter(|(_, end)| *end > 0).collect();
-        let start: Vec<_> = open.keys().map(|&(stream, partition)| (stream, partition, 0)).collect();
+        let start: Vec<_> = open
+            .keys()
+            .map(|&(stream, partition)| (stream, partition, 0))
+            .collect();
         let mut tail = Tail::open_with_headers(&config, &start).unwrap();
         let mut records = Vec::new();
         while !open.is_empty() {
@@ -39,7 +50,11 @@ impl World {
                         records.push(record);
                         (place, next)
                     }
-                    TailItem::End { stream, partition, next_offset } => ((stream, partition), next_offset),
+                    TailItem::End {
+                        stream,
+                        partition,
+                        next_offset,
+                    } => ((stream, partition), next_offset),
                 };
                 if open.get(&place).is_some_and(|end| next >= *end) {
                     open.remove(&place);
@@ -48,10 +63,25 @@ impl World {
         }
         let ids = &self.identity.schema_ids;
         let event = |record: &Record| {
-            let Record { stream, partition, offset, .. } = *record;
-            (Position { stream, partition, offset }, decode(record, ids).unwrap())
+            let Record {
+                stream,
+                partition,
+                offset,
+                ..
+            } = *record;
+            (
+                Position {
+                    stream,
+                    partition,
+                    offset,
+                },
+                decode(record, ids).unwrap(),
+            )
         };
-        History { events: records.iter().map(event).collect(), records }
+        History {
+            events: records.iter().map(event).collect(),
+            records,
+        }
     }
 }
 
@@ -59,7 +89,10 @@ impl History {
     /// The events of one user, in order.
     pub fn of_user(&self, user: UserId) -> Vec<&UserEvent> {
         let id = user.to_string();
-        let of_user = self.events.iter().filter(|(_, stored)| stored.meta.aggregate_id == id);
+        let of_user = self
+            .events
+            .iter()
+            .filter(|(_, stored)| stored.meta.aggregate_id == id);
         of_user
             .filter_map(|(_, stored)| match &stored.data {
                 Event::User(event) => Some(event),
@@ -70,6 +103,9 @@ impl History {
 
     /// Their names.
     pub fn names_of_user(&self, user: UserId) -> Vec<&'static str> {
-        self.of_user(user).iter().map(|event| event.event_type().name).collect()
+        self.of_user(user)
+            .iter()
+            .map(|event| event.event_type().name)
+            .collect()
     }
 }

@@ -68,7 +68,12 @@ impl Load {
             };
             workers.push(tokio::spawn(worker.run()));
         }
-        let load = Self { world: Arc::clone(world), workers, stop, acknowledged };
+        let load = Self {
+            world: Arc::clone(world),
+            workers,
+            stop,
+            acknowledged,
+        };
         load.more(50).await;
         load
     }
@@ -125,7 +130,11 @@ impl Load {
         for user in &sum.registered {
             assert_eq!(registered.get(user), Some(&1), "registered {user}");
         }
-        let acknowledged = sum.grants.values().filter(|it| **it == Outcome::Acknowledged).count();
+        let acknowledged = sum
+            .grants
+            .values()
+            .filter(|it| **it == Outcome::Acknowledged)
+            .count();
         println!(
             "        {acknowledged} of {} grants and {} registrations acknowledged; refusals: {:?}",
             sum.grants.len(),
@@ -174,7 +183,11 @@ impl Worker {
         let key = uuid::Uuid::now_v7().to_string();
         let mut doubt = false;
         let outcome = loop {
-            let call = self.world.client.command("PUT", &path).bearer(&self.world.admin.access_token);
+            let call = self
+                .world
+                .client
+                .command("PUT", &path)
+                .bearer(&self.world.admin.access_token);
             let call = if self.keyed { call.key(&key) } else { call };
             let outcome = self.judge(call.json(&body).try_send().await.ok());
             doubt |= outcome == Outcome::Unknown;
@@ -195,7 +208,12 @@ impl Worker {
     async fn register(&mut self) {
         let (body, key) = (registration(&unique("recruit")), uuid::Uuid::now_v7().to_string());
         loop {
-            let call = self.world.client.command("POST", "/v1/users").key(&key).json(&body);
+            let call = self
+                .world
+                .client
+                .command("POST", "/v1/users")
+                .key(&key)
+                .json(&body);
             let answer = call.try_send().await.ok();
             if self.judge(answer.clone()) == Outcome::Acknowledged {
                 let user = answer.unwrap().body["user_id"].as_str().unwrap().parse().unwrap();
@@ -230,7 +248,10 @@ impl Worker {
             "outcome-unknown" => Outcome::Unknown,
             // Health answers before the API does: during a start there are no routes yet.
             "not-found" if answer.status == 404 => Outcome::NotApplied,
-            _ => panic!("under a fault the service answers {}: {}", answer.status, answer.text),
+            _ => panic!(
+                "under a fault the service answers {}: {}",
+                answer.status, answer.text
+            ),
         }
     }
 }

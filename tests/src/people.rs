@@ -39,7 +39,12 @@ impl std::fmt::Debug for Client {
 impl Person {
     pub async fn log_in(client: &Client, name: &str, password: &str) -> Self {
         let body = json!({ "username": name, "password": password });
-        let answer = client.command("POST", "/v1/sessions").json(&body).send().await.expect(201);
+        let answer = client
+            .command("POST", "/v1/sessions")
+            .json(&body)
+            .send()
+            .await
+            .expect(201);
         let text = |field: &str| answer.body[field].as_str().unwrap().to_owned();
         Self {
             name: name.to_owned(),
@@ -56,29 +61,49 @@ impl Person {
     /// A command with this person's access token.
     pub async fn command(&self, method: &str, path: &str, body: Value) -> Answer {
         let call = self.client.command(method, path).bearer(&self.access_token);
-        if body.is_null() { call.send().await } else { call.json(&body).send().await }
+        if body.is_null() {
+            call.send().await
+        } else {
+            call.json(&body).send().await
+        }
     }
 
     /// A query that reflects at least `token`; an empty one demands nothing.
     pub async fn query(&self, path: &str, token: &str) -> Answer {
         let call = self.client.query("GET", path).bearer(&self.access_token);
-        if token.is_empty() { call.send().await } else { call.at_least(token).send().await }
+        if token.is_empty() {
+            call.send().await
+        } else {
+            call.at_least(token).send().await
+        }
     }
 
     /// Asks whether somebody may, and gives the whole answer.
     pub async fn ask(&self, user: UserId, action: &str, resource: &str, token: &str) -> Answer {
-        let call = self.client.query("POST", "/access/v1/evaluation").bearer(&self.access_token);
+        let call = self
+            .client
+            .query("POST", "/access/v1/evaluation")
+            .bearer(&self.access_token);
         let call = call.json(&question(user, action, resource));
-        if token.is_empty() { call.send().await } else { call.at_least(token).send().await }
+        if token.is_empty() {
+            call.send().await
+        } else {
+            call.at_least(token).send().await
+        }
     }
 
     /// Asks whether somebody may.
     pub async fn check(&self, user: UserId, action: &str, resource: &str, token: &str) -> bool {
-        self.ask(user, action, resource, token).await.expect(200).body["decision"].as_bool().unwrap()
+        self.ask(user, action, resource, token).await.expect(200).body["decision"]
+            .as_bool()
+            .unwrap()
     }
 
     pub async fn grant(&self, user: UserId, role: &str) -> String {
-        self.command("PUT", &format!("/v1/users/{user}/roles/{role}"), Value::Null).await.expect(200).token()
+        self.command("PUT", &format!("/v1/users/{user}/roles/{role}"), Value::Null)
+            .await
+            .expect(200)
+            .token()
     }
 
     pub async fn revoke(&self, user: UserId, role: &str) -> String {
@@ -97,7 +122,10 @@ impl Person {
 
     pub async fn define_permission(&self, name: &str, action: &str, resource: &str) -> String {
         let body = json!({ "resource": resource, "action": action });
-        self.command("PUT", &format!("/v1/permissions/{name}"), body).await.expect(200).token()
+        self.command("PUT", &format!("/v1/permissions/{name}"), body)
+            .await
+            .expect(200)
+            .token()
     }
 
     pub async fn attach(&self, role: &str, permission: &str) -> String {
@@ -123,7 +151,10 @@ impl World {
     pub async fn register(&self, name: &str) -> (UserId, String) {
         let call = self.client.command("POST", "/v1/users").json(&registration(name));
         let answer = call.send().await.expect(201);
-        (answer.body["user_id"].as_str().unwrap().parse().unwrap(), answer.token())
+        (
+            answer.body["user_id"].as_str().unwrap().parse().unwrap(),
+            answer.token(),
+        )
     }
 
     /// Registers somebody of a name of their own and signs in.

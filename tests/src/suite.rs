@@ -31,7 +31,10 @@ impl Scenario {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        Self { name, run: Box::new(move |world| Box::pin(run(world))) }
+        Self {
+            name,
+            run: Box::new(move |world| Box::pin(run(world))),
+        }
     }
 }
 
@@ -54,9 +57,16 @@ impl Suite {
             }
             return ExitCode::SUCCESS;
         }
-        let wanted: Vec<&String> = arguments.iter().filter(|it| !it.starts_with('-') && *it != ALL).collect();
+        let wanted: Vec<&String> = arguments
+            .iter()
+            .filter(|it| !it.starts_with('-') && *it != ALL)
+            .collect();
         let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|part| name.contains(*part));
-        let chosen: Vec<Scenario> = self.scenarios.into_iter().filter(|it| is_wanted(it.name)).collect();
+        let chosen: Vec<Scenario> = self
+            .scenarios
+            .into_iter()
+            .filter(|it| is_wanted(it.name))
+            .collect();
         if chosen.is_empty() {
             println!("no scenario of that name here");
             return ExitCode::SUCCESS;
@@ -85,12 +95,19 @@ async fn run(scenarios: Vec<Scenario>, at_once: usize, shards: usize) -> Vec<&'s
             // A task of its own catches the panic.
             let passed = tokio::spawn(future).await.is_ok();
             let word = if passed { "ok" } else { "FAILED" };
-            println!("{word:>6}  {} ({:.1} s)", scenario.name, started.elapsed().as_secs_f64());
+            println!(
+                "{word:>6}  {} ({:.1} s)",
+                scenario.name,
+                started.elapsed().as_secs_f64()
+            );
             (!passed).then_some(scenario.name)
         }
     });
-    let failed: Vec<&str> =
-        stream::iter(runs).buffer_unordered(at_once).filter_map(async |it| it).collect().await;
+    let failed: Vec<&str> = stream::iter(runs)
+        .buffer_unordered(at_once)
+        .filter_map(async |it| it)
+        .collect()
+        .await;
     if !failed.is_empty()
         && let Some(kept) = world.keep_logs()
     {

@@ -24,7 +24,11 @@ pub struct World {
 impl World {
     pub async fn start(shards: usize) -> Self {
         let programs = programs().await;
-        let stack = Stack::builder().shards(shards).start().await.unwrap_or_else(|error| panic!("{error}"));
+        let stack = Stack::builder()
+            .shards(shards)
+            .start()
+            .await
+            .unwrap_or_else(|error| panic!("{error}"));
         let started = LocalRolecall::builder()
             .programs(programs)
             // Quick tests sign in by the dozen from one core.
@@ -36,7 +40,13 @@ impl World {
         let client = Client::new(rolecall.command_url(), rolecall.query_url());
         let identity = await_log(&config(&rolecall, &stack)).await.unwrap();
         let admin = Person::log_in(&client, ADMIN_USERNAME, rolecall.admin_password()).await;
-        Self { rolecall, stack, client, admin, identity }
+        Self {
+            rolecall,
+            stack,
+            client,
+            admin,
+            identity,
+        }
     }
 
     pub fn kafka(&self) -> KafkaConfig {
@@ -51,13 +61,21 @@ impl World {
     pub async fn replay(&self, arguments: &[&str]) -> (i32, String) {
         let output = Command::new(programs().await.join("replay"))
             .args(arguments)
-            .envs(self.rolecall.environment().iter().map(|(name, value)| (name, value)))
+            .envs(
+                self.rolecall
+                    .environment()
+                    .iter()
+                    .map(|(name, value)| (name, value)),
+            )
             .stdin(Stdio::null())
             .output()
             .await
             .unwrap();
         let text = [output.stdout, output.stderr].concat();
-        (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&text).into_owned())
+        (
+            output.status.code().unwrap_or(-1),
+            String::from_utf8_lossy(&text).into_owned(),
+        )
     }
 
     /// The chain of every partition is whole.
@@ -68,8 +86,16 @@ impl World {
 
     /// Copies the logs out of the stack's folder, which is about to go.
     pub fn keep_logs(&self) -> Option<PathBuf> {
-        let kept = tempfile::Builder::new().prefix("rolecall-failed-").tempdir().ok()?.keep();
-        for server in [self.rolecall.command(), self.rolecall.query(), self.rolecall.projector()] {
+        let kept = tempfile::Builder::new()
+            .prefix("rolecall-failed-")
+            .tempdir()
+            .ok()?
+            .keep();
+        for server in [
+            self.rolecall.command(),
+            self.rolecall.query(),
+            self.rolecall.projector(),
+        ] {
             let name = server.log().file_name()?;
             std::fs::copy(server.log(), kept.join(name)).ok()?;
         }
@@ -99,7 +125,9 @@ async fn programs() -> PathBuf {
             let folder = deps.parent().unwrap().parent().unwrap().to_owned();
             let packages = ["command-service", "query-service", "projector", "replay"];
             let mut build = Command::new(env!("CARGO"));
-            build.args(["build", "--quiet", "--bins"]).args(packages.iter().flat_map(|it| ["-p", it]));
+            build
+                .args(["build", "--quiet", "--bins"])
+                .args(packages.iter().flat_map(|it| ["-p", it]));
             if folder.ends_with("release") {
                 build.arg("--release");
             }

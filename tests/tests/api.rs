@@ -69,5 +69,10 @@ fn main() -> ExitCode {
         tokens::a_deactivated_users_token_is_refused_at_once,
         tokens::two_authorization_headers_are_none,
     ];
-    Suite { scenarios, at_once: 6, shards: 2 }.main()
+    Suite {
+        scenarios,
+        at_once: 6,
+        shards: 2,
+    }
+    .main()
 }

@@ -25,7 +25,12 @@ fn main() -> ExitCode {
         without_the_registry_services_start_and_serve,
         a_name_is_free_or_taken_but_never_lost_in_a_crash,
     ];
-    Suite { scenarios, at_once: 1, shards: 4 }.main()
+    Suite {
+        scenarios,
+        at_once: 1,
+        shards: 4,
+    }
+    .main()
 }
 
 async fn proven(world: &World, load: Load) {
@@ -33,7 +38,11 @@ async fn proven(world: &World, load: Load) {
     load.reckon().await;
     world.verify().await;
     world.rebuild_is_equal().await;
-    for server in [world.rolecall.command(), world.rolecall.query(), world.rolecall.projector()] {
+    for server in [
+        world.rolecall.command(),
+        world.rolecall.query(),
+        world.rolecall.projector(),
+    ] {
         until_ready(server).await;
     }
 }
@@ -150,26 +159,43 @@ async fn without_databases_commands_and_checks_go_on(world: Arc<World>) {
         assert!(!carol.check(carol.id, "read", &resource, &carol.token).await);
         let asked = Instant::now();
         let user = admin.query(&format!("/v1/users/{}", bob.id), "").await;
-        assert_eq!((user.status, user.slug().as_str()), (503, "dependency-unavailable"));
-        assert!(asked.elapsed() < Duration::from_secs(6), "a refusal took {:?}", asked.elapsed());
+        assert_eq!(
+            (user.status, user.slug().as_str()),
+            (503, "dependency-unavailable")
+        );
+        assert!(
+            asked.elapsed() < Duration::from_secs(6),
+            "a refusal took {:?}",
+            asked.elapsed()
+        );
         load.more(20).await;
         assert!(load.acknowledged() > before);
     }
     world.stack.postgres().restart().await.unwrap();
     let granted = admin.grant(bob.id, &role).await;
     world.projected().await;
-    let user = admin.query(&format!("/v1/users/{}", bob.id), &granted).await.expect(200);
+    let user = admin
+        .query(&format!("/v1/users/{}", bob.id), &granted)
+        .await
+        .expect(200);
     assert_eq!(user.body["username"], json!(bob.name));
     proven(&world, load).await;
 }
 
 async fn without_the_registry_services_start_and_serve(world: Arc<World>) {
     world.stack.registry().stop().await.unwrap();
-    for server in [world.rolecall.command(), world.rolecall.query(), world.rolecall.projector()] {
+    for server in [
+        world.rolecall.command(),
+        world.rolecall.query(),
+        world.rolecall.projector(),
+    ] {
         server.restart().await.unwrap();
     }
     let person = world.person("unregistered").await;
-    person.query(&format!("/v1/users/{}", person.id), &person.token).await.expect(200);
+    person
+        .query(&format!("/v1/users/{}", person.id), &person.token)
+        .await
+        .expect(200);
     world.stack.registry().restart().await.unwrap();
     world.verify().await;
 }
@@ -202,11 +228,30 @@ async fn a_name_is_free_or_taken_but_never_lost_in_a_crash(world: Arc<World>) {
     let history = world.history().await;
     for name in &names {
         let log_in = json!({ "username": name, "password": PASSWORD });
-        let by_name = world.client.command("POST", "/v1/sessions").json(&log_in).send().await;
+        let by_name = world
+            .client
+            .command("POST", "/v1/sessions")
+            .json(&log_in)
+            .send()
+            .await;
         let log_in = json!({ "email": format!("{name}@example.org"), "password": PASSWORD });
-        let by_mail = world.client.command("POST", "/v1/sessions").json(&log_in).send().await;
-        assert_eq!(by_name.status, by_mail.status, "{name}: {} and {}", by_name.text, by_mail.text);
-        let again = world.client.command("POST", "/v1/users").json(&tests::registration(name)).send().await;
+        let by_mail = world
+            .client
+            .command("POST", "/v1/sessions")
+            .json(&log_in)
+            .send()
+            .await;
+        assert_eq!(
+            by_name.status, by_mail.status,
+            "{name}: {} and {}",
+            by_name.text, by_mail.text
+        );
+        let again = world
+            .client
+            .command("POST", "/v1/users")
+            .json(&tests::registration(name))
+            .send()
+            .await;
         match by_name.status {
             201 => assert_eq!(again.status, 409, "{}", again.text),
             _ => assert!([201, 409].contains(&again.status), "{}", again.text),
@@ -217,8 +262,18 @@ async fn a_name_is_free_or_taken_but_never_lost_in_a_crash(world: Arc<World>) {
         }
     }
     let path = format!("/v1/users/{}/roles", world.admin.id);
-    world.client.query("GET", &path).bearer(&world.admin.access_token).send().await.expect(200);
-    world.admin.command("DELETE", &path.replace("/roles", "/nothing"), Value::Null).await.expect(404);
+    world
+        .client
+        .query("GET", &path)
+        .bearer(&world.admin.access_token)
+        .send()
+        .await
+        .expect(200);
+    world
+        .admin
+        .command("DELETE", &path.replace("/roles", "/nothing"), Value::Null)
+        .await
+        .expect(404);
     world.verify().await;
     world.rebuild_is_equal().await;
 }

@@ -38,5 +38,10 @@ fn main() -> ExitCode {
         // Last: it looks at what all the others have left.
         secrets::no_plaintext_is_left_anywhere,
     ];
-    Suite { scenarios, at_once: 4, shards: 16 }.main()
+    Suite {
+        scenarios,
+        at_once: 4,
+        shards: 16,
+    }
+    .main()
 }

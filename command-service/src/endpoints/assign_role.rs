@@ -49,13 +49,25 @@ pub async fn assign_role(
     OptionalJson(request): OptionalJson<AssignRoleRequest>,
 ) -> Result<Written, Problem> {
     let basis = app.authorise_at_latest(&call, Permission::RoleGrant).await?;
-    let role_id =
-        app.node.catalog().role_by_name(&role).map(|role| role.id).ok_or(ProblemType::NoSuchRole)?;
+    let role_id = app
+        .node
+        .catalog()
+        .role_by_name(&role)
+        .map(|role| role.id)
+        .ok_or(ProblemType::NoSuchRole)?;
     app.refuse_escalation(call.caller.user_id, role_id)?;
     let expires_at = request.expires_at.map(Timestamp::from);
-    let fingerprint = Fingerprint { user, role: role_id, expires_at };
+    let fingerprint = Fingerprint {
+        user,
+        role: role_id,
+        expires_at,
+    };
     let context = call.context(&app, "assign-role", &fingerprint, basis.clone());
     let command = UserCommand::GrantRole(GrantRole { role_id, expires_at });
-    let receipt = app.bus.execute::<User>(&user.to_string(), command, context).await.map_err(problem)?;
+    let receipt = app
+        .bus
+        .execute::<User>(&user.to_string(), command, context)
+        .await
+        .map_err(problem)?;
     Ok(Written::at(call.open.token(&app, &basis, &receipt)))
 }

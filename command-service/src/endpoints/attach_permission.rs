@@ -29,10 +29,25 @@ pub async fn attach_permission(
     call: Call,
     Path((role, permission)): Path<(String, String)>,
 ) -> Result<Written, Problem> {
-    let basis = app.authorise_at_latest(&call, Permission::PermissionAttach).await?;
+    let basis = app
+        .authorise_at_latest(&call, Permission::PermissionAttach)
+        .await?;
     app.refuse_escalation_by(call.caller.user_id, &permission)?;
-    let context = call.context(&app, "attach-permission", &(&role, &permission), app.users_basis().await?);
-    let command = CatalogCommand::AttachPermission(AttachPermission { role, permission, system: false });
-    let receipt = app.bus.execute::<Catalog>("catalog", command, context).await.map_err(problem)?;
+    let context = call.context(
+        &app,
+        "attach-permission",
+        &(&role, &permission),
+        app.users_basis().await?,
+    );
+    let command = CatalogCommand::AttachPermission(AttachPermission {
+        role,
+        permission,
+        system: false,
+    });
+    let receipt = app
+        .bus
+        .execute::<Catalog>("catalog", command, context)
+        .await
+        .map_err(problem)?;
     Ok(Written::at(call.open.token(&app, &basis, &receipt)))
 }

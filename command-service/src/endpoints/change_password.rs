@@ -63,7 +63,10 @@ pub async fn change_password(
     check_strength(&request.new_password, &[&username, &email])?;
     let context = call.context(&app, "change-password", &Fingerprint { user }, Vec::new());
     let phc = seal.open(field::PASSWORD_HASH, &account.password_hash)?;
-    let right = app.passwords.verify(request.current_password, phc.clone()).await?;
+    let right = app
+        .passwords
+        .verify(request.current_password, phc.clone())
+        .await?;
     // A retry after a lost answer brings the old password, which the first try has replaced: the
     // new one proves the same caller, and the idempotency key finds the first try's event.
     let retried = !right
@@ -72,10 +75,18 @@ pub async fn change_password(
     if !right && !retried {
         // Guessing here counts like guessing at sign-in.
         let failure = failure(&call.open, &seal, Timestamp::now())?;
-        let command =
-            UserCommand::RecordLoginFailure(RecordLoginFailure { failure, credentials: state.credentials });
-        let context = CommandContext { idempotency: None, ..context };
-        app.bus.execute::<User>(&id, command, context).await.map_err(problem)?;
+        let command = UserCommand::RecordLoginFailure(RecordLoginFailure {
+            failure,
+            credentials: state.credentials,
+        });
+        let context = CommandContext {
+            idempotency: None,
+            ..context
+        };
+        app.bus
+            .execute::<User>(&id, command, context)
+            .await
+            .map_err(problem)?;
         return Err(Problem::new(ProblemType::InvalidCredentials).detail("the current password is wrong"));
     }
     let new_hash = app.passwords.hash(request.new_password).await?;
@@ -84,6 +95,10 @@ pub async fn change_password(
         credentials: if retried { -1 } else { state.credentials },
         keep: Some(call.caller.session_id),
     });
-    let receipt = app.bus.execute::<User>(&id, command, context).await.map_err(problem)?;
+    let receipt = app
+        .bus
+        .execute::<User>(&id, command, context)
+        .await
+        .map_err(problem)?;
     Ok(Written::at(call.open.token(&app, &[], &receipt)))
 }

@@ -29,6 +29,10 @@ pub async fn deactivate(
     let basis = app.authorise_at_latest(&call, Permission::UserDeactivate).await?;
     let command = UserCommand::Deactivate(Deactivate {});
     let context = call.context(&app, "deactivate", &user, basis.clone());
-    let receipt = app.bus.execute::<User>(&user.to_string(), command, context).await.map_err(problem)?;
+    let receipt = app
+        .bus
+        .execute::<User>(&user.to_string(), command, context)
+        .await
+        .map_err(problem)?;
     Ok(Written::at(call.open.token(&app, &basis, &receipt)))
 }

@@ -44,8 +44,15 @@ pub async fn define_permission(
     Path(name): Path<String>,
     Json(request): Json<DefinePermissionRequest>,
 ) -> Result<Written, Problem> {
-    let basis = app.authorise_at_latest(&call, Permission::PermissionDefine).await?;
-    let context = call.context(&app, "define-permission", &(&name, &request), app.users_basis().await?);
+    let basis = app
+        .authorise_at_latest(&call, Permission::PermissionDefine)
+        .await?;
+    let context = call.context(
+        &app,
+        "define-permission",
+        &(&name, &request),
+        app.users_basis().await?,
+    );
     let command = CatalogCommand::DefinePermission(DefinePermission {
         permission_id: PermissionId::new_v7(),
         name,
@@ -56,6 +63,10 @@ pub async fn define_permission(
         is_dangerous: request.is_dangerous,
         system: false,
     });
-    let receipt = app.bus.execute::<Catalog>("catalog", command, context).await.map_err(problem)?;
+    let receipt = app
+        .bus
+        .execute::<Catalog>("catalog", command, context)
+        .await
+        .map_err(problem)?;
     Ok(Written::at(call.open.token(&app, &basis, &receipt)))
 }

@@ -42,8 +42,12 @@ pub async fn define_role(
 ) -> Result<Written, Problem> {
     let basis = app.authorise_at_latest(&call, Permission::RoleDefine).await?;
     if let Some(parent) = &request.parent {
-        let parent =
-            app.node.catalog().role_by_name(parent).map(|role| role.id).ok_or(ProblemType::NoSuchRole)?;
+        let parent = app
+            .node
+            .catalog()
+            .role_by_name(parent)
+            .map(|role| role.id)
+            .ok_or(ProblemType::NoSuchRole)?;
         app.refuse_escalation(call.caller.user_id, parent)?;
     }
     let context = call.context(&app, "define-role", &(&name, &request), app.users_basis().await?);
@@ -54,6 +58,10 @@ pub async fn define_role(
         parent: request.parent,
         is_system_role: false,
     });
-    let receipt = app.bus.execute::<Catalog>("catalog", command, context).await.map_err(problem)?;
+    let receipt = app
+        .bus
+        .execute::<Catalog>("catalog", command, context)
+        .await
+        .map_err(problem)?;
     Ok(Written::at(call.open.token(&app, &basis, &receipt)))
 }

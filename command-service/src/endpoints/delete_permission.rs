@@ -26,9 +26,15 @@ pub async fn delete_permission(
     call: Call,
     Path(name): Path<String>,
 ) -> Result<Written, Problem> {
-    let basis = app.authorise_at_latest(&call, Permission::PermissionDelete).await?;
+    let basis = app
+        .authorise_at_latest(&call, Permission::PermissionDelete)
+        .await?;
     let context = call.context(&app, "delete-permission", &name, Vec::new());
     let command = CatalogCommand::DeletePermission(DeletePermission { name });
-    let receipt = app.bus.execute::<Catalog>("catalog", command, context).await.map_err(problem)?;
+    let receipt = app
+        .bus
+        .execute::<Catalog>("catalog", command, context)
+        .await
+        .map_err(problem)?;
     Ok(Written::at(call.open.token(&app, &basis, &receipt)))
 }

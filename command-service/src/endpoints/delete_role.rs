@@ -29,6 +29,10 @@ pub async fn delete_role(
     let basis = app.authorise_at_latest(&call, Permission::RoleDelete).await?;
     let context = call.context(&app, "delete-role", &name, Vec::new());
     let command = CatalogCommand::DeleteRole(DeleteRole { name });
-    let receipt = app.bus.execute::<Catalog>("catalog", command, context).await.map_err(problem)?;
+    let receipt = app
+        .bus
+        .execute::<Catalog>("catalog", command, context)
+        .await
+        .map_err(problem)?;
     Ok(Written::at(call.open.token(&app, &basis, &receipt)))
 }

@@ -29,9 +29,19 @@ pub async fn detach_permission(
     call: Call,
     Path((role, permission)): Path<(String, String)>,
 ) -> Result<Written, Problem> {
-    let basis = app.authorise_at_latest(&call, Permission::PermissionDetach).await?;
+    let basis = app
+        .authorise_at_latest(&call, Permission::PermissionDetach)
+        .await?;
     let context = call.context(&app, "detach-permission", &(&role, &permission), Vec::new());
-    let command = CatalogCommand::DetachPermission(DetachPermission { role, permission, system: false });
-    let receipt = app.bus.execute::<Catalog>("catalog", command, context).await.map_err(problem)?;
+    let command = CatalogCommand::DetachPermission(DetachPermission {
+        role,
+        permission,
+        system: false,
+    });
+    let receipt = app
+        .bus
+        .execute::<Catalog>("catalog", command, context)
+        .await
+        .map_err(problem)?;
     Ok(Written::at(call.open.token(&app, &basis, &receipt)))
 }

@@ -80,7 +80,11 @@ async fn find(app: &App, request: &LogInRequest) -> Result<Option<UserId>, Probl
     let Some(holder) = app.holder_of(index).await? else {
         return Ok(None);
     };
-    let user = app.bus.inspect::<User>(&holder.to_string()).await.map_err(problem)?;
+    let user = app
+        .bus
+        .inspect::<User>(&holder.to_string())
+        .await
+        .map_err(problem)?;
     // A reservation whose registration never came.
     Ok(user.aggregate.account.map(|_| holder))
 }
@@ -94,7 +98,12 @@ async fn attempt(
     user: UserId,
     password: &str,
 ) -> Result<Option<Receipt<UserEvent>>, Problem> {
-    let state = app.bus.inspect::<User>(&user.to_string()).await.map_err(problem)?.aggregate;
+    let state = app
+        .bus
+        .inspect::<User>(&user.to_string())
+        .await
+        .map_err(problem)?
+        .aggregate;
     let now = Timestamp::now();
     if let Some(until) = state.locked_at(now) {
         return Err(problem(BusError::Refused(user::Error::Locked { until })));
@@ -109,7 +118,10 @@ async fn attempt(
     }
     let command = if right {
         let login = login(app, call, seal, user, now)?;
-        UserCommand::LogIn(Box::new(LogIn { login, credentials: state.credentials }))
+        UserCommand::LogIn(Box::new(LogIn {
+            login,
+            credentials: state.credentials,
+        }))
     } else {
         UserCommand::RecordLoginFailure(RecordLoginFailure {
             failure: failure(call, seal, now)?,

@@ -46,7 +46,10 @@ pub async fn revoke(
     };
     let user = presented.user_id.to_string();
     let reason = RevokeReason::Logout;
-    let command = UserCommand::RevokeSession(RevokeSession { session_id: presented.session_id, reason });
+    let command = UserCommand::RevokeSession(RevokeSession {
+        session_id: presented.session_id,
+        reason,
+    });
     let context = call.context(&app, "oauth-revoke", &presented.session_id, Vec::new());
     match app.bus.execute::<User>(&user, command, context).await {
         Ok(receipt) => Ok(Written::at(call.token(&app, &[], &receipt))),

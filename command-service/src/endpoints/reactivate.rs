@@ -29,6 +29,10 @@ pub async fn reactivate(
     let basis = app.authorise_at_latest(&call, Permission::UserReactivate).await?;
     let command = UserCommand::Reactivate(Reactivate {});
     let context = call.context(&app, "reactivate", &user, basis.clone());
-    let receipt = app.bus.execute::<User>(&user.to_string(), command, context).await.map_err(problem)?;
+    let receipt = app
+        .bus
+        .execute::<User>(&user.to_string(), command, context)
+        .await
+        .map_err(problem)?;
     Ok(Written::at(call.open.token(&app, &basis, &receipt)))
 }

@@ -45,12 +45,19 @@ pub async fn refresh(
         .filter(|token| app.issued(token))
         .ok_or_else(not_a_refresh_token)?;
     let user = presented.user_id;
-    let known = app.bus.inspect::<User>(&user.to_string()).await.map_err(problem)?;
+    let known = app
+        .bus
+        .inspect::<User>(&user.to_string())
+        .await
+        .map_err(problem)?;
     if known.aggregate.account.is_none() {
         return Err(not_a_refresh_token());
     }
     let seal = app.seal_of(user).await?;
-    let generation = presented.generation.checked_add(1).ok_or_else(not_a_refresh_token)?;
+    let generation = presented
+        .generation
+        .checked_add(1)
+        .ok_or_else(not_a_refresh_token)?;
     let next = app.new_refresh_token(&seal, user, presented.session_id, generation)?;
     let client = seal.client(&call.client)?;
     let command = UserCommand::Refresh(Refresh {
@@ -63,8 +70,19 @@ pub async fn refresh(
         ip_address: client.ip_address,
         user_agent: client.user_agent,
     });
-    let context = call.context(&app, "refresh", &Fingerprint { presented: presented.hash() }, Vec::new());
-    let receipt = app.bus.execute::<User>(&user.to_string(), command, context).await.map_err(problem)?;
+    let context = call.context(
+        &app,
+        "refresh",
+        &Fingerprint {
+            presented: presented.hash(),
+        },
+        Vec::new(),
+    );
+    let receipt = app
+        .bus
+        .execute::<User>(&user.to_string(), command, context)
+        .await
+        .map_err(problem)?;
     for record in &receipt.records {
         match &record.event {
             UserEvent::SessionRefreshed(event) => {

@@ -84,15 +84,26 @@ pub async fn register(
             let of = |purpose, parts: &[&[u8]]| derived(app.index_key.digest(purpose, parts).0);
             let (key, request) = (key.key_digest.0.as_slice(), key.request_digest.0.as_slice());
             // Another request under the same key must not hold what the first one claimed.
-            (of("registration-user", &[key]).into(), of("registration-claim", &[key, request]).into())
+            (
+                of("registration-user", &[key]).into(),
+                of("registration-claim", &[key, request]).into(),
+            )
         },
     );
     if let Some(idempotency) = &context.idempotency
-        && let Some(receipt) =
-            app.bus.replayed::<User>(&user_id.to_string(), idempotency).await.map_err(problem)?
+        && let Some(receipt) = app
+            .bus
+            .replayed::<User>(&user_id.to_string(), idempotency)
+            .await
+            .map_err(problem)?
     {
         let token = call.token(&app, &[], &receipt);
-        return Ok(Written::created(Registered { user_id: user_id.as_uuid() }, token));
+        return Ok(Written::created(
+            Registered {
+                user_id: user_id.as_uuid(),
+            },
+            token,
+        ));
     }
     let new_user = NewUser {
         user_id,
@@ -103,10 +114,18 @@ pub async fn register(
         password: request.password,
     };
     let (registered, key) = registration(&app, new_user).await?;
-    let context = event_log::CommandContext { new_data_key: Some(key), ..context };
+    let context = event_log::CommandContext {
+        new_data_key: Some(key),
+        ..context
+    };
     let receipt = app.register(registered, context).await?;
     let token = call.token(&app, &[], &receipt);
-    Ok(Written::created(Registered { user_id: user_id.as_uuid() }, token))
+    Ok(Written::created(
+        Registered {
+            user_id: user_id.as_uuid(),
+        },
+        token,
+    ))
 }
 
 fn authorise(app: &App, call: &OpenCall) -> Result<(), Problem> {
@@ -132,8 +151,10 @@ pub async fn registration(app: &App, new: NewUser) -> Result<(UserRegistered, Ne
     let phc = app.passwords.hash(new.password).await?;
     let (user_id, log_id) = (new.user_id, app.node.log_id());
     let key = DataKey::generate();
-    let wrapped =
-        app.key_encryption_key.wrap(log_id, user_id, &key).map_err(|error| Problem::internal(&error))?;
+    let wrapped = app
+        .key_encryption_key
+        .wrap(log_id, user_id, &key)
+        .map_err(|error| Problem::internal(&error))?;
     let seal = Seal::new(key, log_id, user_id);
     let phone_number = new.phone_number.as_deref().map(check_phone_number).transpose()?;
     let registered = UserRegistered {
@@ -143,11 +164,20 @@ pub async fn registration(app: &App, new: NewUser) -> Result<(UserRegistered, Ne
         username_index,
         email: seal.seal(field::EMAIL, new.email.trim())?,
         email_index,
-        phone_number: phone_number.map(|number| seal.seal(field::PHONE_NUMBER, number)).transpose()?,
+        phone_number: phone_number
+            .map(|number| seal.seal(field::PHONE_NUMBER, number))
+            .transpose()?,
         password_hash: seal.seal(field::PASSWORD_HASH, &phc)?,
     };
     let key_encryption_key_id = app.key_encryption_key.id();
-    Ok((registered, NewDataKey { user_id, wrapped, key_encryption_key_id }))
+    Ok((
+        registered,
+        NewDataKey {
+            user_id,
+            wrapped,
+            key_encryption_key_id,
+        },
+    ))
 }
 
 fn malformed(error: NormaliseError) -> Problem {

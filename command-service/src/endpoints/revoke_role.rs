@@ -29,10 +29,18 @@ pub async fn revoke_role(
     Path((user, role)): Path<(UserId, String)>,
 ) -> Result<Written, Problem> {
     let basis = app.authorise_at_latest(&call, Permission::RoleRevoke).await?;
-    let role_id =
-        app.node.catalog().role_by_name(&role).map(|role| role.id).ok_or(ProblemType::NoSuchRole)?;
+    let role_id = app
+        .node
+        .catalog()
+        .role_by_name(&role)
+        .map(|role| role.id)
+        .ok_or(ProblemType::NoSuchRole)?;
     let context = call.context(&app, "revoke-role", &(user, role_id), basis.clone());
     let command = UserCommand::RevokeRole(RevokeRole { role_id });
-    let receipt = app.bus.execute::<User>(&user.to_string(), command, context).await.map_err(problem)?;
+    let receipt = app
+        .bus
+        .execute::<User>(&user.to_string(), command, context)
+        .await
+        .map_err(problem)?;
     Ok(Written::at(call.open.token(&app, &basis, &receipt)))
 }

@@ -29,13 +29,19 @@ pub async fn revoke_session(
 ) -> Result<Written, Problem> {
     app.await_at_least(&call.open.at_least).await?;
     let own = call.caller.session_id == session_id;
-    let owner = if own { Some(call.caller.user_id) } else { app.node.session_owner(session_id) };
+    let owner = if own {
+        Some(call.caller.user_id)
+    } else {
+        app.node.session_owner(session_id)
+    };
     let Some(owner) = owner else {
         // Who may not see sessions does not learn which exist.
         app.authorise(&call, Permission::SessionRevoke).await?;
         return Err(ProblemType::NoSuchSession.into());
     };
-    let basis = app.authorise_self_or(&call, owner, Permission::SessionRevoke).await?;
+    let basis = app
+        .authorise_self_or(&call, owner, Permission::SessionRevoke)
+        .await?;
     let reason = match (own, owner == call.caller.user_id) {
         (true, _) => RevokeReason::Logout,
         (false, true) => RevokeReason::UserRequest,
@@ -43,6 +49,10 @@ pub async fn revoke_session(
     };
     let command = UserCommand::RevokeSession(RevokeSession { session_id, reason });
     let context = call.context(&app, "revoke-session", &session_id, basis.clone());
-    let receipt = app.bus.execute::<User>(&owner.to_string(), command, context).await.map_err(problem)?;
+    let receipt = app
+        .bus
+        .execute::<User>(&owner.to_string(), command, context)
+        .await
+        .map_err(problem)?;
     Ok(Written::at(call.open.token(&app, &basis, &receipt)))
 }

@@ -27,11 +27,20 @@ pub async fn revoke_sessions(
     call: Call,
     Path(user): Path<UserId>,
 ) -> Result<Written, Problem> {
-    let basis = app.authorise_self_or(&call, user, Permission::SessionRevoke).await?;
-    let reason =
-        if user == call.caller.user_id { RevokeReason::UserRequest } else { RevokeReason::Administrator };
+    let basis = app
+        .authorise_self_or(&call, user, Permission::SessionRevoke)
+        .await?;
+    let reason = if user == call.caller.user_id {
+        RevokeReason::UserRequest
+    } else {
+        RevokeReason::Administrator
+    };
     let command = UserCommand::RevokeSessions(RevokeSessions { except: None, reason });
     let context = call.context(&app, "revoke-sessions", &user, basis.clone());
-    let receipt = app.bus.execute::<User>(&user.to_string(), command, context).await.map_err(problem)?;
+    let receipt = app
+        .bus
+        .execute::<User>(&user.to_string(), command, context)
+        .await
+        .map_err(problem)?;
     Ok(Written::at(call.open.token(&app, &basis, &receipt)))
 }

@@ -62,13 +62,21 @@ impl Follower {
 
     fn read(&mut self, item: TailItem) -> Result<((Stream, i32), Item), TailError> {
         match item {
-            TailItem::End { stream, partition, next_offset } => {
-                Ok(((stream, partition), Item::End { next_offset }))
-            }
+            TailItem::End {
+                stream,
+                partition,
+                next_offset,
+            } => Ok(((stream, partition), Item::End { next_offset })),
             TailItem::Record(record) => {
                 let stored = Box::new(self.decode(&record)?);
                 self.check_chain(&record, stored.meta.chain_seq)?;
-                Ok(((record.stream, record.partition), Item::Event { stored, offset: record.offset }))
+                Ok((
+                    (record.stream, record.partition),
+                    Item::Event {
+                        stored,
+                        offset: record.offset,
+                    },
+                ))
             }
         }
     }
@@ -77,7 +85,13 @@ impl Follower {
         let (stream, partition, offset) = (record.stream, record.partition, record.offset);
         let next = self.expected.entry((stream, partition)).or_default();
         if found != *next {
-            return Err(TailError::Gap { stream, partition, offset, expected: *next, found });
+            return Err(TailError::Gap {
+                stream,
+                partition,
+                offset,
+                expected: *next,
+                found,
+            });
         }
         *next += 1;
         Ok(())
@@ -89,7 +103,13 @@ impl Follower {
             && let Err(source) = self.ids.learn(event)
         {
             let (stream, partition, offset) = (record.stream, record.partition, record.offset);
-            return Err(event_log::DecodeError::SchemaId { stream, partition, offset, source }.into());
+            return Err(event_log::DecodeError::SchemaId {
+                stream,
+                partition,
+                offset,
+                source,
+            }
+            .into());
         }
         Ok(stored)
     }

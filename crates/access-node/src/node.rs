@@ -103,7 +103,9 @@ impl AccessNode {
     /// Starts to follow the log from its beginning; [`Self::caught_up`] tells when it has arrived.
     pub fn start(config: &KafkaConfig, identity: &LogIdentity) -> Result<Arc<Self>, NodeError> {
         let ledgers = identity.created.ledgers;
-        let start: Vec<_> = followed(ledgers).map(|(stream, partition)| (stream, partition, 0)).collect();
+        let start: Vec<_> = followed(ledgers)
+            .map(|(stream, partition)| (stream, partition, 0))
+            .collect();
         let tail = Tail::open(config, &start)?;
         let watermarks = HighWatermarks::new(config, followed(ledgers).collect())
             .map_err(|error| NodeError::Watermarks(error.to_string()))?;
@@ -111,7 +113,13 @@ impl AccessNode {
         let follower = Follower::new(tail, Arc::clone(&model), identity.schema_ids.clone());
         let (standing, watch) = watch::channel(Standing::Loading);
         let ends = Ends::Kafka(watermarks);
-        let node = Arc::new(Self { model, ends, standing: watch, log_id: identity.created.log_id, ledgers });
+        let node = Arc::new(Self {
+            model,
+            ends,
+            standing: watch,
+            log_id: identity.created.log_id,
+            ledgers,
+        });
         tokio::spawn(follow(follower, Arc::clone(&node), standing));
         Ok(node)
     }
@@ -150,7 +158,9 @@ impl AccessNode {
     }
 
     pub fn user(&self, user: UserId) -> Option<UserView> {
-        self.partition(user).read().user(user).map(|access| UserView { access: access.clone() })
+        self.partition(user).read().user(user).map(|access| UserView {
+            access: access.clone(),
+        })
     }
 
     pub fn session_standing(&self, user: UserId, session: SessionId, now: Timestamp) -> SessionStanding {
@@ -188,7 +198,10 @@ impl AccessNode {
 
     /// Whose live session this is.
     pub fn session_owner(&self, session: SessionId) -> Option<UserId> {
-        self.model.users.iter().find_map(|users| users.read().session_owner(session))
+        self.model
+            .users
+            .iter()
+            .find_map(|users| users.read().session_owner(session))
     }
 
     pub fn user_count(&self) -> usize {
@@ -200,7 +213,10 @@ impl AccessNode {
     pub fn basis(&self, user: UserId) -> Vec<Position> {
         let positions = &self.model.positions;
         let places = [(Stream::Catalog, 0), (Stream::Users, self.ledger(user))];
-        places.into_iter().filter_map(|(stream, partition)| positions.last(stream, partition)).collect()
+        places
+            .into_iter()
+            .filter_map(|(stream, partition)| positions.last(stream, partition))
+            .collect()
     }
 
     /// As [`Self::basis`], for an answer about the catalog alone.
@@ -210,7 +226,38 @@ impl AccessNode {
 
     /// Waits until all positions are applied.
     pub async fn wait_for(&self, wanted: &[Position], at_most: Duration) -> Result<(), NotYet> {
-        self.model.positions.wait_for(wanted, Instant::now() + at_most).await.map_err(NotYet)
+        self.model
+            .positions
+            .wait_for(wanted, Instant::now() + at_most)
+            .await
+            .map_err(NotYet)
+    }
+
+    /// As [`Self::wait_for`]; a position beyond the end of the log is not waited for at all.
+    pub async fn wait_for_logged(&self, wanted: &[Position], at_most: Duration) -> Result<(), NotYet> {
+        tokio::select! {
+            biased;
+            reached = self.wait_for(wanted, at_most) => reached,
+            beyond = self.beyond_the_end(wanted) => Err(NotYet(beyond)),
+        }
+    }
+
+    /// Ends only with a position that is known to lie beyond what is in the log.
+    async fn beyond_the_end(&self, wanted: &[Position]) -> Position {
+        let Ok(last) = self.latest().await else {
+            return std::future::pending().await;
+        };
+        let is_in_log = |position: &&Position| {
+            let place = (position.stream, position.partition);
+            let mut ends = last.iter();
+            // Checks rest on nothing in the identifiers, so the node does not follow them.
+            position.stream == Stream::Identifiers
+                || ends.any(|end| (end.stream, end.partition) == place && position.offset <= end.offset)
+        };
+        match wanted.iter().find(|position| !is_in_log(position)) {
+            Some(position) => *position,
+            None => std::future::pending().await,
+        }
     }
 
     /// Everything in the log at this moment, as positions to wait for.
@@ -221,7 +268,11 @@ impl AccessNode {
             Ends::Applied => self.applied(),
         };
         let behind = |&((stream, partition), end): &((Stream, i32), i64)| {
-            (end > 0).then_some(Position { stream, partition, offset: end - 1 })
+            (end > 0).then_some(Position {
+                stream,
+                partition,
+                offset: end - 1,
+            })
         };
         Ok(ends.iter().filter_map(behind).collect())
     }
@@ -238,7 +289,9 @@ impl AccessNode {
 }
 
 fn followed(ledgers: i32) -> impl Iterator<Item = (Stream, i32)> {
-    (0..ledgers).map(|partition| (Stream::Users, partition)).chain([(Stream::Catalog, 0)])
+    (0..ledgers)
+        .map(|partition| (Stream::Users, partition))
+        .chain([(Stream::Catalog, 0)])
 }
 
 async fn follow(follower: Follower, node: Arc<AccessNode>, standing: watch::Sender<Standing>) {

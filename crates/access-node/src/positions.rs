@@ -22,7 +22,10 @@ struct Place {
 
 impl Default for Place {
     fn default() -> Self {
-        Self { next: AtomicI64::new(0), record: AtomicI64::new(-1) }
+        Self {
+            next: AtomicI64::new(0),
+            record: AtomicI64::new(-1),
+        }
     }
 }
 
@@ -44,7 +47,8 @@ impl Positions {
     }
 
     pub(crate) fn next(&self, stream: Stream, partition: i32) -> i64 {
-        self.slot(stream, partition).map_or(0, |slot| slot.next.load(Ordering::Acquire))
+        self.slot(stream, partition)
+            .map_or(0, |slot| slot.next.load(Ordering::Acquire))
     }
 
     pub(crate) fn advance(&self, stream: Stream, partition: i32, next: i64) {
@@ -65,7 +69,11 @@ impl Positions {
     /// shard, whose checkpoint need not move for markers.
     pub(crate) fn last(&self, stream: Stream, partition: i32) -> Option<Position> {
         let offset = self.slot(stream, partition)?.record.load(Ordering::Acquire);
-        (offset >= 0).then_some(Position { stream, partition, offset })
+        (offset >= 0).then_some(Position {
+            stream,
+            partition,
+            offset,
+        })
     }
 
     /// Wakes who waits; once a batch, not once a record.
@@ -89,7 +97,10 @@ impl Positions {
             match tokio::time::timeout_at(deadline, moved.changed()).await {
                 Ok(Ok(())) => {}
                 _ => {
-                    return wanted.iter().find(|p| !self.has(p)).map_or(Ok(()), |_| Err(*missing));
+                    return wanted
+                        .iter()
+                        .find(|p| !self.has(p))
+                        .map_or(Ok(()), |_| Err(*missing));
                 }
             }
         }

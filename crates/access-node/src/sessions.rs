@@ -40,7 +40,14 @@ impl Sessions {
     pub(crate) fn apply(&mut self, user: UserId, event: &UserEvent, at: Timestamp) {
         match event {
             UserEvent::LoggedIn(e) => {
-                self.by_id.insert(e.session_id, Session { user, until: e.expires_at, ended: false });
+                self.by_id.insert(
+                    e.session_id,
+                    Session {
+                        user,
+                        until: e.expires_at,
+                        ended: false,
+                    },
+                );
                 self.changed(at);
             }
             UserEvent::SessionRevoked(e) => self.end(&[e.session_id], at),
@@ -140,9 +147,17 @@ mod tests {
         let password_hash = Sealed::from_bytes(&[]);
         for event in [
             UserEvent::SessionRevoked(SessionRevoked { session_id, reason }),
-            UserEvent::SessionsRevoked(SessionsRevoked { session_ids: ended.clone(), reason }),
-            UserEvent::PasswordChanged(PasswordChanged { password_hash, revoked_sessions: ended.clone() }),
-            UserEvent::Deactivated(UserDeactivated { revoked_sessions: ended }),
+            UserEvent::SessionsRevoked(SessionsRevoked {
+                session_ids: ended.clone(),
+                reason,
+            }),
+            UserEvent::PasswordChanged(PasswordChanged {
+                password_hash,
+                revoked_sessions: ended.clone(),
+            }),
+            UserEvent::Deactivated(UserDeactivated {
+                revoked_sessions: ended,
+            }),
             UserEvent::RefreshReuseDetected(RefreshReuseDetected {
                 session_id,
                 presented_generation: 1,
@@ -151,7 +166,11 @@ mod tests {
         ] {
             let mut sessions = signed_in(user, session_id);
             sessions.apply(user, &event, at(1));
-            assert_eq!(sessions.standing(user, session_id, at(2)), SessionStanding::Ended, "{event:?}");
+            assert_eq!(
+                sessions.standing(user, session_id, at(2)),
+                SessionStanding::Ended,
+                "{event:?}"
+            );
             assert_eq!(sessions.owner(session_id), None);
         }
     }
@@ -160,7 +179,10 @@ mod tests {
     fn a_session_is_nobody_elses() {
         let session = SessionId::new_v7();
         let sessions = signed_in(UserId::new_v7(), session);
-        assert_eq!(sessions.standing(UserId::new_v7(), session, at(1)), SessionStanding::Unknown);
+        assert_eq!(
+            sessions.standing(UserId::new_v7(), session, at(1)),
+            SessionStanding::Unknown
+        );
     }
 
     #[test]
@@ -170,6 +192,9 @@ mod tests {
         for _ in 0..SWEEP_EVERY {
             sessions.changed(at(10_000));
         }
-        assert_eq!(sessions.standing(user, session, at(10_000)), SessionStanding::Unknown);
+        assert_eq!(
+            sessions.standing(user, session, at(10_000)),
+            SessionStanding::Unknown
+        );
     }
 }

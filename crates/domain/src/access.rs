@@ -42,7 +42,10 @@ pub enum Reason {
 
 impl From<Reason> for Decision {
     fn from(reason: Reason) -> Self {
-        Self { allowed: matches!(reason, Reason::Granted { .. }), reason }
+        Self {
+            allowed: matches!(reason, Reason::Granted { .. }),
+            reason,
+        }
     }
 }
 
@@ -78,9 +81,14 @@ fn reason(
     let mut expired = None;
     for grant in user.grants() {
         // A deleted role is not in the catalog, and its id never comes back.
-        if catalog.role(grant.role_id).is_some_and(|role| role.allows(action)) {
+        if catalog
+            .role(grant.role_id)
+            .is_some_and(|role| role.allows(action))
+        {
             if grant.is_live(now) {
-                return Reason::Granted { role_id: grant.role_id };
+                return Reason::Granted {
+                    role_id: grant.role_id,
+                };
             }
             expired.get_or_insert(grant.role_id);
         }

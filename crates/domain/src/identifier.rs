@@ -48,7 +48,11 @@ pub enum IdentifierCommand {
 pub enum Error {
     /// Names the holder, whose ledger a contender may ask from the expiry on.
     #[error("the identifier is reserved")]
-    Reserved { user_id: UserId, claim_id: ClaimId, expires_at: Timestamp },
+    Reserved {
+        user_id: UserId,
+        claim_id: ClaimId,
+        expires_at: Timestamp,
+    },
     #[error("the identifier is taken")]
     Taken,
 }
@@ -65,18 +69,27 @@ impl Identifier {
     /// The holder, if this user holds it under this claim. Confirm and release do nothing for
     /// anyone else: repeated late, they must not touch what has gone to another since.
     fn held_under(&self, user_id: UserId, claim_id: ClaimId) -> Option<&Holder> {
-        self.holder().filter(|holder| holder.user_id == user_id && holder.claim_id == claim_id)
+        self.holder()
+            .filter(|holder| holder.user_id == user_id && holder.claim_id == claim_id)
     }
 
     pub fn apply(&mut self, event: &IdentifierEvent) {
         *self = match event {
             IdentifierEvent::Reserved(e) => Self::Reserved {
-                holder: Holder { kind: e.kind, user_id: e.user_id, claim_id: e.claim_id },
+                holder: Holder {
+                    kind: e.kind,
+                    user_id: e.user_id,
+                    claim_id: e.claim_id,
+                },
                 expires_at: e.expires_at,
             },
-            IdentifierEvent::Confirmed(e) => {
-                Self::Held { holder: Holder { kind: e.kind, user_id: e.user_id, claim_id: e.claim_id } }
-            }
+            IdentifierEvent::Confirmed(e) => Self::Held {
+                holder: Holder {
+                    kind: e.kind,
+                    user_id: e.user_id,
+                    claim_id: e.claim_id,
+                },
+            },
             IdentifierEvent::Released(_) => Self::Free,
         };
     }

@@ -191,6 +191,9 @@ mod tests {
     /// Frozen: a log bootstrapped by an older release has this role.
     #[test]
     fn the_administrator_role_has_the_same_id_in_every_log() {
-        assert_eq!(administrator_role_id().to_string(), "88728d70-036c-5a27-aaa5-863034028580");
+        assert_eq!(
+            administrator_role_id().to_string(),
+            "88728d70-036c-5a27-aaa5-863034028580"
+        );
     }
 }

@@ -28,7 +28,11 @@ pub(crate) struct Given<A: Aggregate> {
 }
 
 pub(crate) fn given<A: Aggregate>(events: impl IntoIterator<Item = A::Event>) -> Given<A> {
-    Given { state: A::default(), now: NOW }.after(events)
+    Given {
+        state: A::default(),
+        now: NOW,
+    }
+    .after(events)
 }
 
 impl<A: Aggregate> Given<A> {
@@ -147,7 +151,14 @@ pub(crate) fn logged_in(session_id: SessionId) -> UserEvent {
 }
 
 pub(crate) fn login_failure(count: i32) -> LoginFailed {
-    LoginFailed { count, first_at: NOW, last_at: NOW, ip_network: None, ip_address: None, user_agent: None }
+    LoginFailed {
+        count,
+        first_at: NOW,
+        last_at: NOW,
+        ip_network: None,
+        ip_address: None,
+        user_agent: None,
+    }
 }
 
 pub(crate) fn user_granted(role_id: RoleId, expires_at: Option<Timestamp>) -> UserEvent {
@@ -159,7 +170,9 @@ pub(crate) fn user_revoked(role_id: RoleId) -> UserEvent {
 }
 
 pub(crate) fn user_deactivated() -> UserEvent {
-    UserEvent::Deactivated(UserDeactivated { revoked_sessions: vec![] })
+    UserEvent::Deactivated(UserDeactivated {
+        revoked_sessions: vec![],
+    })
 }
 
 /// Until an hour from now.
@@ -199,12 +212,19 @@ pub(crate) fn define_permission(number: u128, resource: &str, action: &str) -> D
 }
 
 pub(crate) fn attach(role: &str, permission: &str) -> AttachPermission {
-    AttachPermission { role: role.to_owned(), permission: permission.to_owned(), system: false }
+    AttachPermission {
+        role: role.to_owned(),
+        permission: permission.to_owned(),
+        system: false,
+    }
 }
 
 /// With the system role `root` and the permission `rolecall.own` of the resource `rolecall`.
 pub(crate) fn with_system_things() -> Given<Catalog> {
-    let root = DefineRole { is_system_role: true, ..define_role(900, "root", None) };
+    let root = DefineRole {
+        is_system_role: true,
+        ..define_role(900, "root", None)
+    };
     let own = DefinePermission {
         name: "rolecall.own".to_owned(),
         system: true,

@@ -32,7 +32,11 @@ impl Reader {
             partitions.add_partition_offset(topic, *partition, starting_at(*offset))?;
         }
         consumer.assign(&partitions)?;
-        Ok(Self { queue: ConsumerQueue::of(&consumer, BATCH), consumer, headers })
+        Ok(Self {
+            queue: ConsumerQueue::of(&consumer, BATCH),
+            consumer,
+            headers,
+        })
     }
 
     pub(crate) fn poll(&mut self, timeout: Duration) -> Vec<Polled> {
@@ -54,7 +58,11 @@ impl Reader {
 
 /// Negative offsets are librdkafka's logical ones.
 fn starting_at(offset: i64) -> Offset {
-    if offset == -2 { Offset::Beginning } else { Offset::Offset(offset) }
+    if offset == -2 {
+        Offset::Beginning
+    } else {
+        Offset::Offset(offset)
+    }
 }
 
 fn one(topic: &str, partition: i32) -> TopicPartitionList {

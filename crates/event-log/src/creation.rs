@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::KafkaError;
 use schemas::log::{LogCreated, LogEvent, SchemaRegistered};
 use schemas::{
@@ -20,10 +21,12 @@ use crate::identity_reader::{IdentityError, LogIdentity, find_log};
 use crate::producer::KafkaWriterLog;
 use crate::settle::fence_and_read;
 use crate::topics;
-use crate::writer_log::{CommitError, WriterLogError, WriterTransaction};
+use crate::watermarks;
+use crate::writer_log::{CommitError, WriterLog, WriterLogError, WriterTransaction};
 
 /// Version of the hash chain's rules, see [`schemas::link`].
 const CHAIN_VERSION: i32 = 1;
+const METADATA: Duration = Duration::from_secs(5);
 
 /// What a new log is made with. An existing one keeps what it has.
 #[derive(Clone, Debug)]
@@ -58,6 +61,8 @@ pub enum CreateError {
     WrongKey { key: &'static str, log_id: LogId },
     #[error("the log has {found} ledgers, the configuration says {configured}")]
     Ledgers { found: i32, configured: i32 },
+    #[error("topic {topic} holds records, but the catalog has no log.created: not a new log")]
+    NotEmpty { topic: String },
     #[error("creating the log was interrupted: {0}")]
     Interrupted(String),
 }
@@ -67,6 +72,7 @@ impl CreateError {
     pub fn is_permanent(&self) -> bool {
         match self {
             Self::WrongKey { .. }
+            | Self::NotEmpty { .. }
             | Self::Ledgers { .. }
             | Self::Schema(_)
             | Self::Codec(_)
@@ -74,7 +80,10 @@ impl CreateError {
             Self::Identity(error) => error.is_permanent(),
             Self::Registry(error) => matches!(error, RegistryError::Incompatible { .. }),
             Self::Log(error) => {
-                matches!(error, WriterLogError::Decode(_) | WriterLogError::BrokenChain { .. })
+                matches!(
+                    error,
+                    WriterLogError::Decode(_) | WriterLogError::BrokenChain { .. }
+                )
             }
             Self::Kafka(_) | Self::Commit(_) | Self::Interrupted(_) => false,
         }
@@ -95,8 +104,9 @@ pub async fn create_log(
         move || find_log(&config).map_err(CreateError::from)
     })
     .await?;
-    let missing =
-        found.as_ref().map_or_else(|| SchemaIds::default().missing(), |log| log.schema_ids.missing());
+    let missing = found
+        .as_ref()
+        .map_or_else(|| SchemaIds::default().missing(), |log| log.schema_ids.missing());
     if let Some(log) = &found {
         check(&log.created, spec, key)?;
         if missing.is_empty() {
@@ -126,13 +136,22 @@ async fn blocking<T: Send + 'static>(
 fn check(created: &LogCreated, spec: &LogSpec, key: &KeyEncryptionKey) -> Result<(), CreateError> {
     let log_id = created.log_id;
     if created.key_check != key.check_value(log_id) {
-        return Err(CreateError::WrongKey { key: "key-encryption key", log_id });
+        return Err(CreateError::WrongKey {
+            key: "key-encryption key",
+            log_id,
+        });
     }
     if created.index_key_id != spec.index_key_id {
-        return Err(CreateError::WrongKey { key: "index key", log_id });
+        return Err(CreateError::WrongKey {
+            key: "index key",
+            log_id,
+        });
     }
     if created.ledgers != spec.ledgers {
-        return Err(CreateError::Ledgers { found: created.ledgers, configured: spec.ledgers });
+        return Err(CreateError::Ledgers {
+            found: created.ledgers,
+            configured: spec.ledgers,
+        });
     }
     Ok(())
 }
@@ -165,8 +184,9 @@ fn write_first_events(
     let catalog = GroupSpec::catalog();
     let log_id = LogId::new_v7();
     let log = KafkaWriterLog::new(config, log_id)?;
-    let mut heads =
-        GroupLog::new(log_id, Arc::default(), &catalog.partitions, |stream| config.topics().of(stream));
+    let mut heads = GroupLog::new(log_id, Arc::default(), &catalog.partitions, |stream| {
+        config.topics().of(stream)
+    });
     let (mut created, mut ids) = (None, SchemaIds::default());
     let mut transaction = fence_and_read(
         &log,
@@ -181,6 +201,9 @@ fn write_first_events(
     )?;
     // Another program may have created the log since it was looked for.
     let fresh = created.is_none();
+    if fresh {
+        require_empty(config, &log, spec.ledgers)?;
+    }
     let created = created.unwrap_or_else(|| LogCreated {
         log_id,
         ledgers: spec.ledgers,
@@ -192,9 +215,11 @@ fn write_first_events(
         administrator: UserId::new_v7(),
     });
     let missing = ids.missing();
-    let new_ids = registered
-        .iter()
-        .filter(|r| missing.iter().any(|t| t.name == r.event_type && t.version == r.event_version));
+    let new_ids = registered.iter().filter(|r| {
+        missing
+            .iter()
+            .any(|t| t.name == r.event_type && t.version == r.event_version)
+    });
     let mut events = Vec::new();
     if fresh {
         events.push(LogEvent::Created(created.clone()));
@@ -212,7 +237,33 @@ fn write_first_events(
             .map_err(|error| CreateError::Encode(error.to_string()))?;
         transaction.commit(&batch.outgoing)?;
     }
-    Ok(LogIdentity { created, schema_ids: ids })
+    Ok(LogIdentity {
+        created,
+        schema_ids: ids,
+    })
+}
+
+/// A new log is never written over topics that hold something or have another shape: its keys
+/// would open nothing of what is there, and its chains would go on from strangers.
+fn require_empty(config: &KafkaConfig, log: &KafkaWriterLog, ledgers: i32) -> Result<(), CreateError> {
+    let client: BaseConsumer = watermarks::client(config)?;
+    for stream in [Stream::Users, Stream::Identifiers] {
+        let topic = config.topics().of(stream);
+        let found = topics::partitions(&client, &topic, METADATA)?;
+        if found != ledgers {
+            return Err(IdentityError::Partitions {
+                topic,
+                found,
+                expected: ledgers,
+            }
+            .into());
+        }
+        let partitions: Vec<_> = (0..ledgers).map(|partition| (stream, partition)).collect();
+        if log.high_watermarks(&partitions)?.into_iter().any(|end| end > 0) {
+            return Err(CreateError::NotEmpty { topic });
+        }
+    }
+    Ok(())
 }
 
 fn first_events(events: Vec<LogEvent>) -> Append {

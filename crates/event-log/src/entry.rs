@@ -107,7 +107,11 @@ impl<A: Aggregate> Entry<A> {
     pub(crate) fn replay(&mut self, stored: Stored<A::Event>, position: Position) {
         self.aggregate.apply(stored.data.clone());
         self.version.store(stored.meta.sequence, Ordering::Release);
-        self.note(vec![Recorded { meta: stored.meta, event: stored.data, position }]);
+        self.note(vec![Recorded {
+            meta: stored.meta,
+            event: stored.data,
+            position,
+        }]);
     }
 
     /// Takes in what was just committed; `aggregate` has the events applied already.
@@ -122,7 +126,10 @@ impl<A: Aggregate> Entry<A> {
         self.last = Some(last.position);
         let (at, keyed) = (last.meta.occurred_at, last.meta.idempotency);
         while self.keyed.len() >= IDEMPOTENCY_ENTRIES
-            || self.keyed.front().is_some_and(|k| at.since(k.at) > IDEMPOTENCY_WINDOW)
+            || self
+                .keyed
+                .front()
+                .is_some_and(|k| at.since(k.at) > IDEMPOTENCY_WINDOW)
         {
             self.keyed.pop_front();
         }
@@ -132,7 +139,11 @@ impl<A: Aggregate> Entry<A> {
             Some(back) if back.idempotency == idempotency => {
                 back.records = back.records.iter().cloned().chain(records).collect();
             }
-            _ => self.keyed.push_back(Keyed { idempotency, at, records: records.into() }),
+            _ => self.keyed.push_back(Keyed {
+                idempotency,
+                at,
+                records: records.into(),
+            }),
         }
     }
 

@@ -42,12 +42,17 @@ impl GroupSpec {
         let own = (0..ledgers).filter(|ledger| ledger % groups == number);
         Self {
             number,
-            partitions: own.flat_map(|l| [(Stream::Users, l), (Stream::Identifiers, l)]).collect(),
+            partitions: own
+                .flat_map(|l| [(Stream::Users, l), (Stream::Identifiers, l)])
+                .collect(),
         }
     }
 
     pub fn catalog() -> Self {
-        Self { number: -1, partitions: vec![(Stream::Catalog, 0)] }
+        Self {
+            number: -1,
+            partitions: vec![(Stream::Catalog, 0)],
+        }
     }
 
     /// Ownership is this id, never a process name.
@@ -83,7 +88,10 @@ impl Group {
             .iter()
             .map(|&(stream, partition)| {
                 // Users and identifiers of one number are one ledger.
-                ((stream, partition), Arc::clone(by_partition.entry(partition).or_default()))
+                (
+                    (stream, partition),
+                    Arc::clone(by_partition.entry(partition).or_default()),
+                )
             })
             .collect();
         let heads = GroupLog::new(log.log_id(), ids, &spec.partitions, |stream| log.topic(stream));
@@ -106,7 +114,12 @@ impl Group {
         if let Err(error) = spawned {
             tracing::error!(%error, "Cannot start the writer's thread");
         }
-        Self { appends, status: watch, ledgers, ends }
+        Self {
+            appends,
+            status: watch,
+            ledgers,
+            ends,
+        }
     }
 
     pub fn status(&self) -> watch::Receiver<GroupStatus> {
@@ -115,7 +128,10 @@ impl Group {
 
     pub(crate) fn ledger(&self, stream: Stream, partition: i32) -> Option<Arc<Ledger>> {
         let serving = *self.status.borrow() == GroupStatus::Serving;
-        self.ledgers.get(&(stream, partition)).filter(|_| serving).map(Arc::clone)
+        self.ledgers
+            .get(&(stream, partition))
+            .filter(|_| serving)
+            .map(Arc::clone)
     }
 
     /// Offset behind the last record that this owner knows of.

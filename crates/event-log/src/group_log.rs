@@ -59,7 +59,11 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    const START: Self = Self { chain: ChainHead::START, end: 0, last_at: Timestamp::from_micros(0) };
+    const START: Self = Self {
+        chain: ChainHead::START,
+        end: 0,
+        last_at: Timestamp::from_micros(0),
+    };
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -101,7 +105,10 @@ impl GroupLog {
         Self {
             log_id,
             ids,
-            topics: partitions.iter().map(|&(stream, _)| (stream, topic(stream))).collect(),
+            topics: partitions
+                .iter()
+                .map(|&(stream, _)| (stream, topic(stream)))
+                .collect(),
             heads: partitions.iter().map(|&p| (p, Head::START)).collect(),
             ends: Arc::new(partitions.iter().map(|&p| (p, AtomicI64::new(0))).collect()),
         }
@@ -128,7 +135,11 @@ impl GroupLog {
     /// Takes in a record read from the log, which must continue the chain.
     pub(crate) fn read(&mut self, record: &Record) -> Result<(Stored<Event>, Position), WriterLogError> {
         let (stream, partition, offset) = (record.stream, record.partition, record.offset);
-        let broken = WriterLogError::BrokenChain { stream, partition, offset };
+        let broken = WriterLogError::BrokenChain {
+            stream,
+            partition,
+            offset,
+        };
         let stored = decode_for_owner(record, &self.ids)?;
         let (Some(head), Some(topic)) = (self.heads.get_mut(&(stream, partition)), self.topics.get(&stream))
         else {
@@ -141,11 +152,22 @@ impl GroupLog {
         head.end = offset + 1;
         head.last_at = head.last_at.max(stored.meta.occurred_at);
         self.publish((stream, partition));
-        Ok((stored, Position { stream, partition, offset }))
+        Ok((
+            stored,
+            Position {
+                stream,
+                partition,
+                offset,
+            },
+        ))
     }
 
     pub(crate) fn prepare(&self) -> Prepared {
-        Prepared { outgoing: Vec::new(), heads: self.heads.clone(), metas: Vec::new() }
+        Prepared {
+            outgoing: Vec::new(),
+            heads: self.heads.clone(),
+            metas: Vec::new(),
+        }
     }
 
     /// The batch is in the log at these offsets: moves the heads, gives each event its position.
@@ -162,7 +184,14 @@ impl GroupLog {
                 head.end = head.end.max(offset + 1);
             }
             self.publish((stream, partition));
-            placed.push((meta, Position { stream, partition, offset }));
+            placed.push((
+                meta,
+                Position {
+                    stream,
+                    partition,
+                    offset,
+                },
+            ));
         }
         placed
     }
@@ -196,8 +225,15 @@ impl GroupLog {
                 basis: append.context.basis.clone(),
             };
             let record = self.record(place, event, &meta, append.context.traceparent.as_deref())?;
-            head.chain = head.chain.after(topic, append.partition, &record.key, &record.value);
-            if let Some(key) = append.context.new_data_key.as_ref().filter(|_| outgoing.is_empty()) {
+            head.chain = head
+                .chain
+                .after(topic, append.partition, &record.key, &record.value);
+            if let Some(key) = append
+                .context
+                .new_data_key
+                .as_ref()
+                .filter(|_| outgoing.is_empty())
+            {
                 outgoing.push(self.key_record(append.partition, key, meta.event_id)?);
             }
             metas.push((batch.outgoing.len() + outgoing.len(), meta));

@@ -35,7 +35,11 @@ pub enum IdentityError {
     #[error(transparent)]
     Schema(#[from] SchemaIdError),
     #[error("topic {topic} has {found} partitions, the log was created with {expected}")]
-    Partitions { topic: String, found: i32, expected: i32 },
+    Partitions {
+        topic: String,
+        found: i32,
+        expected: i32,
+    },
     #[error("the catalog's first event is {0}, not log.created: this is not a Rolecall log")]
     NotALog(&'static str),
 }
@@ -68,17 +72,21 @@ pub fn find_log(config: &KafkaConfig) -> Result<Option<LogIdentity>, IdentityErr
         if !matches!(name, "log.created" | "schema.registered") {
             return flow(Ok(()));
         }
-        flow(decode_unchecked(&record).map_err(WriterLogError::from).map(|(_, stored)| match stored.data {
-            Event::Log(LogEvent::Created(event)) => {
-                created.get_or_insert(event);
-            }
-            Event::Log(LogEvent::SchemaRegistered(event)) => {
-                if let Err(error) = ids.learn(&event) {
-                    refused.get_or_insert(error.into());
-                }
-            }
-            _ => {}
-        }))
+        flow(
+            decode_unchecked(&record)
+                .map_err(WriterLogError::from)
+                .map(|(_, stored)| match stored.data {
+                    Event::Log(LogEvent::Created(event)) => {
+                        created.get_or_insert(event);
+                    }
+                    Event::Log(LogEvent::SchemaRegistered(event)) => {
+                        if let Err(error) = ids.learn(&event) {
+                            refused.get_or_insert(error.into());
+                        }
+                    }
+                    _ => {}
+                }),
+        )
     })?;
     if let Some(refused) = refused {
         return Err(refused);
@@ -92,10 +100,17 @@ pub fn find_log(config: &KafkaConfig) -> Result<Option<LogIdentity>, IdentityErr
     ] {
         let found = topics::partitions(&client, &topic, METADATA)?;
         if found != expected {
-            return Err(IdentityError::Partitions { topic, found, expected });
+            return Err(IdentityError::Partitions {
+                topic,
+                found,
+                expected,
+            });
         }
     }
-    Ok(Some(LogIdentity { created, schema_ids: ids }))
+    Ok(Some(LogIdentity {
+        created,
+        schema_ids: ids,
+    }))
 }
 
 /// Waits with back-off until the log exists and Kafka answers; refuses one that does not fit.
@@ -109,7 +124,10 @@ pub async fn await_log(config: &KafkaConfig) -> Result<LogIdentity, IdentityErro
             Ok(Ok(_)) => tracing::info!("Waiting for the log to be created"),
             Ok(Err(error)) if error.is_permanent() => return Err(error),
             Ok(Err(error)) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "Waiting for the log: {error}")
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "Waiting for the log: {error}"
+                )
             }
             Err(error) => tracing::warn!(%error, "Waiting for the log: {error}"),
         }

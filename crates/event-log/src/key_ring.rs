@@ -115,9 +115,10 @@ impl KeyRing {
         let wrapped = self.shared.keys.read().get(&user).cloned()?;
         Some(match wrapped {
             None => Err(KeyRingError::Destroyed),
-            Some(wrapped) => {
-                self.key.unwrap_key(self.log_id, user, &wrapped).map_err(|_| KeyRingError::Unwrap)
-            }
+            Some(wrapped) => self
+                .key
+                .unwrap_key(self.log_id, user, &wrapped)
+                .map_err(|_| KeyRingError::Unwrap),
         })
     }
 }
@@ -142,7 +143,9 @@ impl Shared {
                     self.keys.write().insert(stored.user_id, stored.wrapped);
                     (message.partition, message.offset + 1)
                 }
-                Polled::End { partition, offset, .. } => (partition, offset),
+                Polled::End {
+                    partition, offset, ..
+                } => (partition, offset),
                 Polled::Error { code, .. } if crate::tail::is_permanent(code) => return Err(code.to_string()),
                 Polled::Error { .. } => continue,
             };
@@ -175,12 +178,20 @@ impl Shared {
             })
             .collect();
         let deadline = Instant::now() + TIMEOUT;
-        while self.positions.read().iter().zip(&ends).any(|(position, end)| position < end) {
+        while self
+            .positions
+            .read()
+            .iter()
+            .zip(&ends)
+            .any(|(position, end)| position < end)
+        {
             if let Some(error) = self.failed.read().clone() {
                 return Err(KeyRingError::Kafka(error));
             }
             if Instant::now() > deadline {
-                return Err(KeyRingError::Kafka("the keys topic did not reach its end in time".to_owned()));
+                return Err(KeyRingError::Kafka(
+                    "the keys topic did not reach its end in time".to_owned(),
+                ));
             }
             std::thread::sleep(Duration::from_millis(5));
         }

@@ -36,7 +36,10 @@ pub enum Failure {
 
 impl MemoryLog {
     pub fn new(log_id: LogId) -> Self {
-        Self { state: Arc::default(), log_id }
+        Self {
+            state: Arc::default(),
+            log_id,
+        }
     }
 
     /// The next commits fail like this, first one first.
@@ -48,7 +51,10 @@ impl MemoryLog {
     pub fn records(&self, target: Target) -> Vec<(i64, Outgoing)> {
         let state = self.state.lock();
         let records = state.partitions.get(&target).into_iter().flatten();
-        (0..).zip(records).filter_map(|(offset, record)| Some((offset, record.clone()?))).collect()
+        (0..)
+            .zip(records)
+            .filter_map(|(offset, record)| Some((offset, record.clone()?)))
+            .collect()
     }
 }
 
@@ -59,7 +65,11 @@ impl WriterLog for MemoryLog {
         let mut state = self.state.lock();
         let epoch = state.epochs.entry(transactional_id.to_owned()).or_default();
         *epoch += 1;
-        Ok(MemoryTransaction { log: self.clone(), id: transactional_id.to_owned(), epoch: *epoch })
+        Ok(MemoryTransaction {
+            log: self.clone(),
+            id: transactional_id.to_owned(),
+            epoch: *epoch,
+        })
     }
 
     fn read(
@@ -84,7 +94,10 @@ impl WriterLog for MemoryLog {
         Ok(partitions
             .iter()
             .map(|&(stream, partition)| {
-                let length = state.partitions.get(&Target::Event(stream, partition)).map_or(0, Vec::len);
+                let length = state
+                    .partitions
+                    .get(&Target::Event(stream, partition))
+                    .map_or(0, Vec::len);
                 i64::try_from(length).unwrap_or(i64::MAX)
             })
             .collect())
@@ -111,7 +124,12 @@ fn to_record(
         .find(|(name, _)| *name == ce::DATA_SCHEMA)
         .ok_or(schemas::HeaderError::Missing(ce::DATA_SCHEMA))
         .and_then(|(_, value)| parse_data_schema(value.as_bytes()))
-        .map_err(|source| DecodeError::Header { stream, partition, offset, source })?;
+        .map_err(|source| DecodeError::Header {
+            stream,
+            partition,
+            offset,
+            source,
+        })?;
     Ok(Record {
         stream,
         partition,
@@ -137,7 +155,11 @@ impl WriterTransaction for MemoryTransaction {
         if state.epochs.get(&self.id) != Some(&self.epoch) {
             return Err(CommitError::Fenced);
         }
-        let failure = if state.failures.is_empty() { None } else { Some(state.failures.remove(0)) };
+        let failure = if state.failures.is_empty() {
+            None
+        } else {
+            Some(state.failures.remove(0))
+        };
         if failure == Some(Failure::BeforeCommit) {
             return Err(CommitError::Unclear("made to fail before the commit".to_owned()));
         }

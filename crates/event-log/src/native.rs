@@ -107,7 +107,9 @@ unsafe fn copy(message: &rd_kafka_message_t, headers: Headers) -> Polled {
         if message.rkt.is_null() {
             String::new()
         } else {
-            CStr::from_ptr(rd_kafka_topic_name(message.rkt)).to_string_lossy().into_owned()
+            CStr::from_ptr(rd_kafka_topic_name(message.rkt))
+                .to_string_lossy()
+                .into_owned()
         }
     };
     match message.err {
@@ -126,8 +128,16 @@ unsafe fn copy(message: &rd_kafka_message_t, headers: Headers) -> Polled {
                 })
             }
         }
-        rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__PARTITION_EOF => Polled::End { topic, partition, offset },
-        error => Polled::Error { topic, partition, code: error.into() },
+        rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__PARTITION_EOF => Polled::End {
+            topic,
+            partition,
+            offset,
+        },
+        error => Polled::Error {
+            topic,
+            partition,
+            code: error.into(),
+        },
     }
 }
 
@@ -161,7 +171,10 @@ unsafe fn copy_headers(message: &rd_kafka_message_t, which: Headers) -> Vec<(Str
                     if found != rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
                         break;
                     }
-                    headers.push((CStr::from_ptr(name).to_string_lossy().into_owned(), bytes(value, size)));
+                    headers.push((
+                        CStr::from_ptr(name).to_string_lossy().into_owned(),
+                        bytes(value, size),
+                    ));
                 }
             }
         }

@@ -1,13 +1,13 @@
 //! The transactional producer of a writer group.
 
 use std::ops::ControlFlow;
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use parking_lot::{Condvar, Mutex};
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
+use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 use rdkafka::{ClientContext, Message};
 use schemas::{LogId, Stream};
 
@@ -35,7 +35,11 @@ pub struct KafkaWriterLog {
 
 impl KafkaWriterLog {
     pub fn new(config: &KafkaConfig, log_id: LogId) -> Result<Self, KafkaError> {
-        Ok(Self { config: config.clone(), log_id, watermarks: watermarks::client(config)? })
+        Ok(Self {
+            config: config.clone(),
+            log_id,
+            watermarks: watermarks::client(config)?,
+        })
     }
 }
 
@@ -83,7 +87,10 @@ pub(crate) fn read_range(
     if open.is_empty() {
         return Ok(());
     }
-    let start: Vec<_> = range.iter().map(|&(s, p, from, _)| (topics.of(s), p, from)).collect();
+    let start: Vec<_> = range
+        .iter()
+        .map(|&(s, p, from, _)| (topics.of(s), p, from))
+        .collect();
     let mut reader = Reader::open(config, &start, Headers::Only(c"ce_dataschema"))?;
     let mut last_progress = Instant::now();
     while !open.is_empty() {
@@ -93,8 +100,9 @@ pub(crate) fn read_range(
                 Polled::Message(message) => {
                     let (topic, partition, next) =
                         (message.topic.clone(), message.partition, message.offset + 1);
-                    let wanted =
-                        open.iter().find(|(t, _, p, until)| *t == topic && *p == partition && next <= *until);
+                    let wanted = open
+                        .iter()
+                        .find(|(t, _, p, until)| *t == topic && *p == partition && next <= *until);
                     if let Some(&(_, stream, ..)) = wanted {
                         let record = to_record(stream, message, Headers::Only(c"ce_dataschema"))?;
                         if let ControlFlow::Break(error) = each(record) {
@@ -103,7 +111,11 @@ pub(crate) fn read_range(
                     }
                     (topic, partition, next)
                 }
-                Polled::End { topic, partition, offset } => (topic, partition, offset),
+                Polled::End {
+                    topic,
+                    partition,
+                    offset,
+                } => (topic, partition, offset),
                 Polled::Error { code, .. } if is_permanent(code) => {
                     return Err(KafkaError::MessageConsumption(code).into());
                 }
@@ -118,9 +130,11 @@ pub(crate) fn read_range(
     Ok(())
 }
 
+/// Filled by the producer's polling thread, awaited by the writer's.
 #[derive(Default)]
 struct Deliveries {
     done: Mutex<Vec<(usize, Result<i64, KafkaError>)>>,
+    more: Condvar,
 }
 
 impl ClientContext for Deliveries {}
@@ -133,23 +147,26 @@ impl ProducerContext for Deliveries {
             Ok(message) => Ok(message.offset()),
             Err((error, _)) => Err(error.clone()),
         };
-        // A poisoned lock only means that another delivery panicked; the list is still whole.
-        self.done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((index, outcome));
+        self.done.lock().push((index, outcome));
+        self.more.notify_one();
     }
 }
 
 /// One claimed transactional id.
 pub struct KafkaTransaction {
-    producer: BaseProducer<Deliveries>,
+    producer: ThreadedProducer<Deliveries>,
     topics: Topics,
 }
 
 impl KafkaTransaction {
     pub(crate) fn init(config: &KafkaConfig, id: &str) -> Result<Self, KafkaError> {
-        let producer: BaseProducer<Deliveries> =
+        let producer: ThreadedProducer<Deliveries> =
             config.writer(id).create_with_context(Deliveries::default())?;
         producer.init_transactions(INIT)?;
-        Ok(Self { producer, topics: config.topics() })
+        Ok(Self {
+            producer,
+            topics: config.topics(),
+        })
     }
 
     fn send(&self, records: &[Outgoing]) -> Result<(), KafkaError> {
@@ -158,12 +175,15 @@ impl KafkaTransaction {
                 Target::Event(stream, partition) => (self.topics.of(stream), partition),
                 Target::Key(partition) => (self.topics.keys(), partition),
             };
-            let headers = record
-                .headers
-                .iter()
-                .fold(OwnedHeaders::new_with_capacity(record.headers.len()), |headers, (key, value)| {
-                    headers.insert(Header { key, value: Some(value) })
-                });
+            let headers = record.headers.iter().fold(
+                OwnedHeaders::new_with_capacity(record.headers.len()),
+                |headers, (key, value)| {
+                    headers.insert(Header {
+                        key,
+                        value: Some(value),
+                    })
+                },
+            );
             self.producer
                 .send(
                     BaseRecord::with_opaque_to(&topic, index)
@@ -180,22 +200,29 @@ impl KafkaTransaction {
     /// Waits for every delivery. Committing earlier would make librdkafka's own flush sleep 100 ms.
     fn await_deliveries(&self, count: usize) -> Result<Vec<i64>, KafkaError> {
         let deadline = Instant::now() + DELIVERY;
+        let late = || KafkaError::MessageProduction(RDKafkaErrorCode::MessageTimedOut);
+        let deliveries = self.producer.context();
         let mut offsets = vec![-1; count];
         let mut missing = count;
-        while missing > 0 || self.producer.in_flight_count() > 0 {
-            self.producer.poll(Duration::from_millis(10));
-            let done = std::mem::take(
-                &mut *self.producer.context().done.lock().unwrap_or_else(std::sync::PoisonError::into_inner),
-            );
-            for (index, outcome) in done {
+        let mut done = deliveries.done.lock();
+        while missing > 0 {
+            for (index, outcome) in done.drain(..) {
                 if let Some(slot) = offsets.get_mut(index) {
                     *slot = outcome?;
                     missing = missing.saturating_sub(1);
                 }
             }
-            if Instant::now() > deadline {
-                return Err(KafkaError::MessageProduction(RDKafkaErrorCode::MessageTimedOut));
+            if missing > 0 && deliveries.more.wait_until(&mut done, deadline).timed_out() {
+                return Err(late());
             }
+        }
+        drop(done);
+        // The last report was handled a moment ago, and its message is about to be let go.
+        while self.producer.in_flight_count() > 0 {
+            if Instant::now() > deadline {
+                return Err(late());
+            }
+            std::thread::yield_now();
         }
         Ok(offsets)
     }
@@ -214,11 +241,24 @@ impl KafkaTransaction {
 
 impl WriterTransaction for KafkaTransaction {
     fn commit(&mut self, records: &[Outgoing]) -> Result<Vec<i64>, CommitError> {
-        self.producer.begin_transaction().map_err(|error| unclear(&error))?;
-        self.send(records).map_err(|error| unclear(&error))?;
-        let offsets = self.await_deliveries(records.len()).map_err(|error| unclear(&error))?;
-        self.end().map_err(|error| unclear(&error))?;
-        Ok(offsets)
+        // What an earlier failure left behind belongs to no record of this batch.
+        self.producer.context().done.lock().clear();
+        let outcome = self.producer.begin_transaction().and_then(|()| {
+            self.send(records)?;
+            let offsets = self.await_deliveries(records.len())?;
+            self.end()?;
+            Ok(offsets)
+        });
+        outcome.map_err(|error| {
+            let error = unclear(&error);
+            if !matches!(error, CommitError::Fenced) {
+                // An open transaction holds up every reader of its partitions until it times out.
+                if let Err(error) = self.producer.abort_transaction(COMMIT) {
+                    tracing::debug!(%error, "The transaction could not be aborted; the next claim settles it");
+                }
+            }
+            error
+        })
     }
 }
 

@@ -35,31 +35,57 @@ pub enum TailItem {
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
     #[error("record {stream:?}-{partition}@{offset}")]
-    Header { stream: Stream, partition: i32, offset: i64, source: HeaderError },
+    Header {
+        stream: Stream,
+        partition: i32,
+        offset: i64,
+        source: HeaderError,
+    },
     #[error("record {stream:?}-{partition}@{offset}")]
-    SchemaId { stream: Stream, partition: i32, offset: i64, source: SchemaIdError },
+    SchemaId {
+        stream: Stream,
+        partition: i32,
+        offset: i64,
+        source: SchemaIdError,
+    },
     #[error("record {stream:?}-{partition}@{offset}")]
-    Codec { stream: Stream, partition: i32, offset: i64, source: CodecError },
+    Codec {
+        stream: Stream,
+        partition: i32,
+        offset: i64,
+        source: CodecError,
+    },
 }
 
 /// Reads the event out of a record. The framing's schema id must be the log's own.
 pub fn decode(record: &Record, ids: &SchemaIds) -> Result<Stored<Event>, DecodeError> {
     let (stream, partition, offset) = (record.stream, record.partition, record.offset);
-    let codec = |source| DecodeError::Codec { stream, partition, offset, source };
-    let (id, body) = unframe(&record.value).map_err(codec)?;
-    ids.check(record.event_type, id).map_err(|source| DecodeError::SchemaId {
+    let codec = |source| DecodeError::Codec {
         stream,
         partition,
         offset,
         source,
-    })?;
+    };
+    let (id, body) = unframe(&record.value).map_err(codec)?;
+    ids.check(record.event_type, id)
+        .map_err(|source| DecodeError::SchemaId {
+            stream,
+            partition,
+            offset,
+            source,
+        })?;
     Event::decode_as(record.event_type, body).map_err(codec)
 }
 
 /// As [`decode`], for the catalog's first events, which are what teaches the ids.
 pub(crate) fn decode_unchecked(record: &Record) -> Result<(i32, Stored<Event>), DecodeError> {
     let (stream, partition, offset) = (record.stream, record.partition, record.offset);
-    let codec = |source| DecodeError::Codec { stream, partition, offset, source };
+    let codec = |source| DecodeError::Codec {
+        stream,
+        partition,
+        offset,
+        source,
+    };
     let (id, body) = unframe(&record.value).map_err(codec)?;
     Ok((id, Event::decode_as(record.event_type, body).map_err(codec)?))
 }

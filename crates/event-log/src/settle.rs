@@ -72,7 +72,11 @@ pub(crate) fn write_claim<T: WriterTransaction>(
     let mut batch = heads.prepare();
     for (stream, partition) in heads.partitions() {
         heads
-            .add(&mut batch, &claim_of(stream, partition, group, instance), Timestamp::now())
+            .add(
+                &mut batch,
+                &claim_of(stream, partition, group, instance),
+                Timestamp::now(),
+            )
             .map_err(|error| ClaimError::Encode(error.to_string()))?;
     }
     let offsets = transaction.commit(&batch.outgoing)?;
@@ -98,7 +102,10 @@ fn claim_of(stream: Stream, partition: i32, group: i32, instance: WriterId) -> A
         version: Arc::new(AtomicI64::new(0)),
         // A claim belongs to no aggregate's history.
         expected: 0,
-        events: vec![Event::Log(LogEvent::LedgerClaimed(LedgerClaimed { instance, group }))],
+        events: vec![Event::Log(LogEvent::LedgerClaimed(LedgerClaimed {
+            instance,
+            group,
+        }))],
         context: CommandContext::system(RequestId::new_v7()),
         deadline: Instant::now(),
         reply: oneshot::channel().0,

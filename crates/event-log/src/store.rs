@@ -69,8 +69,16 @@ impl<A: LedgerAggregate> EventStore<A> for &KafkaEventStore<A> {
     }
 
     async fn load_aggregate(&self, id: &str) -> Result<Loaded<A>, AggregateError<A::Error>> {
-        let entry = self.entry.lock().take().ok_or_else(|| unexpected(AppendError::NotOwner))?;
-        Ok(Loaded { id: id.to_owned(), aggregate: entry.aggregate.clone(), entry })
+        let entry = self
+            .entry
+            .lock()
+            .take()
+            .ok_or_else(|| unexpected(AppendError::NotOwner))?;
+        Ok(Loaded {
+            id: id.to_owned(),
+            aggregate: entry.aggregate.clone(),
+            entry,
+        })
     }
 
     /// Waits for the ledger's next transaction. With no events it still asks the writer, who
@@ -93,13 +101,22 @@ impl<A: LedgerAggregate> EventStore<A> for &KafkaEventStore<A> {
             deadline: self.deadline,
             reply,
         };
-        self.appends.send(append).await.map_err(|_| unexpected(AppendError::NotOwner))?;
-        let placed =
-            outcome.await.map_err(|_| unexpected(AppendError::OutcomeUnknown))?.map_err(unexpected)?;
+        self.appends
+            .send(append)
+            .await
+            .map_err(|_| unexpected(AppendError::NotOwner))?;
+        let placed = outcome
+            .await
+            .map_err(|_| unexpected(AppendError::OutcomeUnknown))?
+            .map_err(unexpected)?;
         let records: Vec<Recorded<A::Event>> = placed
             .into_iter()
             .zip(events)
-            .map(|((meta, position), event)| Recorded { meta, event, position })
+            .map(|((meta, position), event)| Recorded {
+                meta,
+                event,
+                position,
+            })
             .collect();
         context.entry.committed(context.aggregate, records.clone());
         let envelopes = records
@@ -111,7 +128,11 @@ impl<A: LedgerAggregate> EventStore<A> for &KafkaEventStore<A> {
                 metadata: HashMap::new(),
             })
             .collect();
-        *self.receipt.lock() = Some(Receipt { records, replayed: false, last: context.entry.last });
+        *self.receipt.lock() = Some(Receipt {
+            records,
+            replayed: false,
+            last: context.entry.last,
+        });
         Ok(envelopes)
     }
 }

@@ -25,11 +25,21 @@ pub enum TailError {
     #[error("reading the log")]
     Kafka(#[from] KafkaError),
     #[error("the log at {stream:?}-{partition} cannot be read on: {code}")]
-    Partition { stream: Stream, partition: i32, code: RDKafkaErrorCode },
+    Partition {
+        stream: Stream,
+        partition: i32,
+        code: RDKafkaErrorCode,
+    },
     #[error(transparent)]
     Record(#[from] DecodeError),
     #[error("{stream:?}-{partition}@{offset} has sequence {found} in its chain, {expected} was to come")]
-    Gap { stream: Stream, partition: i32, offset: i64, expected: i64, found: i64 },
+    Gap {
+        stream: Stream,
+        partition: i32,
+        offset: i64,
+        expected: i64,
+        found: i64,
+    },
     #[error("the tail has ended")]
     Ended,
 }
@@ -74,12 +84,23 @@ impl Tail {
         let (control, commands) = std::sync::mpsc::channel();
         let stop = Arc::new(AtomicBool::new(false));
         let names = Stream::ALL.map(|s| (topics.of(s), s)).into_iter().collect();
-        let follower = Follower { reader, names, headers, commands, stop: Arc::clone(&stop) };
+        let follower = Follower {
+            reader,
+            names,
+            headers,
+            commands,
+            stop: Arc::clone(&stop),
+        };
         thread::Builder::new()
             .name("rolecall-tail".to_owned())
             .spawn(move || follower.run(&sender))
             .map_err(|error| KafkaError::ClientCreation(error.to_string()))?;
-        Ok(Self { batches, control, leftover: Vec::new().into_iter(), stop })
+        Ok(Self {
+            batches,
+            control,
+            leftover: Vec::new().into_iter(),
+            stop,
+        })
     }
 
     /// At least one item and at most `max`, in order within each partition. Cancel-safe.
@@ -161,8 +182,12 @@ impl Follower {
 
     fn obey(&self) -> Result<(), KafkaError> {
         for command in self.commands.try_iter() {
-            let name =
-                |stream| self.names.iter().find(|(_, s)| **s == stream).map_or("", |(n, _)| n.as_str());
+            let name = |stream| {
+                self.names
+                    .iter()
+                    .find(|(_, s)| **s == stream)
+                    .map_or("", |(n, _)| n.as_str())
+            };
             match command {
                 Control::Pause(stream, partition) => self.reader.pause(name(stream), partition)?,
                 Control::Resume(stream, partition) => self.reader.resume(name(stream), partition)?,
@@ -180,12 +205,25 @@ impl Follower {
                 Some(&stream) => Ok(Some(TailItem::Record(to_record(stream, message, self.headers)?))),
                 None => Ok(None),
             },
-            Polled::End { topic, partition, offset } => Ok(self
-                .names
-                .get(&topic)
-                .map(|&stream| TailItem::End { stream, partition, next_offset: offset })),
-            Polled::Error { topic, partition, code } => match self.names.get(&topic) {
-                Some(&stream) if is_permanent(code) => Err(TailError::Partition { stream, partition, code }),
+            Polled::End {
+                topic,
+                partition,
+                offset,
+            } => Ok(self.names.get(&topic).map(|&stream| TailItem::End {
+                stream,
+                partition,
+                next_offset: offset,
+            })),
+            Polled::Error {
+                topic,
+                partition,
+                code,
+            } => match self.names.get(&topic) {
+                Some(&stream) if is_permanent(code) => Err(TailError::Partition {
+                    stream,
+                    partition,
+                    code,
+                }),
                 _ => {
                     tracing::warn!(%code, topic, partition, "Reading the log: {code}; librdkafka tries again");
                     Ok(None)
@@ -218,7 +256,12 @@ pub(crate) fn to_record(stream: Stream, message: RawMessage, kept: Headers) -> R
         .find(|(name, _)| name == ce::DATA_SCHEMA)
         .ok_or(HeaderError::Missing(ce::DATA_SCHEMA))
         .and_then(|(_, value)| parse_data_schema(value))
-        .map_err(|source| DecodeError::Header { stream, partition, offset, source })?;
+        .map_err(|source| DecodeError::Header {
+            stream,
+            partition,
+            offset,
+            source,
+        })?;
     Ok(Record {
         stream,
         partition,

@@ -36,13 +36,18 @@ pub(crate) fn query(
     let kafka = |error| WatermarkError::Kafka(Arc::new(error));
     for &(stream, partition) in partitions {
         // A look-up "by time" of the logical offset End is one ListOffsets request a broker.
-        wanted.add_partition_offset(&topics.of(stream), partition, Offset::End).map_err(kafka)?;
+        wanted
+            .add_partition_offset(&topics.of(stream), partition, Offset::End)
+            .map_err(kafka)?;
     }
     let found = consumer.offsets_for_times(wanted, TIMEOUT).map_err(kafka)?;
     partitions
         .iter()
         .map(|&(stream, partition)| {
-            match found.find_partition(&topics.of(stream), partition).map(|p| (p.offset(), p.error())) {
+            match found
+                .find_partition(&topics.of(stream), partition)
+                .map(|p| (p.offset(), p.error()))
+            {
                 Some((Offset::Offset(offset), Ok(()))) => Ok(offset),
                 Some((_, Err(error))) => Err(kafka(error)),
                 _ => Err(WatermarkError::Missing(stream, partition)),
@@ -53,7 +58,10 @@ pub(crate) fn query(
 
 /// A client of its own for this, since ListOffsets answers by the client's isolation level.
 pub(crate) fn client(config: &KafkaConfig) -> Result<BaseConsumer, KafkaError> {
-    config.client().set("isolation.level", "read_uncommitted").create()
+    config
+        .client()
+        .set("isolation.level", "read_uncommitted")
+        .create()
 }
 
 type Answer = Result<Arc<[((Stream, i32), i64)]>, WatermarkError>;

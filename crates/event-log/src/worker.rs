@@ -97,7 +97,8 @@ impl<L: WriterLog> Worker<L> {
                 "Claiming writer group {}: {error}; trying again",
                 self.number
             );
-            self.status.send_replace(GroupStatus::Claiming(Some(error.to_string())));
+            self.status
+                .send_replace(GroupStatus::Claiming(Some(error.to_string())));
             if self.queue.is_closed() && self.queue.is_empty() {
                 self.end(in_doubt, GroupStatus::GivenUp);
                 return None;
@@ -125,7 +126,15 @@ impl<L: WriterLog> Worker<L> {
     }
 
     fn try_take_over(&mut self, in_doubt: &mut InDoubt) -> Result<Option<L::Transaction>, ClaimError> {
-        let Self { log, heads, ledgers, found, instance, claimed_before, .. } = self;
+        let Self {
+            log,
+            heads,
+            ledgers,
+            found,
+            instance,
+            claimed_before,
+            ..
+        } = self;
         let instance = *instance;
         let foreign = Cell::new(false);
         let mut each = |stored: Stored<Event>, position: Position| {
@@ -163,8 +172,10 @@ impl<L: WriterLog> Worker<L> {
     /// Settles what the log now proves.
     fn answer(&mut self, in_doubt: &mut InDoubt) {
         for (append, metas) in in_doubt.drain(..) {
-            let placed: Vec<(Meta, Position)> =
-                metas.iter().filter_map(|meta| self.found.remove(&meta.event_id)).collect();
+            let placed: Vec<(Meta, Position)> = metas
+                .iter()
+                .filter_map(|meta| self.found.remove(&meta.event_id))
+                .collect();
             if placed.len() == metas.len() && !metas.is_empty() {
                 append.answer(Ok(placed));
             } else {
@@ -228,7 +239,11 @@ impl<L: WriterLog> Worker<L> {
                 None
             }
             Err(error) => {
-                tracing::warn!(group = self.number, "Commit of writer group {}: {error}", self.number);
+                tracing::warn!(
+                    group = self.number,
+                    "Commit of writer group {}: {error}",
+                    self.number
+                );
                 let mut metas = prepared.metas.into_iter().map(|(_, meta)| meta);
                 let pending = appends
                     .into_iter()
@@ -271,7 +286,10 @@ impl<L: WriterLog> Worker<L> {
         partitions.sort_unstable();
         partitions.dedup();
         let proof = self.log.high_watermarks(&partitions).map(|ends| {
-            partitions.iter().zip(ends).all(|(&(stream, p), end)| end <= self.heads.end(stream, p) + 1)
+            partitions
+                .iter()
+                .zip(ends)
+                .all(|(&(stream, p), end)| end <= self.heads.end(stream, p) + 1)
         });
         match proof {
             Ok(true) => {
@@ -289,7 +307,9 @@ impl<L: WriterLog> Worker<L> {
                     );
                 }
                 // Nothing was written, so "not applied" is certain whoever owns the ledger.
-                Some(Doubt::Unclear(appends.into_iter().map(|append| (append, Vec::new())).collect()))
+                Some(Doubt::Unclear(
+                    appends.into_iter().map(|append| (append, Vec::new())).collect(),
+                ))
             }
         }
     }

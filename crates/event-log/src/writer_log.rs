@@ -47,7 +47,11 @@ pub enum WriterLogError {
     #[error("reading the ledger stopped making progress")]
     Stalled,
     #[error("the ledger at {stream:?}-{partition}@{offset} does not continue its chain")]
-    BrokenChain { stream: Stream, partition: i32, offset: i64 },
+    BrokenChain {
+        stream: Stream,
+        partition: i32,
+        offset: i64,
+    },
 }
 
 /// A log that can be claimed, written in transactions and read back. Calls block: each writer

@@ -132,7 +132,10 @@ impl Builder {
             ("ROLECALL_SCHEMA_REGISTRY_URL", stack.registry_url()),
             ("ROLECALL_SHARDS", stack.shard_dsns().join(",")),
             ("ROLECALL_ADMIN_USERNAME", ADMIN_USERNAME.to_owned()),
-            ("ROLECALL_ADMIN_PASSWORD_FILE", folder.join("admin-password").display().to_string()),
+            (
+                "ROLECALL_ADMIN_PASSWORD_FILE",
+                folder.join("admin-password").display().to_string(),
+            ),
         ];
         own.into_iter()
             .chain(keys.environment())
@@ -210,26 +213,41 @@ impl LocalRolecall {
 
 /// Test programs lie one folder below the programs themselves.
 fn own_folder() -> Result<PathBuf, Error> {
-    let io = |cause| Error::Io { doing: "finding the running program".to_owned(), cause };
+    let io = |cause| Error::Io {
+        doing: "finding the running program".to_owned(),
+        cause,
+    };
     let program = std::env::current_exe().map_err(io)?;
     let folder = program.parent().unwrap_or(Path::new("."));
-    let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
+    let folder = if folder.ends_with("deps") {
+        folder.parent().unwrap_or(folder)
+    } else {
+        folder
+    };
     Ok(folder.to_owned())
 }
 
 /// Made once and kept, like the keys.
 fn password(path: &Path) -> Result<String, Error> {
-    let io =
-        |cause| Error::Io { doing: format!("the administrator's password in {}", path.display()), cause };
+    let io = |cause| Error::Io {
+        doing: format!("the administrator's password in {}", path.display()),
+        cause,
+    };
     if !path.exists() {
         use std::io::Write as _;
         use std::os::unix::fs::OpenOptionsExt as _;
         let digits: u128 = rand::random();
-        let mut file =
-            std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(io)?;
         write!(file, "{digits:032x}").map_err(io)?;
     }
-    std::fs::read_to_string(path).map(|text| text.trim().to_owned()).map_err(io)
+    std::fs::read_to_string(path)
+        .map(|text| text.trim().to_owned())
+        .map_err(io)
 }
 
 /// Whether nobody listens on this port.

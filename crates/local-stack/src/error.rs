@@ -11,10 +11,20 @@ pub enum Error {
     Missing { what: String, command: String },
 
     #[error("{name} ended during its start ({status}); its log {log} ends with:\n{tail}", log = log.display())]
-    Exited { name: String, status: ExitStatus, log: PathBuf, tail: String },
+    Exited {
+        name: String,
+        status: ExitStatus,
+        log: PathBuf,
+        tail: String,
+    },
 
     #[error("{name} did not answer within {seconds} s; its log {log} ends with:\n{tail}", log = log.display())]
-    NotReady { name: String, seconds: u64, log: PathBuf, tail: String },
+    NotReady {
+        name: String,
+        seconds: u64,
+        log: PathBuf,
+        tail: String,
+    },
 
     #[error("{0} is not running; start it with restart()")]
     NotRunning(String),
@@ -23,16 +33,28 @@ pub enum Error {
     DataDirInUse { path: PathBuf },
 
     #[error("the data folder {path} was made for {found}, not for {wanted}; choose another folder, or remove it", path = path.display())]
-    OtherShape { path: PathBuf, found: String, wanted: String },
+    OtherShape {
+        path: PathBuf,
+        found: String,
+        wanted: String,
+    },
 
     #[error("no free port found between {low} and {high} on 127.0.0.1; stop other programs")]
     NoFreePort { low: u16, high: u16 },
 
     #[error("{program} failed ({status}); it printed:\n{output}")]
-    Tool { program: String, status: ExitStatus, output: String },
+    Tool {
+        program: String,
+        status: ExitStatus,
+        output: String,
+    },
 
     #[error("{what} must be {allowed}, not {value}")]
-    Setting { what: &'static str, allowed: &'static str, value: usize },
+    Setting {
+        what: &'static str,
+        allowed: &'static str,
+        value: usize,
+    },
 
     #[error("cannot {action}")]
     Io { action: String, source: std::io::Error },

@@ -31,9 +31,10 @@ pub(crate) fn set_mode(path: &Path, mode: u32) -> Result<()> {
 
 pub(crate) fn remove_dir(path: &Path) -> Result<()> {
     match fs::remove_dir_all(path) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::Io { action: format!("remove {}", path.display()), source })
-        }
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(Error::Io {
+            action: format!("remove {}", path.display()),
+            source,
+        }),
         _ => Ok(()),
     }
 }
@@ -79,19 +80,30 @@ pub(crate) fn tail(path: &Path, from: u64) -> String {
 /// Copies a folder with owners and times. Plain reads and writes: looking for holes and shared blocks in thousands of
 /// small files takes twice as long as copying them.
 pub(crate) fn copy_tree(from: &Path, to: &Path) -> Result<()> {
-    run(Command::new("cp").args(["-a", "--reflink=never", "--sparse=never"]).arg(from).arg(to)).map(drop)
+    run(Command::new("cp")
+        .args(["-a", "--reflink=never", "--sparse=never"])
+        .arg(from)
+        .arg(to))
+    .map(drop)
 }
 
 /// Runs a tool to its end and returns what it printed; its output is in the error when it fails.
 pub(crate) fn run(command: &mut Command) -> Result<String> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command.output().map_err(Error::io(format!("run {program}")))?;
-    let printed =
-        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let printed = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
     if output.status.success() {
         Ok(printed)
     } else {
-        Err(Error::Tool { program, status: output.status, output: printed })
+        Err(Error::Tool {
+            program,
+            status: output.status,
+            output: printed,
+        })
     }
 }
 
@@ -108,7 +120,8 @@ pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
 pub(crate) fn lock_cache(cache: &Path) -> Result<File> {
     create_dir(cache)?;
     let lock = open_lock(&cache.join(".lock"))?;
-    lock.lock().map_err(Error::io(format!("lock {}", cache.display())))?;
+    lock.lock()
+        .map_err(Error::io(format!("lock {}", cache.display())))?;
     Ok(lock)
 }
 
@@ -117,10 +130,13 @@ pub(crate) fn lock_data(data: &Path) -> Result<File> {
     let lock = open_lock(&data.join(".lock"))?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
-        Err(fs::TryLockError::WouldBlock) => Err(Error::DataDirInUse { path: data.to_owned() }),
-        Err(fs::TryLockError::Error(source)) => {
-            Err(Error::Io { action: format!("lock {}", data.display()), source })
-        }
+        Err(fs::TryLockError::WouldBlock) => Err(Error::DataDirInUse {
+            path: data.to_owned(),
+        }),
+        Err(fs::TryLockError::Error(source)) => Err(Error::Io {
+            action: format!("lock {}", data.display()),
+            source,
+        }),
     }
 }
 
@@ -146,7 +162,9 @@ pub(crate) fn build_once(target: &Path, build: impl FnOnce(&Path) -> Result<()>)
 
 pub(crate) fn copy_file(from: &Path, to: &Path) -> Result<()> {
     let copied = fs::copy(from, to);
-    copied.map(drop).map_err(Error::io(format!("copy {} to {}", from.display(), to.display())))
+    copied
+        .map(drop)
+        .map_err(Error::io(format!("copy {} to {}", from.display(), to.display())))
 }
 
 pub(crate) fn remove_file(path: &Path) -> Result<()> {
@@ -156,10 +174,13 @@ pub(crate) fn remove_file(path: &Path) -> Result<()> {
 pub(crate) fn list(dir: &Path) -> Result<Vec<PathBuf>> {
     let action = || format!("list {}", dir.display());
     let entries = fs::read_dir(dir).map_err(Error::io(action()))?;
-    entries.map(|entry| entry.map(|entry| entry.path()).map_err(Error::io(action()))).collect()
+    entries
+        .map(|entry| entry.map(|entry| entry.path()).map_err(Error::io(action())))
+        .collect()
 }
 
 pub(crate) fn append(path: &Path, text: &str) -> Result<()> {
     let mut file = append_to(path)?;
-    file.write_all(text.as_bytes()).map_err(Error::io(format!("write {}", path.display())))
+    file.write_all(text.as_bytes())
+        .map_err(Error::io(format!("write {}", path.display())))
 }

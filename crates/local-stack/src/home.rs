@@ -18,7 +18,11 @@ pub(crate) struct Home {
 
 impl Home {
     pub fn open(given: Option<&Path>) -> Result<Self> {
-        let temporary = if given.is_none() { Some(files::temp_dir("rolecall-", None)?) } else { None };
+        let temporary = if given.is_none() {
+            Some(files::temp_dir("rolecall-", None)?)
+        } else {
+            None
+        };
         let path = match (given, &temporary) {
             (Some(path), _) => {
                 files::create_dir(path)?;
@@ -31,7 +35,12 @@ impl Home {
         files::create_dir(&path.join("logs"))?;
         // A socket's path has at most 107 bytes: the data folder may be too deep, and so may TMPDIR.
         let sockets = files::temp_dir("rc", Some(Path::new("/tmp")))?;
-        Ok(Self { path, sockets, _temporary: temporary, _lock: lock })
+        Ok(Self {
+            path,
+            sockets,
+            _temporary: temporary,
+            _lock: lock,
+        })
     }
 
     /// Data that was made for other numbers of servers can't be used: shards would be missing.
@@ -47,7 +56,11 @@ impl Home {
         if found == wanted {
             Ok(())
         } else {
-            Err(Error::OtherShape { path: self.path.clone(), found, wanted })
+            Err(Error::OtherShape {
+                path: self.path.clone(),
+                found,
+                wanted,
+            })
         }
     }
 

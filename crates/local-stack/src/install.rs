@@ -32,14 +32,23 @@ pub(crate) struct Programs {
 
 /// Installs and fetches all that a stack with `shards` shards needs, without starting it.
 pub async fn install(cache: Option<PathBuf>, shards: usize, progress: Progress) -> Result<()> {
-    let wanted = Wanted { kafka: true, registry: true, postgres: Some(shards), redis: true };
+    let wanted = Wanted {
+        kafka: true,
+        registry: true,
+        postgres: Some(shards),
+        redis: true,
+    };
     let cache = cache.unwrap_or_else(default_cache);
     programs(&cache, wanted, &progress).await.map(drop)
 }
 
 /// `$XDG_CACHE_HOME/rolecall/stack` or `$HOME/.cache/rolecall/stack`.
 pub(crate) fn default_cache() -> PathBuf {
-    let folder = |variable| std::env::var_os(variable).filter(|it| !it.is_empty()).map(PathBuf::from);
+    let folder = |variable| {
+        std::env::var_os(variable)
+            .filter(|it| !it.is_empty())
+            .map(PathBuf::from)
+    };
     folder("XDG_CACHE_HOME")
         .or_else(|| folder("HOME").map(|home| home.join(".cache")))
         .unwrap_or_else(std::env::temp_dir)
@@ -79,13 +88,22 @@ impl Programs {
         let redis = || files::find_program("redis-server");
         let java = || Java::find().ok_or_else(|| missing(&[JAVA]));
         Ok(Self {
-            kafka: wanted.kafka.then(|| java().map(|java| Kafka::new(cache, java))).transpose()?,
-            registry: wanted.registry.then(|| java().map(|java| Registry::new(cache, java))).transpose()?,
+            kafka: wanted
+                .kafka
+                .then(|| java().map(|java| Kafka::new(cache, java)))
+                .transpose()?,
+            registry: wanted
+                .registry
+                .then(|| java().map(|java| Registry::new(cache, java)))
+                .transpose()?,
             postgres: match wanted.postgres {
                 Some(_) => Some(Postgres::find(cache)?.ok_or_else(|| missing(&[POSTGRES]))?),
                 None => None,
             },
-            redis: wanted.redis.then(|| redis().ok_or_else(|| missing(&[REDIS]))).transpose()?,
+            redis: wanted
+                .redis
+                .then(|| redis().ok_or_else(|| missing(&[REDIS])))
+                .transpose()?,
         })
     }
 
@@ -111,10 +129,22 @@ impl Programs {
     }
 }
 
-const JAVA: Package = Package { name: "openjdk-17-jre-headless", what: "Java 17 or newer" };
-const MAVEN: Package = Package { name: "maven", what: "Maven (mvn)" };
-const POSTGRES: Package = Package { name: "postgresql", what: "PostgreSQL 15 or newer" };
-const REDIS: Package = Package { name: "redis-server", what: "Redis (redis-server)" };
+const JAVA: Package = Package {
+    name: "openjdk-17-jre-headless",
+    what: "Java 17 or newer",
+};
+const MAVEN: Package = Package {
+    name: "maven",
+    what: "Maven (mvn)",
+};
+const POSTGRES: Package = Package {
+    name: "postgresql",
+    what: "PostgreSQL 15 or newer",
+};
+const REDIS: Package = Package {
+    name: "redis-server",
+    what: "Redis (redis-server)",
+};
 
 #[derive(Debug, Clone, Copy)]
 struct Package {
@@ -134,10 +164,18 @@ fn install_packages(cache: &Path, wanted: Wanted, progress: &Progress) -> Result
     let names: Vec<&str> = packages.iter().map(|package| package.name).collect();
     let step = progress.step("packages", &format!("installing {}", names.join(", ")));
     files::run(apt_get().arg("update"))?;
-    files::run(apt_get().args(["install", "-y", "--no-install-recommends"]).args(&names))?;
+    files::run(
+        apt_get()
+            .args(["install", "-y", "--no-install-recommends"])
+            .args(&names),
+    )?;
     step.done("installed");
     let still = missing_packages(cache, wanted)?;
-    if still.is_empty() { Ok(()) } else { Err(missing(&still)) }
+    if still.is_empty() {
+        Ok(())
+    } else {
+        Err(missing(&still))
+    }
 }
 
 fn missing_packages(cache: &Path, wanted: Wanted) -> Result<Vec<Package>> {
@@ -174,5 +212,8 @@ fn apt_get() -> Command {
 fn missing(packages: &[Package]) -> Error {
     let what: Vec<&str> = packages.iter().map(|package| package.what).collect();
     let names: Vec<&str> = packages.iter().map(|package| package.name).collect();
-    Error::Missing { what: what.join(", "), command: format!("sudo apt-get install -y {}", names.join(" ")) }
+    Error::Missing {
+        what: what.join(", "),
+        command: format!("sudo apt-get install -y {}", names.join(" ")),
+    }
 }

@@ -18,7 +18,10 @@ impl Java {
     /// `JAVA_HOME` first, then `PATH`; `None` if there is none or it is too old for Kafka.
     pub fn find() -> Option<Self> {
         let home = std::env::var_os("JAVA_HOME").map(|home| PathBuf::from(home).join("bin/java"));
-        let programs = [home.filter(|program| program.is_file()), files::find_program("java")];
+        let programs = [
+            home.filter(|program| program.is_file()),
+            files::find_program("java"),
+        ];
         programs.into_iter().flatten().find_map(|program| {
             let printed = files::run(Command::new(&program).arg("-version")).ok()?;
             let version = printed.split('"').nth(1)?.to_owned();
@@ -34,8 +37,13 @@ impl Java {
     /// The flags to use the archive if there is one.
     pub fn archive_flags(&self, home: &Path) -> Vec<String> {
         let archive = self.archive(home);
-        let found = archive.is_file().then(|| format!("-XX:SharedArchiveFile={}", archive.display()));
-        found.into_iter().chain(["-Xshare:auto".to_owned(), "-Xlog:cds=off".to_owned()]).collect()
+        let found = archive
+            .is_file()
+            .then(|| format!("-XX:SharedArchiveFile={}", archive.display()));
+        found
+            .into_iter()
+            .chain(["-Xshare:auto".to_owned(), "-Xlog:cds=off".to_owned()])
+            .collect()
     }
 }
 
@@ -57,7 +65,10 @@ pub(crate) async fn write_archive(
     if partial.is_file() {
         files::rename(&partial, &archive)
     } else {
-        tracing::warn!("Java wrote no class archive; {} will start more slowly", server.name());
+        tracing::warn!(
+            "Java wrote no class archive; {} will start more slowly",
+            server.name()
+        );
         Ok(())
     }
 }

@@ -9,8 +9,10 @@ use crate::jvm::{self, Java};
 use crate::{Launch, Probe, Result, files, maven, ports};
 
 const VERSION: &str = "4.3.1";
-const ARTIFACTS: [&str; 2] =
-    ["org.apache.kafka:kafka_2.13:4.3.1", "org.apache.logging.log4j:log4j-slf4j-impl:2.25.4"];
+const ARTIFACTS: [&str; 2] = [
+    "org.apache.kafka:kafka_2.13:4.3.1",
+    "org.apache.logging.log4j:log4j-slf4j-impl:2.25.4",
+];
 /// What the storage tool writes besides ids: the feature levels, the same for each cluster of a version.
 const BOOTSTRAP: &str = "bootstrap.checkpoint";
 
@@ -31,7 +33,10 @@ pub(crate) struct Node {
 
 impl Kafka {
     pub fn new(cache: &Path, java: Java) -> Self {
-        Self { home: cache.join(format!("kafka-{VERSION}")), java }
+        Self {
+            home: cache.join(format!("kafka-{VERSION}")),
+            java,
+        }
     }
 
     pub fn is_fetched(&self) -> bool {
@@ -53,9 +58,20 @@ impl Kafka {
     pub async fn write_archive(&self) -> Result<()> {
         let work = files::temp_dir("rolecall-kafka-", None)?;
         jvm::write_archive(&self.java, &self.home, async |flag| {
-            let node = Node { id: 1, port: ports::free()?, controller_port: ports::free()? };
+            let node = Node {
+                id: 1,
+                port: ports::free()?,
+                controller_port: ports::free()?,
+            };
             let log = work.path().join("kafka.log");
-            self.launch(&[node], 0, &work.path().join("data"), &log, &new_cluster_id(), vec![flag])
+            self.launch(
+                &[node],
+                0,
+                &work.path().join("data"),
+                &log,
+                &new_cluster_id(),
+                vec![flag],
+            )
         })
         .await
     }
@@ -69,7 +85,14 @@ impl Kafka {
         log: &Path,
         cluster: &str,
     ) -> Result<Launch> {
-        self.launch(nodes, index, data, log, cluster, self.java.archive_flags(&self.home))
+        self.launch(
+            nodes,
+            index,
+            data,
+            log,
+            cluster,
+            self.java.archive_flags(&self.home),
+        )
     }
 
     fn launch(
@@ -92,9 +115,17 @@ impl Kafka {
             .args(["-Xms256m", "-Xmx768m", "-XX:+UseG1GC", "-XX:-UsePerfData"])
             .args(archive_flags)
             .arg(format!("-Dlog4j2.configurationFile=file:{}", logging.display()))
-            .args(["-cp".to_owned(), class_path(&self.home.join("libs"))?, "kafka.Kafka".to_owned()])
+            .args([
+                "-cp".to_owned(),
+                class_path(&self.home.join("libs"))?,
+                "kafka.Kafka".to_owned(),
+            ])
             .arg(&settings)
-            .probe(Probe::Kafka { port: node.port, node: node.id, brokers: 1 }))
+            .probe(Probe::Kafka {
+                port: node.port,
+                node: node.id,
+                brokers: 1,
+            }))
     }
 
     /// As the storage tool does, without the second it takes.
@@ -115,11 +146,16 @@ impl Kafka {
     fn write_bootstrap(&self, partial: &Path, jars: &Path) -> Result<()> {
         let storage = partial.join("storage");
         let settings = partial.join("server.properties");
-        let node = Node { id: 1, port: 1, controller_port: 2 };
+        let node = Node {
+            id: 1,
+            port: 1,
+            controller_port: 2,
+        };
         files::write(&settings, &server_properties(&[node], node, &storage))?;
         let mut tool = Command::new(&self.java.program);
         tool.args(["-cp", &class_path(jars)?, "kafka.tools.StorageTool", "format"]);
-        tool.args(["--cluster-id", &new_cluster_id(), "--config"]).arg(&settings);
+        tool.args(["--cluster-id", &new_cluster_id(), "--config"])
+            .arg(&settings);
         files::run(&mut tool)?;
         files::rename(&storage.join(BOOTSTRAP), &partial.join(BOOTSTRAP))?;
         files::remove_dir(&storage)
@@ -129,7 +165,9 @@ impl Kafka {
 /// The id in the storage of a node, if it is formatted.
 pub(crate) fn cluster_id(data: &Path) -> Option<String> {
     let meta = files::read(&data.join("log/meta.properties")).ok()?;
-    meta.lines().find_map(|line| line.strip_prefix("cluster.id=")).map(str::to_owned)
+    meta.lines()
+        .find_map(|line| line.strip_prefix("cluster.id="))
+        .map(str::to_owned)
 }
 
 /// 128 random bits in URL-safe base64, as Kafka writes its ids. The last digit holds two bits only, and an id must not
@@ -144,13 +182,23 @@ pub(crate) fn new_cluster_id() -> String {
 fn class_path(jars: &Path) -> Result<String> {
     let mut paths = files::list(jars)?;
     paths.sort(); // the class archive is valid for one order only
-    Ok(paths.iter().map(|path| path.to_string_lossy()).collect::<Vec<_>>().join(":"))
+    Ok(paths
+        .iter()
+        .map(|path| path.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(":"))
 }
 
 fn server_properties(nodes: &[Node], node: Node, storage: &Path) -> String {
-    let Node { id, port, controller_port } = node;
-    let voters: Vec<String> =
-        nodes.iter().map(|node| format!("{}@127.0.0.1:{}", node.id, node.controller_port)).collect();
+    let Node {
+        id,
+        port,
+        controller_port,
+    } = node;
+    let voters: Vec<String> = nodes
+        .iter()
+        .map(|node| format!("{}@127.0.0.1:{}", node.id, node.controller_port))
+        .collect();
     let (replicas, in_sync) = if nodes.len() >= 3 { (3, 2) } else { (1, 1) };
     let voters = voters.join(",");
     let storage = storage.display();
@@ -208,7 +256,11 @@ mod tests {
 
     #[test]
     fn three_nodes_keep_three_copies() {
-        let nodes = [1, 2, 3].map(|id| Node { id, port: 10, controller_port: 20 });
+        let nodes = [1, 2, 3].map(|id| Node {
+            id,
+            port: 10,
+            controller_port: 20,
+        });
         let settings = server_properties(&nodes, nodes[1], Path::new("/data"));
         for line in [
             "node.id=2",

@@ -89,7 +89,10 @@ impl Run {
         if let Some(path) = &self.env_file {
             write_env(path, &lines)?;
         }
-        eprintln!("Up. Stop with Ctrl-C; logs are in {}.", stack.log_of("*").display());
+        eprintln!(
+            "Up. Stop with Ctrl-C; logs are in {}.",
+            stack.log_of("*").display()
+        );
         ended.await;
         eprintln!("Stopping.");
         stack.shutdown().await?;
@@ -119,13 +122,16 @@ impl Run {
 }
 
 fn env_lines(stack: &Stack) -> String {
-    stack.env().into_iter().fold(String::new(), |mut lines, (name, value)| {
-        // Writing to a String can't fail.
-        if writeln!(lines, "{name}={value}").is_err() {
-            lines.clear();
-        }
-        lines
-    })
+    stack
+        .env()
+        .into_iter()
+        .fold(String::new(), |mut lines, (name, value)| {
+            // Writing to a String can't fail.
+            if writeln!(lines, "{name}={value}").is_err() {
+                lines.clear();
+            }
+            lines
+        })
 }
 
 /// Moved into place when complete: whoever waits for the file can read it at once.

@@ -24,8 +24,12 @@ pub struct Ports {
 
 impl Ports {
     /// The well-known port of each server.
-    pub const STANDARD: Self =
-        Self { kafka: Some(9092), registry: Some(8085), postgres: Some(5432), redis: Some(6379) };
+    pub const STANDARD: Self = Self {
+        kafka: Some(9092),
+        registry: Some(8085),
+        postgres: Some(5432),
+        redis: Some(6379),
+    };
 }
 
 /// A port that nobody listens on, given out once in this process.

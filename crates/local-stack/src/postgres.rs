@@ -33,12 +33,20 @@ impl Postgres {
         let debian = files::list(Path::new("/usr/lib/postgresql")).unwrap_or_default();
         let in_path = files::find_program("initdb")
             .and_then(|it| fs::canonicalize(it).ok()?.parent().map(Path::to_owned));
-        let folders = debian.into_iter().map(|version| version.join("bin")).chain(in_path);
+        let folders = debian
+            .into_iter()
+            .map(|version| version.join("bin"))
+            .chain(in_path);
         let versions = folders.filter_map(|bin| Some((version(&bin)?, bin)));
         let Some((version, bin)) = versions.filter(|(version, _)| *version >= OLDEST).max() else {
             return Ok(None);
         };
-        Ok(Some(Self { bin, version, templates: cache.to_owned(), account: account()? }))
+        Ok(Some(Self {
+            bin,
+            version,
+            templates: cache.to_owned(),
+            account: account()?,
+        }))
     }
 
     pub fn has_template(&self, shards: usize) -> bool {
@@ -53,7 +61,13 @@ impl Postgres {
             let data = work.path().join("data");
             let mut initdb = self.command("initdb");
             initdb.current_dir(work.path()).arg("-D").arg(&data);
-            initdb.args(["--username", USER, "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]);
+            initdb.args([
+                "--username",
+                USER,
+                "--encoding=UTF8",
+                "--locale=C.UTF-8",
+                "--no-sync",
+            ]);
             initdb.args(["--auth-local=trust", "--auth-host=trust"]);
             files::run(&mut initdb)?;
             self.create_databases(&data, shards)?;
@@ -65,7 +79,11 @@ impl Postgres {
     /// The server's single-user mode: no server to wait for, and no flush for each database.
     fn create_databases(&self, data: &Path, shards: usize) -> Result<()> {
         let mut single = self.command("postgres");
-        single.current_dir(data).args(["--single", "-c", "fsync=off", "-D"]).arg(data).arg("postgres");
+        single
+            .current_dir(data)
+            .args(["--single", "-c", "fsync=off", "-D"])
+            .arg(data)
+            .arg("postgres");
         let mut child = single
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -78,12 +96,18 @@ impl Postgres {
                     .map_err(Error::io("create the shard databases"))?;
             }
         }
-        let output = child.wait_with_output().map_err(Error::io("create the shard databases"))?;
+        let output = child
+            .wait_with_output()
+            .map_err(Error::io("create the shard databases"))?;
         let printed = String::from_utf8_lossy(&output.stderr).into_owned();
         if output.status.success() && !printed.contains("ERROR") {
             return Ok(());
         }
-        Err(Error::Tool { program: "postgres --single".to_owned(), status: output.status, output: printed })
+        Err(Error::Tool {
+            program: "postgres --single".to_owned(),
+            status: output.status,
+            output: printed,
+        })
     }
 
     /// Copies the template unless the folder holds a cluster, and says how to start it.
@@ -102,16 +126,26 @@ impl Postgres {
             .arg("-D")
             .arg(&data)
             .args(["-c", "listen_addresses=127.0.0.1", "-c"])
-            .arg(format!("unix_socket_directories={}", cluster.socket_dir.display()))
+            .arg(format!(
+                "unix_socket_directories={}",
+                cluster.socket_dir.display()
+            ))
             .args(["-p", &cluster.port.to_string()])
             .user(self.account)
             .stop_signal(Signal::SIGINT) // "fast": ends sessions instead of waiting for them
-            .transient(&["pre-existing shared memory block", "lock file \"postmaster.pid\" already exists"])
-            .probe(Probe::Postgres { socket: cluster.socket(), user: USER }))
+            .transient(&[
+                "pre-existing shared memory block",
+                "lock file \"postmaster.pid\" already exists",
+            ])
+            .probe(Probe::Postgres {
+                socket: cluster.socket(),
+                user: USER,
+            }))
     }
 
     fn template(&self, shards: usize) -> PathBuf {
-        self.templates.join(format!("postgres-{}-with-{shards}-shards", self.version))
+        self.templates
+            .join(format!("postgres-{}-with-{shards}-shards", self.version))
     }
 
     fn command(&self, program: &str) -> Command {
@@ -125,9 +159,13 @@ impl Postgres {
     /// Makes the server's account the owner, where it isn't ours.
     fn give(&self, path: &Path) -> Result<()> {
         match self.account {
-            Some((uid, gid)) => {
-                files::run(Command::new("chown").arg("-R").arg(format!("{uid}:{gid}")).arg(path)).map(drop)
-            }
+            Some((uid, gid)) => files::run(
+                Command::new("chown")
+                    .arg("-R")
+                    .arg(format!("{uid}:{gid}"))
+                    .arg(path),
+            )
+            .map(drop),
             None => Ok(()),
         }
     }
@@ -135,8 +173,10 @@ impl Postgres {
     /// The server's account may be unable to pass through the folders above, such as `/root`. Then the data lives
     /// elsewhere, and a link shows where.
     fn accessible(&self, data: &Path) -> Result<PathBuf> {
-        let all_open =
-            data.ancestors().skip(1).all(|dir| fs::metadata(dir).is_ok_and(|it| it.mode() & 0o001 != 0));
+        let all_open = data
+            .ancestors()
+            .skip(1)
+            .all(|dir| fs::metadata(dir).is_ok_and(|it| it.mode() & 0o001 != 0));
         if self.account.is_none() || all_open {
             return Ok(data.to_owned());
         }
@@ -186,8 +226,9 @@ fn version(bin: &Path) -> Option<u32> {
         return None;
     }
     let printed = files::run(Command::new(bin.join("postgres")).arg("--version")).ok()?;
-    let number =
-        printed.split_whitespace().find(|word| word.starts_with(|first: char| first.is_ascii_digit()))?;
+    let number = printed
+        .split_whitespace()
+        .find(|word| word.starts_with(|first: char| first.is_ascii_digit()))?;
     number.split(|it: char| !it.is_ascii_digit()).next()?.parse().ok()
 }
 
@@ -227,9 +268,16 @@ mod tests {
 
     #[test]
     fn the_dsn_goes_through_the_socket() {
-        let cluster = Cluster { name: "postgres".to_owned(), port: 20_001, socket_dir: "/tmp/rcX".into() };
+        let cluster = Cluster {
+            name: "postgres".to_owned(),
+            port: 20_001,
+            socket_dir: "/tmp/rcX".into(),
+        };
         let options: PgConnectOptions = cluster.dsn(3).parse().unwrap();
-        assert_eq!(options.get_socket().map(PathBuf::as_path), Some(Path::new("/tmp/rcX")));
+        assert_eq!(
+            options.get_socket().map(PathBuf::as_path),
+            Some(Path::new("/tmp/rcX"))
+        );
         assert_eq!((options.get_port(), options.get_username()), (20_001, "rolecall"));
         assert_eq!(options.get_database(), Some("rolecall_shard_03"));
     }

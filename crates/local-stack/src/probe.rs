@@ -44,9 +44,15 @@ impl Probe {
 }
 
 async fn http(url: &str) -> io::Result<bool> {
-    let address = url.strip_prefix("http://").ok_or_else(|| io::Error::other("not an http:// address"))?;
+    let address = url
+        .strip_prefix("http://")
+        .ok_or_else(|| io::Error::other("not an http:// address"))?;
     let (host, path) = address.split_once('/').unwrap_or((address, ""));
-    let target = if host.contains(':') { host.to_owned() } else { format!("{host}:80") };
+    let target = if host.contains(':') {
+        host.to_owned()
+    } else {
+        format!("{host}:80")
+    };
     let mut stream = TcpStream::connect(target).await?;
     let request = format!("GET /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
@@ -69,7 +75,9 @@ async fn postgres(mut stream: UnixStream, user: &str) -> io::Result<bool> {
     const TERMINATE: [u8; 5] = [b'X', 0, 0, 0, 4];
     let mut startup = PROTOCOL_3.to_be_bytes().to_vec();
     startup.extend(format!("user\0{user}\0database\0postgres\0\0").as_bytes());
-    stream.write_i32(i32::try_from(startup.len() + 4).map_err(io::Error::other)?).await?;
+    stream
+        .write_i32(i32::try_from(startup.len() + 4).map_err(io::Error::other)?)
+        .await?;
     stream.write_all(&startup).await?;
     loop {
         let kind = stream.read_u8().await?;
@@ -96,11 +104,17 @@ async fn kafka_brokers(port: u16) -> io::Result<Vec<i32>> {
     request.extend(METADATA.to_be_bytes());
     request.extend(VERSION.to_be_bytes());
     request.extend(7_i32.to_be_bytes()); // correlation id
-    request.extend(i16::try_from(client.len()).map_err(io::Error::other)?.to_be_bytes());
+    request.extend(
+        i16::try_from(client.len())
+            .map_err(io::Error::other)?
+            .to_be_bytes(),
+    );
     request.extend(client);
     request.extend(0_i32.to_be_bytes()); // no topics
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
-    stream.write_i32(i32::try_from(request.len()).map_err(io::Error::other)?).await?;
+    stream
+        .write_i32(i32::try_from(request.len()).map_err(io::Error::other)?)
+        .await?;
     stream.write_all(&request).await?;
 
     let _length = stream.read_i32().await?;

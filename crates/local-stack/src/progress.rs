@@ -41,7 +41,9 @@ impl Progress {
             }
             Kind::Spinners(all) => {
                 let bar = all.add(
-                    ProgressBar::new_spinner().with_prefix(who.to_owned()).with_message(what.to_owned()),
+                    ProgressBar::new_spinner()
+                        .with_prefix(who.to_owned())
+                        .with_message(what.to_owned()),
                 );
                 if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix:12} {msg} ({elapsed})") {
                     bar.set_style(style);
@@ -51,7 +53,12 @@ impl Progress {
             }
         };
         let lines = matches!(self.0, Kind::Lines);
-        Step { who: who.to_owned(), began: Instant::now(), bar, lines }
+        Step {
+            who: who.to_owned(),
+            began: Instant::now(),
+            bar,
+            lines,
+        }
     }
 }
 

@@ -18,7 +18,10 @@ pub(crate) struct Registry {
 
 impl Registry {
     pub fn new(cache: &Path, java: Java) -> Self {
-        Self { home: cache.join(format!("apicurio-registry-{VERSION}")), java }
+        Self {
+            home: cache.join(format!("apicurio-registry-{VERSION}")),
+            java,
+        }
     }
 
     pub fn is_fetched(&self) -> bool {
@@ -31,9 +34,18 @@ impl Registry {
 
     pub fn fetch(&self) -> Result<()> {
         files::build_once(&self.home, |partial| {
-            maven::copy(&format!("io.apicurio:apicurio-registry-app:{VERSION}:tar.gz:all"), partial)?;
+            maven::copy(
+                &format!("io.apicurio:apicurio-registry-app:{VERSION}:tar.gz:all"),
+                partial,
+            )?;
             let archive = partial.join(format!("apicurio-registry-app-{VERSION}-all.tar.gz"));
-            files::run(Command::new("tar").arg("-xzf").arg(&archive).arg("-C").arg(partial))?;
+            files::run(
+                Command::new("tar")
+                    .arg("-xzf")
+                    .arg(&archive)
+                    .arg("-C")
+                    .arg(partial),
+            )?;
             files::remove_file(&archive)
         })
     }
@@ -59,18 +71,33 @@ impl Registry {
         let scratch = data.join("tmp");
         files::create_dir(&scratch)?;
         Ok(Launch::new("registry", &self.java.program, log)
-            .args(["-Xms64m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"])
+            .args([
+                "-Xms64m",
+                "-Xmx256m",
+                "-XX:+UseSerialGC",
+                "-XX:TieredStopAtLevel=1",
+                "-XX:-UsePerfData",
+            ])
             .arg(format!("-Djava.io.tmpdir={}", scratch.display()))
             .args(archive_flags)
-            .args(["-Dquarkus.http.host=127.0.0.1".to_owned(), format!("-Dquarkus.http.port={port}")])
+            .args([
+                "-Dquarkus.http.host=127.0.0.1".to_owned(),
+                format!("-Dquarkus.http.port={port}"),
+            ])
             .args([
                 "-Dquarkus.datasource.jdbc.initial-size=2",
                 "-Dquarkus.datasource.jdbc.min-size=1",
                 "-Dquarkus.datasource.jdbc.max-size=20",
             ])
             .arg("-jar")
-            .arg(self.home.join(format!("apicurio-registry-app-{VERSION}-runner.jar")))
-            .env("REGISTRY_DATASOURCE_URL", format!("jdbc:h2:file:{}", data.join("registry").display()))
+            .arg(
+                self.home
+                    .join(format!("apicurio-registry-app-{VERSION}-runner.jar")),
+            )
+            .env(
+                "REGISTRY_DATASOURCE_URL",
+                format!("jdbc:h2:file:{}", data.join("registry").display()),
+            )
             .probe(Probe::Http(format!("{}/subjects", url(port)))))
     }
 }

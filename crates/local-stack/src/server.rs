@@ -56,19 +56,23 @@ impl Launch {
 
     #[must_use]
     pub fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
-        self.args.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        self.args
+            .extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
         self
     }
 
     #[must_use]
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
-        self.env.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+        self.env
+            .push((name.as_ref().to_owned(), value.as_ref().to_owned()));
         self
     }
 
     #[must_use]
     pub fn envs(self, variables: impl IntoIterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>) -> Self {
-        variables.into_iter().fold(self, |launch, (name, value)| launch.env(name, value))
+        variables
+            .into_iter()
+            .fold(self, |launch, (name, value)| launch.env(name, value))
     }
 
     /// Ready when this `http://` address answers 200.
@@ -118,7 +122,9 @@ impl Launch {
         let output = files::append_to(&self.log)?;
         let errors = output.try_clone().map_err(Error::io("share a log file"))?;
         let mut command = Command::new(&self.program);
-        command.args(&self.args).envs(self.env.iter().map(|(name, value)| (name, value)));
+        command
+            .args(&self.args)
+            .envs(self.env.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(output).stderr(errors);
         if let Some((uid, gid)) = self.user {
             command.uid(uid).gid(gid);
@@ -138,7 +144,11 @@ pub struct Server {
 impl Server {
     /// Starts the child and waits until it answers. If it ends instead, the error holds the last lines of its log.
     pub async fn start(launch: Launch) -> Result<Self> {
-        let server = Self { launch, child: Mutex::default(), changing: tokio::sync::Mutex::default() };
+        let server = Self {
+            launch,
+            child: Mutex::default(),
+            changing: tokio::sync::Mutex::default(),
+        };
         server.restart().await?;
         Ok(server)
     }
@@ -247,7 +257,12 @@ impl Server {
             if Instant::now() > deadline {
                 let (name, log) = (launch.name.clone(), launch.log.clone());
                 let tail = files::tail(&log, log_start);
-                return Err(Error::NotReady { name, seconds: launch.start_within.as_secs(), log, tail });
+                return Err(Error::NotReady {
+                    name,
+                    seconds: launch.start_within.as_secs(),
+                    log,
+                    tail,
+                });
             }
             sleep(POLL).await;
         }
@@ -260,7 +275,11 @@ impl Server {
         match tokio::time::timeout(self.launch.stop_within, self.wait()).await {
             Ok(ended) => ended.map(drop),
             Err(_) => {
-                tracing::warn!(server = self.name(), "{} did not stop in time; killing it", self.name());
+                tracing::warn!(
+                    server = self.name(),
+                    "{} did not stop in time; killing it",
+                    self.name()
+                );
                 self.kill_now().await
             }
         }
@@ -273,12 +292,15 @@ impl Server {
     }
 
     fn running(&self) -> Result<u32> {
-        self.pid().ok_or_else(|| Error::NotRunning(self.launch.name.clone()))
+        self.pid()
+            .ok_or_else(|| Error::NotRunning(self.launch.name.clone()))
     }
 
     fn try_wait(&self) -> Result<Option<ExitStatus>> {
         match self.child().as_mut() {
-            Some(child) => child.try_wait().map_err(Error::io(format!("wait for {}", self.launch.name))),
+            Some(child) => child
+                .try_wait()
+                .map_err(Error::io(format!("wait for {}", self.launch.name))),
             None => Err(Error::NotRunning(self.launch.name.clone())),
         }
     }
@@ -327,7 +349,10 @@ mod tests {
     async fn kill_takes_the_children_of_the_child_along() {
         let dir = tempfile::tempdir().unwrap();
         let note = dir.path().join("grandchild");
-        let script = format!("setsid sleep 1000 & echo $! > {0}.new; mv {0}.new {0}; wait", note.display());
+        let script = format!(
+            "setsid sleep 1000 & echo $! > {0}.new; mv {0}.new {0}; wait",
+            note.display()
+        );
         let server = Server::start(shell(&script, dir.path())).await.unwrap();
         while !note.exists() {
             sleep(POLL).await;

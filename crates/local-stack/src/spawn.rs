@@ -51,13 +51,20 @@ fn spawner() -> &'static mpsc::Sender<Job> {
     })
 }
 
-#[expect(unsafe_code, reason = "pre_exec is unsafe; the closure makes async-signal-safe system calls only")]
+#[expect(
+    unsafe_code,
+    reason = "pre_exec is unsafe; the closure makes async-signal-safe system calls only"
+)]
 fn die_with_parent(command: &mut Command) {
     let parent = unistd::getpid();
     let prepare = move || {
         prctl::set_pdeathsig(Signal::SIGKILL)?;
         // The parent may have died before the call above: then no signal will come.
-        if unistd::getppid() == parent { Ok(()) } else { Err(io::Error::from(nix::errno::Errno::ESRCH)) }
+        if unistd::getppid() == parent {
+            Ok(())
+        } else {
+            Err(io::Error::from(nix::errno::Errno::ESRCH))
+        }
     };
     // Runs after std has changed user and group, which would clear the parent-death signal.
     unsafe { command.pre_exec(prepare) };
@@ -88,9 +95,10 @@ fn new_session(command: &mut Command) {
 pub(crate) fn signal(pid: u32, signal: Signal) -> Result<()> {
     match signal::kill(as_pid(pid), signal) {
         Ok(()) | Err(nix::errno::Errno::ESRCH) => Ok(()),
-        Err(errno) => {
-            Err(Error::Io { action: format!("send {signal} to process {pid}"), source: errno.into() })
-        }
+        Err(errno) => Err(Error::Io {
+            action: format!("send {signal} to process {pid}"),
+            source: errno.into(),
+        }),
     }
 }
 

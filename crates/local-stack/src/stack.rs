@@ -97,15 +97,26 @@ impl Builder {
         let programs = install::programs(&self.cache_dir, wanted, &self.progress).await?;
         let home = Home::open(self.data_dir.as_deref())?;
         home.check_shape(self.kafka_nodes, self.postgres_clusters, self.shards)?;
-        let starter =
-            Starter { programs: &programs, home: &home, ports: self.ports, progress: &self.progress };
+        let starter = Starter {
+            programs: &programs,
+            home: &home,
+            ports: self.ports,
+            progress: &self.progress,
+        };
         let (kafka, registry, postgres, redis) = tokio::try_join!(
             starter.kafka(self.kafka_nodes),
             starter.registry(),
             starter.postgres(self.postgres_clusters, self.shards),
             starter.redis(),
         )?;
-        Ok(Stack { kafka, registry, postgres, redis, shards: self.shards, home })
+        Ok(Stack {
+            kafka,
+            registry,
+            postgres,
+            redis,
+            shards: self.shards,
+            home,
+        })
     }
 
     fn check(&self) -> Result<()> {
@@ -156,8 +167,11 @@ impl Stack {
 
     /// `host:port` of each node, comma-separated.
     pub fn kafka_bootstrap(&self) -> String {
-        let nodes: Vec<String> =
-            self.kafka.iter().map(|node| format!("127.0.0.1:{}", node.address)).collect();
+        let nodes: Vec<String> = self
+            .kafka
+            .iter()
+            .map(|node| format!("127.0.0.1:{}", node.address))
+            .collect();
         nodes.join(",")
     }
 
@@ -178,7 +192,11 @@ impl Stack {
     /// One address per shard, through the Unix socket, as sqlx reads them.
     pub fn shard_dsns(&self) -> Vec<String> {
         let clusters = self.postgres.iter().cycle();
-        clusters.take(if self.postgres.is_empty() { 0 } else { self.shards }).enumerate().map(dsn).collect()
+        clusters
+            .take(if self.postgres.is_empty() { 0 } else { self.shards })
+            .enumerate()
+            .map(dsn)
+            .collect()
     }
 
     /// The addresses as variables, for an environment file.
@@ -243,8 +261,16 @@ impl Stack {
 
     /// All of them, in the order in which they may be stopped.
     pub fn servers(&self) -> impl Iterator<Item = &Server> {
-        let rest = self.kafka.iter().map(|it| &it.server).chain(self.postgres.iter().map(|it| &it.server));
-        let first = self.registry.iter().map(|it| &it.server).chain(self.redis.iter().map(|it| &it.server));
+        let rest = self
+            .kafka
+            .iter()
+            .map(|it| &it.server)
+            .chain(self.postgres.iter().map(|it| &it.server));
+        let first = self
+            .registry
+            .iter()
+            .map(|it| &it.server)
+            .chain(self.redis.iter().map(|it| &it.server));
         first.chain(rest)
     }
 
@@ -269,7 +295,10 @@ impl Stack {
 
     /// Stops all servers, and removes the data unless its folder was given.
     pub async fn shutdown(self) -> Result<()> {
-        join_all(self.servers().map(Server::stop)).await.into_iter().collect()
+        join_all(self.servers().map(Server::stop))
+            .await
+            .into_iter()
+            .collect()
     }
 }
 

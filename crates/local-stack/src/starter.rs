@@ -34,10 +34,14 @@ impl Starter<'_> {
             return Ok(vec![]);
         };
         let names: Vec<String> = (1..=count).map(|id| format!("kafka-{id}")).collect();
-        let cluster = names.first().and_then(|name| kafka::cluster_id(&self.home.data(name)));
+        let cluster = names
+            .first()
+            .and_then(|name| kafka::cluster_id(&self.home.data(name)));
         let cluster = cluster.unwrap_or_else(kafka::new_cluster_id);
         self.retry(self.ports.kafka.is_some(), async || {
-            let nodes: Vec<Node> = (0..count).map(|index| self.kafka_node(index)).collect::<Result<_>>()?;
+            let nodes: Vec<Node> = (0..count)
+                .map(|index| self.kafka_node(index))
+                .collect::<Result<_>>()?;
             let starts = nodes.iter().enumerate().map(async |(index, node)| {
                 let (data, log) = (self.home.data(&names[index]), self.home.log(&names[index]));
                 let kafka = kafka.clone();
@@ -58,7 +62,12 @@ impl Starter<'_> {
         self.retry(self.ports.registry.is_some(), async || {
             let port = ports::fixed_or_free(self.ports.registry, 0)?;
             let (registry, data, log) = (registry.clone(), data.clone(), log.clone());
-            self.start("registry", move || registry.prepare(&data, &log, port), registry::url(port)).await
+            self.start(
+                "registry",
+                move || registry.prepare(&data, &log, port),
+                registry::url(port),
+            )
+            .await
         })
         .await
         .map(Some)
@@ -69,17 +78,33 @@ impl Starter<'_> {
     }
 
     async fn postgres_cluster(&self, index: usize, count: usize, shards: usize) -> Result<Part<Cluster>> {
-        let name = if count == 1 { "postgres".to_owned() } else { format!("postgres-{}", index + 1) };
+        let name = if count == 1 {
+            "postgres".to_owned()
+        } else {
+            format!("postgres-{}", index + 1)
+        };
         let Some(postgres) = self.programs.postgres.clone() else {
             return Err(Error::NotRunning(name));
         };
-        let (data, log, socket_dir) =
-            (self.home.data(&name), self.home.log(&name), self.home.sockets(&name)?);
+        let (data, log, socket_dir) = (
+            self.home.data(&name),
+            self.home.log(&name),
+            self.home.sockets(&name)?,
+        );
         self.retry(self.ports.postgres.is_some(), async || {
             let port = ports::fixed_or_free(self.ports.postgres, index)?;
-            let cluster = Cluster { name: name.clone(), port, socket_dir: socket_dir.clone() };
+            let cluster = Cluster {
+                name: name.clone(),
+                port,
+                socket_dir: socket_dir.clone(),
+            };
             let (postgres, data, log, this) = (postgres.clone(), data.clone(), log.clone(), cluster.clone());
-            self.start(&name, move || postgres.prepare(&this, shards, &data, &log), cluster).await
+            self.start(
+                &name,
+                move || postgres.prepare(&this, shards, &data, &log),
+                cluster,
+            )
+            .await
         })
         .await
     }
@@ -92,7 +117,8 @@ impl Starter<'_> {
         self.retry(self.ports.redis.is_some(), async || {
             let port = ports::fixed_or_free(self.ports.redis, 0)?;
             let (program, data, log) = (program.clone(), data.clone(), log.clone());
-            self.start("redis", move || redis::launch(&program, &data, &log, port), port).await
+            self.start("redis", move || redis::launch(&program, &data, &log, port), port)
+                .await
         })
         .await
         .map(Some)
@@ -100,7 +126,11 @@ impl Starter<'_> {
 
     fn kafka_node(&self, index: usize) -> Result<Node> {
         let id = i32::try_from(index + 1).unwrap_or(i32::MAX);
-        Ok(Node { id, port: ports::fixed_or_free(self.ports.kafka, index)?, controller_port: ports::free()? })
+        Ok(Node {
+            id,
+            port: ports::fixed_or_free(self.ports.kafka, index)?,
+            controller_port: ports::free()?,
+        })
     }
 
     /// `prepare` touches many files, so it runs where it may block.
@@ -114,7 +144,11 @@ impl Starter<'_> {
         let launch = tokio::task::spawn_blocking(prepare).await??;
         let server = Server::start(launch).await?;
         let took = step.done("ready");
-        Ok(Part { server, address, took })
+        Ok(Part {
+            server,
+            address,
+            took,
+        })
     }
 
     async fn retry<T>(&self, fixed_port: bool, attempt: impl AsyncFn() -> Result<T>) -> Result<T> {

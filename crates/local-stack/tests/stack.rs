@@ -30,7 +30,10 @@ async fn the_stack_answers_survives_kills_and_leaves_nothing_behind() {
         server.kill().await.unwrap();
         assert!(!server.is_ready().await, "{server:?}");
         server.restart().await.unwrap();
-        assert!(server.is_ready().await && server.pid() != Some(before), "{server:?}");
+        assert!(
+            server.is_ready().await && server.pid() != Some(before),
+            "{server:?}"
+        );
     }
     assert_eq!(records_in_kafka(&stack.kafka_bootstrap()).await, 1);
     assert_each_shard_has_its_row(&stack.shard_dsns()).await;
@@ -41,11 +44,18 @@ async fn the_stack_answers_survives_kills_and_leaves_nothing_behind() {
     assert!(stack.redis().is_ready().await);
 
     let own = own_service(&stack).await;
-    let pids: Vec<u32> = stack.servers().chain([&own]).map(|server| server.pid().unwrap()).collect();
+    let pids: Vec<u32> = stack
+        .servers()
+        .chain([&own])
+        .map(|server| server.pid().unwrap())
+        .collect();
     stack.shutdown().await.unwrap();
     drop(own); // not stopped: dropping kills it
     for pid in pids {
-        assert!(!Path::new(&format!("/proc/{pid}")).exists(), "process {pid} is left");
+        assert!(
+            !Path::new(&format!("/proc/{pid}")).exists(),
+            "process {pid} is left"
+        );
     }
     assert!(!data.exists());
 }
@@ -53,13 +63,18 @@ async fn the_stack_answers_survives_kills_and_leaves_nothing_behind() {
 #[tokio::test]
 async fn settings_out_of_range_are_refused_before_anything_starts() {
     let error = Stack::builder().kafka_nodes(2).start().await.unwrap_err();
-    assert_eq!(error.to_string(), "the number of Kafka nodes must be 0, 1 or 3, not 2");
+    assert_eq!(
+        error.to_string(),
+        "the number of Kafka nodes must be 0, 1 or 3, not 2"
+    );
 }
 
 /// Stands for one of our services: ready when an address answers.
 async fn own_service(stack: &Stack) -> Server {
     let launch = Launch::new("own", "/bin/sleep", stack.log_of("own")).arg("1000");
-    Server::start(launch.ready_at(format!("{}/subjects", stack.registry_url()))).await.unwrap()
+    Server::start(launch.ready_at(format!("{}/subjects", stack.registry_url())))
+        .await
+        .unwrap()
 }
 
 fn kafka_config(bootstrap: &str) -> ClientConfig {
@@ -89,15 +104,20 @@ async fn records_in_kafka(bootstrap: &str) -> i64 {
 async fn write_to_each_shard(dsns: &[String]) {
     for dsn in dsns {
         let mut connection = PgConnection::connect(dsn).await.unwrap();
-        sqlx::query("CREATE TABLE survivors AS SELECT 1 AS id").execute(&mut connection).await.unwrap();
+        sqlx::query("CREATE TABLE survivors AS SELECT 1 AS id")
+            .execute(&mut connection)
+            .await
+            .unwrap();
     }
 }
 
 async fn assert_each_shard_has_its_row(dsns: &[String]) {
     for dsn in dsns {
         let mut connection = PgConnection::connect(dsn).await.unwrap();
-        let rows: i64 =
-            sqlx::query_scalar("SELECT count(*) FROM survivors").fetch_one(&mut connection).await.unwrap();
+        let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM survivors")
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
         assert_eq!(rows, 1);
     }
 }

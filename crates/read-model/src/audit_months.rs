@@ -21,7 +21,10 @@ impl AuditMonths {
         days: impl IntoIterator<Item = NaiveDate>,
     ) -> Result<(), sqlx::Error> {
         for month in self.unknown(days) {
-            sqlx::query("SELECT ensure_audit_month($1)").bind(month).execute(pool).await?;
+            sqlx::query("SELECT ensure_audit_month($1)")
+                .bind(month)
+                .execute(pool)
+                .await?;
             self.lock().insert(month);
         }
         Ok(())
@@ -30,15 +33,21 @@ impl AuditMonths {
     fn unknown(&self, days: impl IntoIterator<Item = NaiveDate>) -> Vec<NaiveDate> {
         let known = self.lock();
         let firsts: HashSet<NaiveDate> = days.into_iter().filter_map(|day| day.with_day(1)).collect();
-        let with_next =
-            firsts.iter().flat_map(|&first| [Some(first), first.checked_add_months(Months::new(1))]);
-        let mut wanted: Vec<_> = with_next.flatten().filter(|month| !known.contains(month)).collect();
+        let with_next = firsts
+            .iter()
+            .flat_map(|&first| [Some(first), first.checked_add_months(Months::new(1))]);
+        let mut wanted: Vec<_> = with_next
+            .flatten()
+            .filter(|month| !known.contains(month))
+            .collect();
         wanted.sort_unstable();
         wanted.dedup();
         wanted
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<NaiveDate>> {
-        self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.known
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

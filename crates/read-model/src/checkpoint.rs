@@ -15,7 +15,11 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    pub const START: Self = Self { next_offset: 0, chain: ChainHead::START, updated_at: None };
+    pub const START: Self = Self {
+        next_offset: 0,
+        chain: ChainHead::START,
+        updated_at: None,
+    };
 }
 
 /// A checkpoint with the partition it is of.
@@ -97,7 +101,11 @@ pub async fn advance(
     if moved.rows_affected() == 1 {
         return Ok(());
     }
-    Err(Error::Fenced { topic: topic.to_owned(), partition, expected })
+    Err(Error::Fenced {
+        topic: topic.to_owned(),
+        partition,
+        expected,
+    })
 }
 
 /// Whether a partition halted at some time and has not got past it.
@@ -145,12 +153,17 @@ pub async fn clear_failure(tx: &mut PgConnection, topic: &str, partition: i32) -
 
 fn read(row: &sqlx::postgres::PgRow) -> Result<Checkpoint, Error> {
     let hash: Vec<u8> = row.try_get("chain_hash")?;
-    let hash = <[u8; 32]>::try_from(hash.as_slice())
-        .map_err(|_| Error::Corrupt { column: "chain_hash", value: hex::encode(&hash) })?;
+    let hash = <[u8; 32]>::try_from(hash.as_slice()).map_err(|_| Error::Corrupt {
+        column: "chain_hash",
+        value: hex::encode(&hash),
+    })?;
     let updated_at: Option<chrono::DateTime<chrono::Utc>> = row.try_get("updated_at")?;
     Ok(Checkpoint {
         next_offset: row.try_get("next_offset")?,
-        chain: ChainHead { next_seq: row.try_get("chain_seq")?, hash: Sha256Digest(hash) },
+        chain: ChainHead {
+            next_seq: row.try_get("chain_seq")?,
+            hash: Sha256Digest(hash),
+        },
         updated_at: updated_at.map(Timestamp::from),
     })
 }

@@ -70,9 +70,18 @@ const LEDGER_TABLES: [(&str, &str); 8] = [
 
 /// The audit rows of catalog events lie on one shard only, so they are no part of its copies.
 const CATALOG_TABLES: [(&str, &str); 3] = [
-    ("roles", "SELECT ROW(r.*)::text FROM roles r WHERE $1 = -1 ORDER BY id"),
-    ("permissions", "SELECT ROW(p.*)::text FROM permissions p WHERE $1 = -1 ORDER BY id"),
-    ("role_permissions", "SELECT ROW(rp.*)::text FROM role_permissions rp WHERE $1 = -1 ORDER BY id"),
+    (
+        "roles",
+        "SELECT ROW(r.*)::text FROM roles r WHERE $1 = -1 ORDER BY id",
+    ),
+    (
+        "permissions",
+        "SELECT ROW(p.*)::text FROM permissions p WHERE $1 = -1 ORDER BY id",
+    ),
+    (
+        "role_permissions",
+        "SELECT ROW(rp.*)::text FROM role_permissions rp WHERE $1 = -1 ORDER BY id",
+    ),
 ];
 
 /// `security_audit_log.ledger` of catalog events.
@@ -85,7 +94,12 @@ pub async fn digest(pool: &PgPool, ledger: i32) -> Result<Sha256Digest, Error> {
 
 /// Digest of a shard's copy of roles and permissions.
 pub async fn catalog_digest(pool: &PgPool) -> Result<Sha256Digest, Error> {
-    of_tables(Snapshot::begin(pool).await?.connection(), &CATALOG_TABLES, CATALOG_LEDGER).await
+    of_tables(
+        Snapshot::begin(pool).await?.connection(),
+        &CATALOG_TABLES,
+        CATALOG_LEDGER,
+    )
+    .await
 }
 
 /// Digests of a shard's catalog copy and ledgers, in one snapshot with its checkpoints.
@@ -97,12 +111,18 @@ pub async fn digests(pool: &PgPool, ledgers: &[i32]) -> Result<DigestsAt, Error>
     for &ledger in ledgers {
         found.insert(ledger, of_ledger(connection, ledger).await?);
     }
-    Ok(DigestsAt { catalog, ledgers: found, checkpoints: checkpoint::all(connection).await? })
+    Ok(DigestsAt {
+        catalog,
+        ledgers: found,
+        checkpoints: checkpoint::all(connection).await?,
+    })
 }
 
 async fn of_ledger(connection: &mut PgConnection, ledger: i32) -> Result<Sha256Digest, Error> {
-    let ledger =
-        i16::try_from(ledger).map_err(|_| Error::Corrupt { column: "ledger", value: ledger.to_string() })?;
+    let ledger = i16::try_from(ledger).map_err(|_| Error::Corrupt {
+        column: "ledger",
+        value: ledger.to_string(),
+    })?;
     of_tables(connection, &LEDGER_TABLES, ledger).await
 }
 
@@ -121,7 +141,9 @@ async fn of_tables(
 
 async fn table(connection: &mut PgConnection, sql: &'static str, ledger: i16) -> Result<Sha256Digest, Error> {
     let mut hasher = Sha256::new();
-    let mut rows = sqlx::query_scalar::<_, String>(sql).bind(ledger).fetch(connection);
+    let mut rows = sqlx::query_scalar::<_, String>(sql)
+        .bind(ledger)
+        .fetch(connection);
     while let Some(row) = rows.try_next().await? {
         // Length first: two rows never read as one.
         hasher.update((row.len() as u64).to_be_bytes());

@@ -12,7 +12,11 @@ pub enum Error {
     #[error(
         "another worker moved the checkpoint of {topic}-{partition} away from {expected}: this one owns nothing"
     )]
-    Fenced { topic: String, partition: i32, expected: i64 },
+    Fenced {
+        topic: String,
+        partition: i32,
+        expected: i64,
+    },
     #[error("this database holds {found}, not {expected}")]
     Foreign { expected: String, found: String },
     #[error("column {column} holds {value:?}")]
@@ -47,7 +51,9 @@ mod tests {
 
     #[test]
     fn only_what_may_pass_is_transient() {
-        for code in ["40001", "40P01", "08006", "57P01", "57014", "53300", "55P03", "25006"] {
+        for code in [
+            "40001", "40P01", "08006", "57P01", "57014", "53300", "55P03", "25006",
+        ] {
             assert!(is_transient_code(code), "{code}");
         }
         for code in ["23505", "23503", "22P02", "42P01", "25001"] {

@@ -32,14 +32,26 @@ pub async fn claim(pool: &PgPool, identity: Identity) -> Result<(), Error> {
     .execute(pool)
     .await?;
     let (log_id, ledgers, shard_id): (Uuid, i32, i32) =
-        sqlx::query_as("SELECT log_id, ledgers, shard_id FROM projection_identity").fetch_one(pool).await?;
-    let found = Identity { log_id: log_id.into(), ledgers, shard_id };
+        sqlx::query_as("SELECT log_id, ledgers, shard_id FROM projection_identity")
+            .fetch_one(pool)
+            .await?;
+    let found = Identity {
+        log_id: log_id.into(),
+        ledgers,
+        shard_id,
+    };
     if found == identity {
         return Ok(());
     }
-    Err(Error::Foreign { expected: describe(identity), found: describe(found) })
+    Err(Error::Foreign {
+        expected: describe(identity),
+        found: describe(found),
+    })
 }
 
 fn describe(identity: Identity) -> String {
-    format!("shard {} of log {} with {} ledgers", identity.shard_id, identity.log_id, identity.ledgers)
+    format!(
+        "shard {} of log {} with {} ledgers",
+        identity.shard_id, identity.log_id, identity.ledgers
+    )
 }

@@ -22,13 +22,19 @@ impl ShardMap {
     }
 
     pub fn shard_of(&self, ledger: i32) -> ShardId {
-        let heaviest = self.shards.iter().copied().max_by_key(|&shard| (weight(ledger, shard), shard));
+        let heaviest = self
+            .shards
+            .iter()
+            .copied()
+            .max_by_key(|&shard| (weight(ledger, shard), shard));
         heaviest.unwrap_or_else(|| unreachable!("a shard map has a shard"))
     }
 
     /// Ledgers of `0..ledgers` that lie on `shard`.
     pub fn ledgers_of(&self, shard: ShardId, ledgers: i32) -> Vec<i32> {
-        (0..ledgers).filter(|&ledger| self.shard_of(ledger) == shard).collect()
+        (0..ledgers)
+            .filter(|&ledger| self.shard_of(ledger) == shard)
+            .collect()
     }
 
     pub fn shards(&self) -> &[ShardId] {
@@ -43,7 +49,10 @@ fn weight(ledger: i32, shard: ShardId) -> u64 {
     hasher.update(ledger.to_be_bytes());
     hasher.update(shard.to_be_bytes());
     let digest: [u8; 32] = hasher.finalize().into();
-    digest.iter().take(8).fold(0, |sum, &byte| (sum << 8) | u64::from(byte))
+    digest
+        .iter()
+        .take(8)
+        .fold(0, |sum, &byte| (sum << 8) | u64::from(byte))
 }
 
 #[cfg(test)]

@@ -46,17 +46,22 @@ impl PoolSettings {
     /// A pool that connects when it is first used.
     pub fn pool(&self, dsn: &str) -> Result<PgPool, sqlx::Error> {
         let statement_timeout = self.statement_timeout.as_millis().to_string();
-        let options = PgConnectOptions::from_str(dsn)?.application_name(self.application_name).options([
-            ("statement_timeout", statement_timeout.as_str()),
-            ("lock_timeout", "10s"),
-            ("idle_in_transaction_session_timeout", "60s"),
-            ("synchronous_commit", if self.synchronous_commit { "on" } else { "off" }),
-            ("client_min_messages", "warning"),
-            // Digests hash the text of rows.
-            ("timezone", "UTC"),
-            ("datestyle", "ISO"),
-            ("bytea_output", "hex"),
-        ]);
+        let options = PgConnectOptions::from_str(dsn)?
+            .application_name(self.application_name)
+            .options([
+                ("statement_timeout", statement_timeout.as_str()),
+                ("lock_timeout", "10s"),
+                ("idle_in_transaction_session_timeout", "60s"),
+                (
+                    "synchronous_commit",
+                    if self.synchronous_commit { "on" } else { "off" },
+                ),
+                ("client_min_messages", "warning"),
+                // Digests hash the text of rows.
+                ("timezone", "UTC"),
+                ("datestyle", "ISO"),
+                ("bytea_output", "hex"),
+            ]);
         Ok(PgPoolOptions::new()
             .max_connections(self.max_connections)
             .min_connections(0)
@@ -87,12 +92,17 @@ impl Shards {
     /// Connects to nothing yet: a shard that is down must not keep a service from starting.
     pub fn connect_lazy<S: AsRef<str>>(dsns: &[S], settings: &PoolSettings) -> Result<Self, Error> {
         let open = |(id, dsn): (ShardId, &S)| {
-            let pool = settings.pool(dsn.as_ref()).map_err(|error| Error::Dsn(id, error))?;
+            let pool = settings
+                .pool(dsn.as_ref())
+                .map_err(|error| Error::Dsn(id, error))?;
             Ok(Shard { id, pool })
         };
         let shards: Vec<Shard> = (0..).zip(dsns).map(open).collect::<Result<_, Error>>()?;
         if shards.is_empty() {
-            return Err(Error::Dsn(0, sqlx::Error::Configuration("no shard is configured".into())));
+            return Err(Error::Dsn(
+                0,
+                sqlx::Error::Configuration("no shard is configured".into()),
+            ));
         }
         let map = ShardMap::new(shards.iter().map(|shard| shard.id));
         Ok(Self { shards, map })
@@ -109,7 +119,8 @@ impl Shards {
     /// The shard that holds a ledger.
     pub fn of_ledger(&self, ledger: i32) -> &Shard {
         let id = self.map.shard_of(ledger);
-        self.get(id).unwrap_or_else(|| unreachable!("the map names only these shards"))
+        self.get(id)
+            .unwrap_or_else(|| unreachable!("the map names only these shards"))
     }
 
     pub fn get(&self, id: ShardId) -> Option<&Shard> {

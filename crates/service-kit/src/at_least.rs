@@ -120,11 +120,17 @@ impl Written<Empty> {
 
 impl<T> Written<T> {
     pub const fn new(answer: T, token: ConsistencyToken) -> Self {
-        Self { status: StatusCode::OK, body: WrittenBody { answer, token } }
+        Self {
+            status: StatusCode::OK,
+            body: WrittenBody { answer, token },
+        }
     }
 
     pub const fn created(answer: T, token: ConsistencyToken) -> Self {
-        Self { status: StatusCode::CREATED, body: WrittenBody { answer, token } }
+        Self {
+            status: StatusCode::CREATED,
+            body: WrittenBody { answer, token },
+        }
     }
 }
 
@@ -160,12 +166,25 @@ mod tests {
     }
 
     fn at(log_id: LogId, stream: Stream, offset: i64) -> ConsistencyToken {
-        ConsistencyToken::from_positions(log_id, [Position { stream, partition: 0, offset }])
+        ConsistencyToken::from_positions(
+            log_id,
+            [Position {
+                stream,
+                partition: 0,
+                offset,
+            }],
+        )
     }
 
     async fn ask(log_id: LogId, headers: &[&str]) -> Answer {
         let handler = async |wanted: AtLeast| match wanted.token {
-            Some(token) => Written::created(Made { user_id: u8::from(wanted.latest) }, token).into_response(),
+            Some(token) => Written::created(
+                Made {
+                    user_id: u8::from(wanted.latest),
+                },
+                token,
+            )
+            .into_response(),
             None => "nothing asked".into_response(),
         };
         let router = http::standard(Router::new().route("/", get(handler)).with_state(State(log_id)));
@@ -181,7 +200,10 @@ mod tests {
         let log_id = LogId::new_v7();
         let (user, role) = (at(log_id, Stream::Users, 7), at(log_id, Stream::Catalog, 3));
         let joined = user.clone().join(&role).unwrap().to_string();
-        for headers in [vec![user.to_string(), role.to_string()], vec![format!("{user}, {role}")]] {
+        for headers in [
+            vec![user.to_string(), role.to_string()],
+            vec![format!("{user}, {role}")],
+        ] {
             let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
             let answer = ask(log_id, &headers).await;
             assert_eq!(answer.status, 201);
@@ -204,14 +226,24 @@ mod tests {
         assert_eq!((answer.status, answer.slug().as_str()), (400, "foreign-token"));
         for broken in ["", "rc1.", "rc9.AAAA", "\u{e9}", "rc1.AAAA,"] {
             let answer = ask(LogId::new_v7(), &[broken]).await;
-            assert_eq!((answer.status, answer.slug().as_str()), (400, "invalid-token-header"), "{broken}");
+            assert_eq!(
+                (answer.status, answer.slug().as_str()),
+                (400, "invalid-token-header"),
+                "{broken}"
+            );
         }
     }
 
     #[test]
     fn an_empty_answer_is_the_token_alone() {
         let token = ConsistencyToken::new(LogId::new_v7());
-        let body = WrittenBody { answer: Empty {}, token: token.clone() };
-        assert_eq!(serde_json::to_value(body).unwrap(), serde_json::json!({ "token": token }));
+        let body = WrittenBody {
+            answer: Empty {},
+            token: token.clone(),
+        };
+        assert_eq!(
+            serde_json::to_value(body).unwrap(),
+            serde_json::json!({ "token": token })
+        );
     }
 }

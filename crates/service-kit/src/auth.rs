@@ -84,7 +84,10 @@ impl Caller {
             known => known,
         };
         match standing {
-            SessionState::Live => Ok(Some(Self { user_id: claims.user_id, session_id: claims.session_id })),
+            SessionState::Live => Ok(Some(Self {
+                user_id: claims.user_id,
+                session_id: claims.session_id,
+            })),
             // Which of the two it was is not the business of whoever holds the token.
             SessionState::Ended | SessionState::UserInactive => Err(ProblemType::SessionEnded.into()),
             SessionState::Unknown => {
@@ -120,15 +123,25 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     if values.next().is_some() {
         return Err(refused());
     }
-    let (scheme, token) = value.to_str().ok().and_then(|text| text.split_once(' ')).ok_or_else(refused)?;
-    if scheme.eq_ignore_ascii_case("bearer") { Ok(Some(token.trim())) } else { Err(refused()) }
+    let (scheme, token) = value
+        .to_str()
+        .ok()
+        .and_then(|text| text.split_once(' '))
+        .ok_or_else(refused)?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        Ok(Some(token.trim()))
+    } else {
+        Err(refused())
+    }
 }
 
 impl<S: Authenticate + Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        Self::from_headers(&parts.headers, state).await?.ok_or_else(|| ProblemType::Unauthenticated.into())
+        Self::from_headers(&parts.headers, state)
+            .await?
+            .ok_or_else(|| ProblemType::Unauthenticated.into())
     }
 }
 
@@ -202,10 +215,17 @@ mod tests {
         authorization: &[String],
     ) -> Answer {
         let key = SigningKey::from_bytes(&[1; 32]).verifying_key();
-        let app = Arc::new(App { verifier: Verifier::new([key], TokenConfig::default()), session, settled });
+        let app = Arc::new(App {
+            verifier: Verifier::new([key], TokenConfig::default()),
+            session,
+            settled,
+        });
         let router = Router::new()
             .route("/me", get(async |caller: Caller| caller.user_id.to_string()))
-            .route("/open", get(async |caller: Option<Caller>| format!("{}", caller.is_some())))
+            .route(
+                "/open",
+                get(async |caller: Option<Caller>| format!("{}", caller.is_some())),
+            )
             .with_state(app);
         let mut request = Request::get(path);
         for value in authorization {
@@ -221,7 +241,10 @@ mod tests {
     #[tokio::test]
     async fn a_good_token_names_the_caller() {
         let answer = ask("/me", SessionState::Live, &[fresh()]).await;
-        assert_eq!((answer.status, answer.text.as_str()), (200, "00000000-0000-0000-0000-000000000001"));
+        assert_eq!(
+            (answer.status, answer.text.as_str()),
+            (200, "00000000-0000-0000-0000-000000000001")
+        );
     }
 
     #[tokio::test]
@@ -248,9 +271,18 @@ mod tests {
     #[tokio::test]
     async fn expired_ended_and_unknown_are_told_apart() {
         let old = format!("Bearer {}", token(Duration::from_secs(301)));
-        assert_eq!(ask("/me", SessionState::Live, &[old]).await.slug(), "token-expired");
-        assert_eq!(ask("/me", SessionState::Ended, &[fresh()]).await.slug(), "session-ended");
-        assert_eq!(ask("/me", SessionState::UserInactive, &[fresh()]).await.slug(), "session-ended");
+        assert_eq!(
+            ask("/me", SessionState::Live, &[old]).await.slug(),
+            "token-expired"
+        );
+        assert_eq!(
+            ask("/me", SessionState::Ended, &[fresh()]).await.slug(),
+            "session-ended"
+        );
+        assert_eq!(
+            ask("/me", SessionState::UserInactive, &[fresh()]).await.slug(),
+            "session-ended"
+        );
         let answer = ask("/me", SessionState::Unknown, &[fresh()]).await;
         assert_eq!((answer.status, answer.slug().as_str()), (503, "not-yet"));
     }
@@ -258,7 +290,9 @@ mod tests {
     #[tokio::test]
     async fn an_unknown_session_may_become_known_while_waiting() {
         let settle = |settled| async move {
-            ask_settling("/me", SessionState::Unknown, settled, &[fresh()]).await.status
+            ask_settling("/me", SessionState::Unknown, settled, &[fresh()])
+                .await
+                .status
         };
         assert_eq!(settle(SessionState::Live).await, 200);
         assert_eq!(settle(SessionState::Ended).await, 401);

@@ -49,7 +49,9 @@ impl ClientInfo {
     fn read(headers: &HeaderMap, peer: Option<SocketAddr>, trust_proxy: bool) -> Self {
         let forwarded = if trust_proxy { forwarded_for(headers) } else { None };
         Self {
-            address: forwarded.or(peer.map(|peer| peer.ip())).map(|address| address.to_canonical()),
+            address: forwarded
+                .or(peer.map(|peer| peer.ip()))
+                .map(|address| address.to_canonical()),
             user_agent: user_agent(headers),
         }
     }
@@ -57,7 +59,12 @@ impl ClientInfo {
 
 /// The last entry: the one the proxy itself added. Those before it are the caller's word.
 fn forwarded_for(headers: &HeaderMap) -> Option<IpAddr> {
-    let last = headers.get_all(X_FORWARDED_FOR).iter().next_back()?.to_str().ok()?;
+    let last = headers
+        .get_all(X_FORWARDED_FOR)
+        .iter()
+        .next_back()?
+        .to_str()
+        .ok()?;
     last.rsplit(',').next()?.trim().parse().ok()
 }
 
@@ -86,7 +93,10 @@ impl<S: TrustsProxy + Send + Sync> FromRequestParts<S> for ClientInfo {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
-        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
+        let peer = parts
+            .extensions
+            .get::<ConnectInfo<SocketAddr>>()
+            .map(|info| info.0);
         Ok(Self::read(&parts.headers, peer, state.trusts_proxy()))
     }
 }
@@ -111,7 +121,10 @@ mod tests {
     fn address(forwarded: &[&str], trust: bool) -> String {
         let pairs: Vec<_> = forwarded.iter().map(|value| (X_FORWARDED_FOR, *value)).collect();
         let peer = "[::ffff:10.0.0.9]:5000".parse().ok();
-        ClientInfo::read(&headers(&pairs), peer, trust).address.unwrap().to_string()
+        ClientInfo::read(&headers(&pairs), peer, trust)
+            .address
+            .unwrap()
+            .to_string()
     }
 
     #[test]
@@ -140,6 +153,9 @@ mod tests {
         let odd = format!("x{long}");
         let client = ClientInfo::read(&headers(&[(USER_AGENT, &odd)]), None, false);
         assert_eq!(client.user_agent.unwrap().len(), 511);
-        assert_eq!(ClientInfo::read(&HeaderMap::new(), None, false), ClientInfo::default());
+        assert_eq!(
+            ClientInfo::read(&HeaderMap::new(), None, false),
+            ClientInfo::default()
+        );
     }
 }

@@ -54,7 +54,10 @@ pub struct ConsistencyToken {
 impl ConsistencyToken {
     /// Asks for nothing yet.
     pub const fn new(log_id: LogId) -> Self {
-        Self { log_id, positions: BTreeMap::new() }
+        Self {
+            log_id,
+            positions: BTreeMap::new(),
+        }
     }
 
     pub fn from_positions(log_id: LogId, positions: impl IntoIterator<Item = Position>) -> Self {
@@ -93,11 +96,21 @@ impl ConsistencyToken {
     /// Whether whatever reflects `self` reflects `other` too.
     pub fn covers(&self, other: &Self) -> bool {
         self.log_id == other.log_id
-            && other.positions.iter().all(|(place, offset)| self.positions.get(place) >= Some(offset))
+            && other
+                .positions
+                .iter()
+                .all(|(place, offset)| self.positions.get(place) >= Some(offset))
     }
 
     pub fn check_log(&self, ours: LogId) -> Result<(), ForeignToken> {
-        if self.log_id == ours { Ok(()) } else { Err(ForeignToken { ours, theirs: self.log_id }) }
+        if self.log_id == ours {
+            Ok(())
+        } else {
+            Err(ForeignToken {
+                ours,
+                theirs: self.log_id,
+            })
+        }
     }
 
     pub const fn log_id(&self) -> LogId {
@@ -114,7 +127,13 @@ impl ConsistencyToken {
 
     /// In the order of stream and partition.
     pub fn positions(&self) -> impl Iterator<Item = Position> + '_ {
-        self.positions.iter().map(|(&(stream, partition), &offset)| Position { stream, partition, offset })
+        self.positions
+            .iter()
+            .map(|(&(stream, partition), &offset)| Position {
+                stream,
+                partition,
+                offset,
+            })
     }
 }
 
@@ -144,21 +163,34 @@ impl FromStr for ConsistencyToken {
             return Err(TokenParseError::TooLong);
         }
         let encoded = text.strip_prefix(VERSION).ok_or(TokenParseError::Version)?;
-        let bytes = URL_SAFE_NO_PAD.decode(encoded).map_err(|_| TokenParseError::Base64)?;
-        let (log_id, mut rest) = bytes.split_first_chunk::<16>().ok_or(TokenParseError::Truncated)?;
+        let bytes = URL_SAFE_NO_PAD
+            .decode(encoded)
+            .map_err(|_| TokenParseError::Base64)?;
+        let (log_id, mut rest) = bytes
+            .split_first_chunk::<16>()
+            .ok_or(TokenParseError::Truncated)?;
         let mut positions = BTreeMap::new();
         while let Some((&code, tail)) = rest.split_first() {
             rest = tail;
             let stream = stream_of(code).ok_or(TokenParseError::UnknownStream)?;
-            let partition = take_varint(&mut rest)?.try_into().map_err(|_| TokenParseError::NotCanonical)?;
-            let offset = take_varint(&mut rest)?.try_into().map_err(|_| TokenParseError::NotCanonical)?;
-            let ascends = positions.last_key_value().is_none_or(|(last, _)| *last < (stream, partition));
+            let partition = take_varint(&mut rest)?
+                .try_into()
+                .map_err(|_| TokenParseError::NotCanonical)?;
+            let offset = take_varint(&mut rest)?
+                .try_into()
+                .map_err(|_| TokenParseError::NotCanonical)?;
+            let ascends = positions
+                .last_key_value()
+                .is_none_or(|(last, _)| *last < (stream, partition));
             if !ascends {
                 return Err(TokenParseError::NotCanonical);
             }
             positions.insert((stream, partition), offset);
         }
-        Ok(Self { log_id: LogId::from_uuid(Uuid::from_bytes(*log_id)), positions })
+        Ok(Self {
+            log_id: LogId::from_uuid(Uuid::from_bytes(*log_id)),
+            positions,
+        })
     }
 }
 
@@ -170,7 +202,9 @@ impl Serialize for ConsistencyToken {
 
 impl<'de> Deserialize<'de> for ConsistencyToken {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(de::Error::custom)
     }
 }
 
@@ -178,7 +212,9 @@ impl PartialSchema for ConsistencyToken {
     fn schema() -> RefOr<Schema> {
         ObjectBuilder::new()
             .schema_type(Type::String)
-            .description(Some("Opaque: send it back in Rolecall-At-Least to read what it names."))
+            .description(Some(
+                "Opaque: send it back in Rolecall-At-Least to read what it names.",
+            ))
             .examples(["rc1.AZOJAbr6fm6kb0qP1Z8mWQEDKg"])
             .into()
     }
@@ -195,7 +231,9 @@ const fn stream_code(stream: Stream) -> u8 {
 }
 
 fn stream_of(code: u8) -> Option<Stream> {
-    Stream::ALL.into_iter().find(|stream| stream_code(*stream) == code)
+    Stream::ALL
+        .into_iter()
+        .find(|stream| stream_code(*stream) == code)
 }
 
 fn put_varint(bytes: &mut Vec<u8>, mut value: u64) {
@@ -215,7 +253,11 @@ fn take_varint(bytes: &mut &[u8]) -> Result<u64, TokenParseError> {
         value |= u64::from(byte & 0x7f) << shift;
         if byte & 0x80 == 0 {
             let padded = byte == 0 && shift > 0;
-            return if padded { Err(TokenParseError::NotCanonical) } else { Ok(value) };
+            return if padded {
+                Err(TokenParseError::NotCanonical)
+            } else {
+                Ok(value)
+            };
         }
     }
     Err(TokenParseError::NotCanonical)
@@ -231,11 +273,19 @@ mod tests {
 
     fn token() -> impl Strategy<Value = ConsistencyToken> {
         let stream = prop::sample::select(Stream::ALL.to_vec());
-        let offset = prop_oneof![0..1_000_i64, Just(i64::MAX), any::<i64>().prop_map(|n| n & i64::MAX)];
+        let offset = prop_oneof![
+            0..1_000_i64,
+            Just(i64::MAX),
+            any::<i64>().prop_map(|n| n & i64::MAX)
+        ];
         prop::collection::vec((stream, prop_oneof![0..4, Just(i32::MAX)], offset), 0..12).prop_map(|places| {
             ConsistencyToken::from_positions(
                 LOG,
-                places.into_iter().map(|(stream, partition, offset)| Position { stream, partition, offset }),
+                places.into_iter().map(|(stream, partition, offset)| Position {
+                    stream,
+                    partition,
+                    offset,
+                }),
             )
         })
     }

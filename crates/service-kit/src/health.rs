@@ -68,7 +68,10 @@ impl Readiness {
         let conditions = self.0.read();
         let unmet = conditions.iter().filter_map(|(condition, reason)| {
             let reason = reason.clone()?;
-            Some(NotReady { condition: condition.clone().into_owned(), reason })
+            Some(NotReady {
+                condition: condition.clone().into_owned(),
+                reason,
+            })
         });
         unmet.collect()
     }
@@ -87,7 +90,15 @@ pub fn health_router<S: Clone + Send + Sync + 'static>(
     metrics: PrometheusHandle,
 ) -> Router<S> {
     Router::new()
-        .route("/healthz", get(async || Json(Report { status: "alive", reasons: vec![] })))
+        .route(
+            "/healthz",
+            get(async || {
+                Json(Report {
+                    status: "alive",
+                    reasons: vec![],
+                })
+            }),
+        )
         .route("/readyz", get(readyz).with_state(readiness))
         .route("/metrics", get(render).with_state(metrics))
 }
@@ -95,14 +106,29 @@ pub fn health_router<S: Clone + Send + Sync + 'static>(
 async fn readyz(State(readiness): State<Readiness>) -> Response {
     let reasons = readiness.reasons();
     if reasons.is_empty() {
-        Json(Report { status: "ready", reasons }).into_response()
+        Json(Report {
+            status: "ready",
+            reasons,
+        })
+        .into_response()
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, Json(Report { status: "not-ready", reasons })).into_response()
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            Json(Report {
+                status: "not-ready",
+                reasons,
+            }),
+        )
+            .into_response()
     }
 }
 
 async fn render(State(metrics): State<PrometheusHandle>) -> Response {
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.render()).into_response()
+    (
+        [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+        metrics.render(),
+    )
+        .into_response()
 }
 
 #[cfg(test)]
@@ -123,7 +149,10 @@ mod tests {
         let reasons = json!([{ "condition": "log", "reason": "starting" }]);
         assert_eq!(answer.body, json!({ "status": "not-ready", "reasons": reasons }));
         readiness.remove("log");
-        assert_eq!(fetch(router.clone(), "/readyz").await.body, json!({ "status": "ready" }));
+        assert_eq!(
+            fetch(router.clone(), "/readyz").await.body,
+            json!({ "status": "ready" })
+        );
         assert_eq!(fetch(router, "/healthz").await.status, 200);
     }
 
@@ -133,6 +162,10 @@ mod tests {
         metrics::counter!("health_test_total").increment(2);
         let answer = fetch(router, "/metrics").await;
         assert!(answer.text.contains("health_test_total 2"));
-        assert!(answer.header("content-type").starts_with("text/plain; version=0.0.4"));
+        assert!(
+            answer
+                .header("content-type")
+                .starts_with("text/plain; version=0.0.4")
+        );
     }
 }

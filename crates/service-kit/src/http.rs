@@ -56,8 +56,12 @@ async fn observe(mut request: Request, next: Next) -> Response {
     }
     request.extensions_mut().insert(id);
 
-    let mut response = request_id::scope(id, next.run(request)).instrument(span.clone()).await;
-    response.headers_mut().insert(X_REQUEST_ID, request_id::header_value(id));
+    let mut response = request_id::scope(id, next.run(request))
+        .instrument(span.clone())
+        .await;
+    response
+        .headers_mut()
+        .insert(X_REQUEST_ID, request_id::header_value(id));
 
     let latency = started.elapsed();
     let status = response.status();
@@ -75,9 +79,17 @@ async fn observe(mut request: Request, next: Next) -> Response {
 fn report(method: &str, route: &str, status: StatusCode, latency_us: u128) {
     let status = status.as_u16();
     if status >= 500 {
-        tracing::warn!(http.status = status, latency_us, "{method} {route} answered {status}");
+        tracing::warn!(
+            http.status = status,
+            latency_us,
+            "{method} {route} answered {status}"
+        );
     } else {
-        tracing::debug!(http.status = status, latency_us, "{method} {route} answered {status}");
+        tracing::debug!(
+            http.status = status,
+            latency_us,
+            "{method} {route} answered {status}"
+        );
     }
 }
 
@@ -128,7 +140,10 @@ mod tests {
                 .route("/boom", get(boom))
                 .route("/write", post(async || "written"))
                 .route("/people/{id}", get(async || "someone"))
-                .route("/context", get(async |context: RequestContext| format!("{context:?}"))),
+                .route(
+                    "/context",
+                    get(async |context: RequestContext| format!("{context:?}")),
+                ),
         )
     }
 
@@ -137,13 +152,19 @@ mod tests {
         let answer = fetch(router(), "/nowhere").await;
         assert_eq!((answer.status, answer.slug().as_str()), (404, "not-found"));
         let answer = fetch(router(), "/write").await;
-        assert_eq!((answer.status, answer.slug().as_str()), (405, "method-not-allowed"));
+        assert_eq!(
+            (answer.status, answer.slug().as_str()),
+            (405, "method-not-allowed")
+        );
         assert_eq!(answer.header("allow"), "POST");
     }
 
     #[tokio::test]
     async fn a_panic_is_an_internal_problem_that_names_the_request() {
-        let request = Request::get("/boom").header(X_REQUEST_ID, ID).body(Body::empty()).unwrap();
+        let request = Request::get("/boom")
+            .header(X_REQUEST_ID, ID)
+            .body(Body::empty())
+            .unwrap();
         let answer = send(router(), request).await;
         assert_eq!((answer.status, answer.slug().as_str()), (500, "internal"));
         assert_eq!(answer.body["instance"], format!("urn:uuid:{ID}"));
@@ -159,9 +180,16 @@ mod tests {
             .unwrap();
         let answer = send(router(), request).await;
         assert_eq!(answer.header("x-request-id"), ID);
-        assert!(answer.text.contains(ID) && answer.text.contains(PARENT), "{}", answer.text);
+        assert!(
+            answer.text.contains(ID) && answer.text.contains(PARENT),
+            "{}",
+            answer.text
+        );
 
-        let request = Request::get("/context").header(X_REQUEST_ID, "alice").body(Body::empty()).unwrap();
+        let request = Request::get("/context")
+            .header(X_REQUEST_ID, "alice")
+            .body(Body::empty())
+            .unwrap();
         let answer = send(router(), request).await;
         assert_eq!(answer.header("x-request-id").len(), 36);
         assert!(answer.text.contains(answer.header("x-request-id")));

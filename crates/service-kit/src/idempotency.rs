@@ -70,9 +70,13 @@ mod tests {
         assert_eq!(parse(&[]), Ok(None));
         assert_eq!(parse(&[b"a-1"]).unwrap().unwrap().as_str(), "a-1");
         assert!(parse(&[&[b'x'; 255]]).is_ok());
-        for bad in
-            [&[b"".as_slice()] as &[&[u8]], &[&[b'x'; 256]], &[b"a b"], &["\u{e9}".as_bytes()], &[b"a", b"a"]]
-        {
+        for bad in [
+            &[b"".as_slice()] as &[&[u8]],
+            &[&[b'x'; 256]],
+            &[b"a b"],
+            &["\u{e9}".as_bytes()],
+            &[b"a", b"a"],
+        ] {
             assert_eq!(parse(bad).unwrap_err().kind, ProblemType::InvalidIdempotencyKey);
         }
     }

@@ -30,7 +30,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
             return Err(Problem::new(ProblemType::UnsupportedMediaType)
                 .detail("send the body with Content-Type: application/json"));
         }
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| unreadable(&rejection))?;
+        let bytes = Bytes::from_request(request, state)
+            .await
+            .map_err(|rejection| unreadable(&rejection))?;
         parse(&bytes).map(Self)
     }
 }
@@ -44,7 +46,9 @@ impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for OptionalJ
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let typed = is_json(request.headers());
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| unreadable(&rejection))?;
+        let bytes = Bytes::from_request(request, state)
+            .await
+            .map_err(|rejection| unreadable(&rejection))?;
         match (bytes.is_empty(), typed) {
             (true, _) => Ok(Self(T::default())),
             (false, true) => parse(&bytes).map(Self),
@@ -57,9 +61,11 @@ impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for OptionalJ
 impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
         match serde_json::to_vec(&self.0) {
-            Ok(body) => {
-                ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
-            }
+            Ok(body) => (
+                [(CONTENT_TYPE, HeaderValue::from_static("application/json"))],
+                body,
+            )
+                .into_response(),
             Err(error) => Problem::internal(&error).into_response(),
         }
     }
@@ -69,7 +75,12 @@ fn is_json(headers: &HeaderMap) -> bool {
     let Some(value) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
         return false;
     };
-    let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let essence = value
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
     essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
@@ -84,8 +95,10 @@ fn unreadable(rejection: &BytesRejection) -> Problem {
 /// Parses a body as [`Json`] does; for endpoints that need the raw bytes too.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
-        Problem::new(ProblemType::InvalidUtf8)
-            .detail(format!("the body stops being UTF-8 at byte {}", error.valid_up_to()))
+        Problem::new(ProblemType::InvalidUtf8).detail(format!(
+            "the body stops being UTF-8 at byte {}",
+            error.valid_up_to()
+        ))
     })?;
     serde_json::from_str(text).map_err(|error| explain::<T>(text, &error))
 }
@@ -105,7 +118,9 @@ fn explain<T: DeserializeOwned>(text: &str, error: &serde_json::Error) -> Proble
         Ok(_) => ".".to_owned(),
     };
     let detail = short(&error.to_string());
-    Problem::new(ProblemType::InvalidBody).detail(detail.clone()).field(short(&field), detail)
+    Problem::new(ProblemType::InvalidBody)
+        .detail(detail.clone())
+        .field(short(&field), detail)
 }
 
 fn malformed(error: &serde_json::Error) -> Problem {
@@ -147,7 +162,10 @@ mod tests {
     async fn post_body(content_type: &str, body: impl Into<Body>) -> Answer {
         let router =
             http::standard(Router::new().route("/", post(async |Json(order): Json<Order>| Json(order))));
-        let request = Request::post("/").header(CONTENT_TYPE, content_type).body(body.into()).unwrap();
+        let request = Request::post("/")
+            .header(CONTENT_TYPE, content_type)
+            .body(body.into())
+            .unwrap();
         send(router, request).await
     }
 
@@ -158,9 +176,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_good_body_passes_under_any_json_type() {
-        for content_type in
-            ["application/json", "Application/JSON; charset=utf-8", "application/merge-patch+json"]
-        {
+        for content_type in [
+            "application/json",
+            "Application/JSON; charset=utf-8",
+            "application/merge-patch+json",
+        ] {
             let answer = post_body(content_type, r#"{"name":"a","lines":[{"count":1}]}"#).await;
             assert_eq!(answer.status, 200, "{content_type}");
         }
@@ -168,8 +188,15 @@ mod tests {
 
     #[tokio::test]
     async fn another_content_type_is_refused() {
-        for content_type in ["text/plain", "application/x-www-form-urlencoded", "application/jsonp"] {
-            assert_eq!(post_body(content_type, "{}").await.slug(), "unsupported-media-type");
+        for content_type in [
+            "text/plain",
+            "application/x-www-form-urlencoded",
+            "application/jsonp",
+        ] {
+            assert_eq!(
+                post_body(content_type, "{}").await.slug(),
+                "unsupported-media-type"
+            );
         }
     }
 

@@ -40,7 +40,11 @@ pub struct TokenConfig {
 
 impl Default for TokenConfig {
     fn default() -> Self {
-        Self { issuer: "rolecall".to_owned(), audience: "rolecall".to_owned(), token_ttl: 300 }
+        Self {
+            issuer: "rolecall".to_owned(),
+            audience: "rolecall".to_owned(),
+            token_ttl: 300,
+        }
     }
 }
 
@@ -133,7 +137,12 @@ pub struct Signer {
 impl Signer {
     pub fn new(key: SigningKey, config: TokenConfig) -> Result<Self, serde_json::Error> {
         let kid = thumbprint(&key.verifying_key());
-        let header = encode(&Header { alg: ALGORITHM.to_owned(), typ: TYPE.to_owned(), kid, crit: None })?;
+        let header = encode(&Header {
+            alg: ALGORITHM.to_owned(),
+            typ: TYPE.to_owned(),
+            kid,
+            crit: None,
+        })?;
         Ok(Self { key, header, config })
     }
 
@@ -175,9 +184,16 @@ pub struct Verifier {
 
 impl Verifier {
     pub fn new(keys: impl IntoIterator<Item = VerifyingKey>, config: TokenConfig) -> Self {
-        let verified = Cache::builder().max_capacity(CACHED_TOKENS).time_to_live(config.ttl()).build();
+        let verified = Cache::builder()
+            .max_capacity(CACHED_TOKENS)
+            .time_to_live(config.ttl())
+            .build();
         let keys = keys.into_iter().map(|key| (thumbprint(&key), key)).collect();
-        Self { keys, config, verified }
+        Self {
+            keys,
+            config,
+            verified,
+        }
     }
 
     pub fn verify(&self, token: &str, now: Timestamp) -> Result<AccessClaims, TokenError> {
@@ -208,10 +224,13 @@ impl Verifier {
             return Err(TokenError::WrongType);
         }
         let key = self.keys.get(&header.kid).ok_or(TokenError::UnknownKey)?;
-        let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| TokenError::Malformed)?;
+        let signature = URL_SAFE_NO_PAD
+            .decode(signature)
+            .map_err(|_| TokenError::Malformed)?;
         let signature = Signature::from_slice(&signature).map_err(|_| TokenError::Malformed)?;
         // Strict: keys and signatures that fit several messages are refused too.
-        key.verify_strict(signed.as_bytes(), &signature).map_err(|_| TokenError::BadSignature)?;
+        key.verify_strict(signed.as_bytes(), &signature)
+            .map_err(|_| TokenError::BadSignature)?;
         let claims: Claims = decode(payload)?;
         if claims.iss != self.config.issuer {
             return Err(TokenError::WrongIssuer);
@@ -231,7 +250,11 @@ impl Verifier {
 }
 
 fn unexpired(claims: AccessClaims, now: Timestamp) -> Result<AccessClaims, TokenError> {
-    if now < claims.expires_at { Ok(claims) } else { Err(TokenError::Expired) }
+    if now < claims.expires_at {
+        Ok(claims)
+    } else {
+        Err(TokenError::Expired)
+    }
 }
 
 /// RFC 9068 section 4: with or without the media type's prefix, in any case.

@@ -53,14 +53,20 @@ fn a_token_is_verified_and_says_what_was_issued() {
 
 #[test]
 fn equal_claims_give_equal_tokens() {
-    assert_eq!(signer().issue(&claims()).unwrap(), signer().issue(&claims()).unwrap());
+    assert_eq!(
+        signer().issue(&claims()).unwrap(),
+        signer().issue(&claims()).unwrap()
+    );
 }
 
 #[test]
 fn a_token_holds_ids_and_times_and_nothing_else() {
     let token = signer().issue(&claims()).unwrap();
     let kid = thumbprint(&signing_key(1).verifying_key());
-    assert_eq!(part(&token, 0), json!({ "alg": "EdDSA", "typ": "at+jwt", "kid": kid }));
+    assert_eq!(
+        part(&token, 0),
+        json!({ "alg": "EdDSA", "typ": "at+jwt", "kid": kid })
+    );
     assert_eq!(
         part(&token, 1),
         json!({
@@ -81,7 +87,11 @@ fn a_remembered_token_still_expires_to_the_second() {
     let token = signer().issue(&claims()).unwrap();
     let verifier = verifier();
     let end = claims().expires_at;
-    assert!(verifier.verify(&token, Timestamp::from_micros(end.as_micros() - 1)).is_ok());
+    assert!(
+        verifier
+            .verify(&token, Timestamp::from_micros(end.as_micros() - 1))
+            .is_ok()
+    );
     assert_eq!(verifier.verify(&token, end), Err(TokenError::Expired));
     assert_eq!(self::verifier().verify(&token, end), Err(TokenError::Expired));
 }
@@ -105,7 +115,11 @@ fn no_other_algorithm_is_taken_even_with_a_good_signature() {
     let (mut header, payload) = (part(&token, 0), part(&token, 1));
     for algorithm in ["none", "None", "HS256", "RS256", "ES256", "eddsa", ""] {
         header["alg"] = algorithm.into();
-        assert_eq!(refused(&forge(&header, &payload)), TokenError::WrongType, "{algorithm}");
+        assert_eq!(
+            refused(&forge(&header, &payload)),
+            TokenError::WrongType,
+            "{algorithm}"
+        );
     }
     header["alg"] = "none".into();
     let unsigned = format!("{}.{}.", encode(&header).unwrap(), encode(&payload).unwrap());
@@ -121,19 +135,37 @@ fn tokens_of_another_use_issuer_audience_or_key_are_told_apart() {
         changed[name] = value;
         changed
     };
-    assert_eq!(refused(&forge(&with(&header, "typ", "JWT".into()), &payload)), TokenError::WrongType);
-    assert_eq!(refused(&forge(&with(&header, "kid", "x".into()), &payload)), TokenError::UnknownKey);
-    assert_eq!(refused(&forge(&with(&header, "crit", json!(["b64"])), &payload)), TokenError::Malformed);
-    assert_eq!(refused(&forge(&header, &with(&payload, "iss", "evil".into()))), TokenError::WrongIssuer);
+    assert_eq!(
+        refused(&forge(&with(&header, "typ", "JWT".into()), &payload)),
+        TokenError::WrongType
+    );
+    assert_eq!(
+        refused(&forge(&with(&header, "kid", "x".into()), &payload)),
+        TokenError::UnknownKey
+    );
+    assert_eq!(
+        refused(&forge(&with(&header, "crit", json!(["b64"])), &payload)),
+        TokenError::Malformed
+    );
+    assert_eq!(
+        refused(&forge(&header, &with(&payload, "iss", "evil".into()))),
+        TokenError::WrongIssuer
+    );
     assert_eq!(
         refused(&forge(&header, &with(&payload, "aud", json!(["a", "b"])))),
         TokenError::WrongAudience
     );
-    assert_eq!(refused(&forge(&header, &with(&payload, "sub", "alice".into()))), TokenError::Malformed);
+    assert_eq!(
+        refused(&forge(&header, &with(&payload, "sub", "alice".into()))),
+        TokenError::Malformed
+    );
     let several = forge(&header, &with(&payload, "aud", json!(["a", "rolecall"])));
     assert_eq!(verifier().verify(&several, NOW), Ok(claims()));
     let stranger = Signer::new(signing_key(2), TokenConfig::default()).unwrap();
-    assert_eq!(refused(&stranger.issue(&claims()).unwrap()), TokenError::UnknownKey);
+    assert_eq!(
+        refused(&stranger.issue(&claims()).unwrap()),
+        TokenError::UnknownKey
+    );
 }
 
 #[test]
@@ -157,7 +189,9 @@ fn text_that_is_no_token_is_malformed() {
 /// The key and thumbprint of RFC 8037, appendix A.
 #[test]
 fn key_ids_are_thumbprints() {
-    let x = URL_SAFE_NO_PAD.decode("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo").unwrap();
+    let x = URL_SAFE_NO_PAD
+        .decode("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo")
+        .unwrap();
     let key = VerifyingKey::try_from(x.as_slice()).unwrap();
     assert_eq!(thumbprint(&key), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
     let document = serde_json::to_value(Jwks::of([&key])).unwrap();

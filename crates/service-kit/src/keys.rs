@@ -83,20 +83,29 @@ impl KeyFiles {
             keys.push(self.signing_key()?.verifying_key());
         }
         for path in &self.verifying_key_files {
-            let pem =
-                fs::read_to_string(path).map_err(|cause| KeyError::Read { path: path.clone(), cause })?;
+            let pem = fs::read_to_string(path).map_err(|cause| KeyError::Read {
+                path: path.clone(),
+                cause,
+            })?;
             let key = VerifyingKey::from_public_key_pem(&pem).map_err(|error| content(path, &error))?;
             if !keys.contains(&key) {
                 keys.push(key);
             }
         }
-        if keys.is_empty() { Err(KeyError::NotSet(VERIFYING_KEYS)) } else { Ok(keys) }
+        if keys.is_empty() {
+            Err(KeyError::NotSet(VERIFYING_KEYS))
+        } else {
+            Ok(keys)
+        }
     }
 
     /// As environment variables for a child process.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
-        let verifying: Vec<String> =
-            self.verifying_key_files.iter().map(|path| path.display().to_string()).collect();
+        let verifying: Vec<String> = self
+            .verifying_key_files
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
         [
             (KEY_ENCRYPTION_KEY, self.key_encryption_key_file.as_deref()),
             (INDEX_KEY, self.index_key_file.as_deref()),
@@ -143,7 +152,10 @@ impl TokenKey {
 /// Makes a full set of keys in `dir`. A file that exists is kept: a new key-encryption key would
 /// make everything written under the old one unreadable.
 pub fn generate_key_files(dir: &Path) -> Result<KeyFiles, KeyError> {
-    fs::create_dir_all(dir).map_err(|cause| KeyError::Write { path: dir.to_owned(), cause })?;
+    fs::create_dir_all(dir).map_err(|cause| KeyError::Write {
+        path: dir.to_owned(),
+        cause,
+    })?;
     let files = KeyFiles {
         key_encryption_key_file: Some(random_key(dir.join("key-encryption.key"))?),
         index_key_file: Some(random_key(dir.join("index.key"))?),
@@ -170,8 +182,9 @@ fn random_key(path: PathBuf) -> Result<PathBuf, KeyError> {
 
 fn signing_key(path: PathBuf) -> Result<PathBuf, KeyError> {
     let seed = Zeroizing::new(rand::random::<[u8; 32]>());
-    let pem =
-        SigningKey::from_bytes(&seed).to_pkcs8_pem(LineEnding::LF).map_err(|error| content(&path, &error))?;
+    let pem = SigningKey::from_bytes(&seed)
+        .to_pkcs8_pem(LineEnding::LF)
+        .map_err(|error| content(&path, &error))?;
     write_new(&path, pem.as_bytes())?;
     Ok(path)
 }
@@ -185,9 +198,10 @@ fn write_new(path: &Path, bytes: &[u8]) -> Result<(), KeyError> {
         .open(path)
         .and_then(|mut file| file.write_all(bytes));
     match written {
-        Err(cause) if cause.kind() != io::ErrorKind::AlreadyExists => {
-            Err(KeyError::Write { path: path.to_owned(), cause })
-        }
+        Err(cause) if cause.kind() != io::ErrorKind::AlreadyExists => Err(KeyError::Write {
+            path: path.to_owned(),
+            cause,
+        }),
         _ => Ok(()),
     }
 }
@@ -198,7 +212,10 @@ fn read_secret<'a>(
 ) -> Result<(&'a Path, Zeroizing<Vec<u8>>), KeyError> {
     let path = path.ok_or(KeyError::NotSet(variable))?;
     let read = || Ok((fs::read(path)?, fs::metadata(path)?.permissions().mode()));
-    let (bytes, mode) = read().map_err(|cause| KeyError::Read { path: path.to_owned(), cause })?;
+    let (bytes, mode) = read().map_err(|cause| KeyError::Read {
+        path: path.to_owned(),
+        cause,
+    })?;
     if mode & 0o004 != 0 {
         tracing::warn!(path = %path.display(), "Anyone on this machine can read key file {}", path.display());
     }
@@ -206,7 +223,10 @@ fn read_secret<'a>(
 }
 
 fn content(path: &Path, cause: &dyn std::fmt::Display) -> KeyError {
-    KeyError::Content { path: path.to_owned(), cause: cause.to_string() }
+    KeyError::Content {
+        path: path.to_owned(),
+        cause: cause.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -220,10 +240,17 @@ mod tests {
         files.key_encryption_key().unwrap();
         files.index_key().unwrap();
         files.token_key().unwrap();
-        assert_eq!(files.verifying_keys().unwrap(), [files.signing_key().unwrap().verifying_key()]);
+        assert_eq!(
+            files.verifying_keys().unwrap(),
+            [files.signing_key().unwrap().verifying_key()]
+        );
         for entry in fs::read_dir(dir.path().join("keys")).unwrap() {
             let entry = entry.unwrap();
-            assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{entry:?}");
+            assert_eq!(
+                entry.metadata().unwrap().permissions().mode() & 0o777,
+                0o600,
+                "{entry:?}"
+            );
         }
         assert_eq!(files.environment().len(), 5);
     }
@@ -257,7 +284,10 @@ mod tests {
             files.index_key().err().unwrap().to_string(),
         ];
         for message in &messages {
-            assert!(message.contains(dir.path().to_str().unwrap()) && !message.contains('\n'), "{message}");
+            assert!(
+                message.contains(dir.path().to_str().unwrap()) && !message.contains('\n'),
+                "{message}"
+            );
         }
         let unset = KeyFiles::default().signing_key().unwrap_err().to_string();
         assert_eq!(unset, "ROLECALL_SIGNING_KEY_FILE is not set");

@@ -38,7 +38,9 @@ fn wrong_path(kind: ErrorKind) -> Problem {
         _ => "path".to_owned(),
     };
     let detail = short(&kind.to_string());
-    Problem::new(ProblemType::InvalidParameter).detail(detail.clone()).field(field, detail)
+    Problem::new(ProblemType::InvalidParameter)
+        .detail(detail.clone())
+        .field(field, detail)
 }
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
@@ -107,17 +109,22 @@ mod tests {
 
     fn router() -> Router {
         http::standard(
-            Router::new().route("/users/{id}", get(async |Path(id): Path<UserId>| id.to_string())).route(
-                "/page",
-                get(async |Query(page): Query<Page>| format!("{:?} {:?}", page.size, page.after)),
-            ),
+            Router::new()
+                .route("/users/{id}", get(async |Path(id): Path<UserId>| id.to_string()))
+                .route(
+                    "/page",
+                    get(async |Query(page): Query<Page>| format!("{:?} {:?}", page.size, page.after)),
+                ),
         )
     }
 
     #[tokio::test]
     async fn an_id_that_is_no_uuid_is_an_invalid_parameter() {
         let answer = fetch(router(), "/users/42").await;
-        assert_eq!((answer.status, answer.slug().as_str()), (400, "invalid-parameter"));
+        assert_eq!(
+            (answer.status, answer.slug().as_str()),
+            (400, "invalid-parameter")
+        );
         assert_eq!(fetch(router(), "/users/%ff").await.slug(), "invalid-utf8");
         let id = "01890a5d-ac96-774b-bcce-b302099a8057";
         assert_eq!(fetch(router(), &format!("/users/{id}")).await.text, id);
@@ -125,9 +132,18 @@ mod tests {
 
     #[tokio::test]
     async fn a_query_is_checked_too() {
-        assert_eq!(fetch(router(), "/page?size=7&after=%C3%A9").await.text, "Some(7) Some(\"\u{e9}\")");
-        assert_eq!(fetch(router(), "/page?size=700").await.slug(), "invalid-parameter");
-        assert_eq!(fetch(router(), "/page?size=1&size=2").await.slug(), "invalid-parameter");
+        assert_eq!(
+            fetch(router(), "/page?size=7&after=%C3%A9").await.text,
+            "Some(7) Some(\"\u{e9}\")"
+        );
+        assert_eq!(
+            fetch(router(), "/page?size=700").await.slug(),
+            "invalid-parameter"
+        );
+        assert_eq!(
+            fetch(router(), "/page?size=1&size=2").await.slug(),
+            "invalid-parameter"
+        );
         assert_eq!(fetch(router(), "/page?after=%ff").await.slug(), "invalid-utf8");
     }
 }

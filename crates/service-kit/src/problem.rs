@@ -64,7 +64,13 @@ pub struct ProblemDetails {
 
 impl Problem {
     pub const fn new(kind: ProblemType) -> Self {
-        Self { kind, detail: None, retry_after: None, errors: Vec::new(), extensions: BTreeMap::new() }
+        Self {
+            kind,
+            detail: None,
+            retry_after: None,
+            errors: Vec::new(),
+            extensions: BTreeMap::new(),
+        }
     }
 
     /// Logs the error with its sources; the caller learns only that something broke.
@@ -93,7 +99,10 @@ impl Problem {
 
     #[must_use]
     pub fn field(mut self, field: impl Into<String>, detail: impl Into<String>) -> Self {
-        self.errors.push(FieldError { field: field.into(), detail: detail.into() });
+        self.errors.push(FieldError {
+            field: field.into(),
+            detail: detail.into(),
+        });
         self
     }
 
@@ -127,8 +136,10 @@ impl Problem {
 
     /// Whole seconds, rounded up. Every 429 and 503 names a time, so that clients need no guess.
     fn wait_seconds(&self) -> Option<u64> {
-        let temporary =
-            matches!(self.status(), StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+        let temporary = matches!(
+            self.status(),
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+        );
         let wait = self.retry_after.or(temporary.then_some(Duration::from_secs(1)))?;
         Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
     }
@@ -217,9 +228,17 @@ mod tests {
         for kind in ProblemType::all() {
             let response = kind.into_response();
             let unauthorized = response.status() == StatusCode::UNAUTHORIZED;
-            assert_eq!(response.headers().contains_key(WWW_AUTHENTICATE), unauthorized, "{kind:?}");
+            assert_eq!(
+                response.headers().contains_key(WWW_AUTHENTICATE),
+                unauthorized,
+                "{kind:?}"
+            );
             let temporary = matches!(response.status().as_u16(), 429 | 503);
-            assert_eq!(response.headers().contains_key(RETRY_AFTER), temporary, "{kind:?}");
+            assert_eq!(
+                response.headers().contains_key(RETRY_AFTER),
+                temporary,
+                "{kind:?}"
+            );
         }
     }
 }

@@ -179,7 +179,9 @@ mod tests {
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .filter(|name| name != "README.md")
             .collect();
-        let types: BTreeSet<String> = ProblemType::all().map(|kind| format!("{}.md", kind.slug())).collect();
+        let types: BTreeSet<String> = ProblemType::all()
+            .map(|kind| format!("{}.md", kind.slug()))
+            .collect();
         assert_eq!(pages, types);
     }
 

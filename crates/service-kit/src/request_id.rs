@@ -113,7 +113,14 @@ mod tests {
     fn only_a_well_formed_traceparent_is_taken_over() {
         assert_eq!(TraceParent::parse(GOOD).unwrap().as_str(), GOOD);
         let zero = "00-00000000000000000000000000000000-00f067aa0ba902b7-01";
-        for bad in ["", "00", zero, &GOOD.to_uppercase(), &format!("{GOOD}-x"), &GOOD.replace("00-", "01-")] {
+        for bad in [
+            "",
+            "00",
+            zero,
+            &GOOD.to_uppercase(),
+            &format!("{GOOD}-x"),
+            &GOOD.replace("00-", "01-"),
+        ] {
             assert_eq!(TraceParent::parse(bad), None, "{bad}");
         }
     }
@@ -123,7 +130,13 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(X_REQUEST_ID, HeaderValue::from_static("alice@example.org"));
         assert_ne!(from_headers(&headers), from_headers(&headers));
-        headers.insert(X_REQUEST_ID, HeaderValue::from_static("01890a5d-ac96-774b-bcce-b302099a8057"));
-        assert_eq!(from_headers(&headers).to_string(), "01890a5d-ac96-774b-bcce-b302099a8057");
+        headers.insert(
+            X_REQUEST_ID,
+            HeaderValue::from_static("01890a5d-ac96-774b-bcce-b302099a8057"),
+        );
+        assert_eq!(
+            from_headers(&headers).to_string(),
+            "01890a5d-ac96-774b-bcce-b302099a8057"
+        );
     }
 }

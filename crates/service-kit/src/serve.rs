@@ -34,7 +34,9 @@ pub enum ServeError {
 }
 
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
-    TcpListener::bind(address).await.map_err(|source| ServeError::Bind { address, source })
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| ServeError::Bind { address, source })
 }
 
 /// Serves until `shutdown`; then accepts nothing, finishes what is in flight within `grace`, and
@@ -145,12 +147,19 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
         let served = tokio::spawn(serve(listener, router, shutdown.clone(), grace));
-        Running { address, shutdown, served }
+        Running {
+            address,
+            shutdown,
+            served,
+        }
     }
 
     async fn ask(address: SocketAddr) -> TcpStream {
         let mut stream = TcpStream::connect(address).await.unwrap();
-        stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            .await
+            .unwrap();
         stream
     }
 
@@ -163,7 +172,10 @@ mod tests {
         running.shutdown.cancel();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("hello 127.0.0.1"), "{answer}");
+        assert!(
+            answer.starts_with("HTTP/1.1 200") && answer.ends_with("hello 127.0.0.1"),
+            "{answer}"
+        );
         running.served.await.unwrap().unwrap();
         assert!(TcpStream::connect(running.address).await.is_err());
     }

@@ -10,8 +10,9 @@ use tracing_subscriber::filter::ParseError;
 pub const REQUEST_DURATION: &str = "http_request_duration_seconds";
 
 /// From 100 us, a check from memory, to 10 s, the longest bounded wait.
-const BUCKETS: [f64; 15] =
-    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+const BUCKETS: [f64; 15] = [
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
+];
 /// How often histograms that nobody scrapes are folded, so that they stay small.
 const UPKEEP: Duration = Duration::from_secs(5);
 
@@ -30,7 +31,9 @@ pub fn init_logging() -> Result<(), TelemetryError> {
         Ok(text) if !text.is_empty() => EnvFilter::try_new(text).map_err(TelemetryError::Filter)?,
         _ => EnvFilter::new("info"),
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     let started = if std::env::var("ROLECALL_LOG").is_ok_and(|format| format == "json") {
         builder.json().flatten_event(true).try_init()
     } else {
@@ -46,7 +49,9 @@ pub fn init_logging() -> Result<(), TelemetryError> {
 /// handle.
 pub fn init_metrics() -> Result<PrometheusHandle, TelemetryError> {
     static INSTALLED: Mutex<Option<PrometheusHandle>> = Mutex::new(None);
-    let mut installed = INSTALLED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut installed = INSTALLED
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     if let Some(handle) = installed.as_ref() {
         return Ok(handle.clone());
     }

@@ -60,7 +60,11 @@ impl Audit {
 
     pub fn fold_catalog(&mut self, at: &At<'_>, event: &CatalogEvent) {
         if at.place.audits_catalog() {
-            self.0.push(AuditRow::of(at, event.event_type().name, tell_catalog(event).into()));
+            self.0.push(AuditRow::of(
+                at,
+                event.event_type().name,
+                tell_catalog(event).into(),
+            ));
         }
     }
 
@@ -124,9 +128,10 @@ fn tell(event: &UserEvent) -> Told<'_> {
                 LockReason::Other => "locked",
             })
         },
-        UserEvent::PasswordChanged(e) => {
-            says(format!("password changed, {} session(s) ended", e.revoked_sessions.len()))
-        }
+        UserEvent::PasswordChanged(e) => says(format!(
+            "password changed, {} session(s) ended",
+            e.revoked_sessions.len()
+        )),
         UserEvent::SessionRefreshed(e) => Told {
             session: Some(e.session_id),
             network: e.ip_network.as_ref(),
@@ -139,7 +144,10 @@ fn tell(event: &UserEvent) -> Told<'_> {
             suspicious: true,
             ..says("replaced refresh token presented again, session ended")
         },
-        UserEvent::SessionRevoked(e) => Told { session: Some(e.session_id), ..says("session ended") },
+        UserEvent::SessionRevoked(e) => Told {
+            session: Some(e.session_id),
+            ..says("session ended")
+        },
         UserEvent::SessionsRevoked(e) => says(format!("{} session(s) ended", e.session_ids.len())),
         UserEvent::RoleGranted(e) => says(format!("role {} granted", e.role_id)),
         UserEvent::RoleRevoked(e) => says(format!("role {} revoked", e.role_id)),
@@ -149,7 +157,10 @@ fn tell(event: &UserEvent) -> Told<'_> {
 }
 
 fn says(description: impl Into<Cow<'static, str>>) -> Told<'static> {
-    Told { description: description.into(), ..Told::default() }
+    Told {
+        description: description.into(),
+        ..Told::default()
+    }
 }
 
 fn tell_catalog(event: &CatalogEvent) -> String {

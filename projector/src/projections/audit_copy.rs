@@ -19,7 +19,11 @@ const EPOCH_MICROS: i64 = 946_684_800_000_000;
 const MICROS_A_DAY: i64 = 86_400_000_000;
 
 pub(super) async fn write(tx: &mut PgConnection, rows: &[AuditRow]) -> Result<(), RowError> {
-    if rows.len() < COPY_FROM { insert(tx, rows).await } else { copy(tx, rows).await }
+    if rows.len() < COPY_FROM {
+        insert(tx, rows).await
+    } else {
+        copy(tx, rows).await
+    }
 }
 
 const fn status(row: &AuditRow) -> &'static str {
@@ -99,7 +103,8 @@ impl Rows {
 
     fn field(&mut self, bytes: &[u8]) {
         // A record of the log is far below 2 GiB, and so are its fields.
-        self.0.extend_from_slice(&i32::try_from(bytes.len()).unwrap_or(i32::MAX).to_be_bytes());
+        self.0
+            .extend_from_slice(&i32::try_from(bytes.len()).unwrap_or(i32::MAX).to_be_bytes());
         self.0.extend_from_slice(bytes);
     }
 

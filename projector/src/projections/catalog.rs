@@ -110,7 +110,12 @@ impl Catalog {
         .bind(roles)
         .bind(times)
         .bind(self.permissions.keys().copied().collect::<Vec<_>>())
-        .bind(self.permissions.values().map(|it| it.changed_at).collect::<Vec<_>>())
+        .bind(
+            self.permissions
+                .values()
+                .map(|it| it.changed_at)
+                .collect::<Vec<_>>(),
+        )
         .fetch_all(tx)
         .await?;
         changed.extend(self.roles.keys());
@@ -146,8 +151,11 @@ impl Catalog {
     }
 
     async fn insert_roles(&self, tx: &mut PgConnection) -> Result<(), RowError> {
-        let rows: Vec<_> =
-            self.roles.iter().filter_map(|(id, it)| Some((*id, it.new.as_ref()?, it))).collect();
+        let rows: Vec<_> = self
+            .roles
+            .iter()
+            .filter_map(|(id, it)| Some((*id, it.new.as_ref()?, it)))
+            .collect();
         if rows.is_empty() {
             return Ok(());
         }
@@ -176,7 +184,11 @@ impl Catalog {
 
     async fn delete_permissions(&self, tx: &mut PgConnection) -> Result<(), RowError> {
         let deleted = |it: &Permission| it.deleted_at.filter(|_| it.defined.is_none());
-        let rows: Vec<_> = self.permissions.iter().filter_map(|(id, it)| Some((*id, deleted(it)?))).collect();
+        let rows: Vec<_> = self
+            .permissions
+            .iter()
+            .filter_map(|(id, it)| Some((*id, deleted(it)?)))
+            .collect();
         if rows.is_empty() {
             return Ok(());
         }
@@ -193,7 +205,10 @@ impl Catalog {
     }
 
     async fn upsert_permissions(&self, tx: &mut PgConnection) -> Result<(), RowError> {
-        let defined = self.permissions.values().filter_map(|it| Some((it.defined.as_ref()?, it.deleted_at)));
+        let defined = self
+            .permissions
+            .values()
+            .filter_map(|it| Some((it.defined.as_ref()?, it.deleted_at)));
         let rows: Vec<_> = defined.collect();
         if rows.is_empty() {
             return Ok(());

@@ -136,12 +136,18 @@ impl Statements {
         place: &Place,
         rows: &BTreeMap<String, Option<Holder>>,
     ) -> Result<(), RowError> {
-        let released: Vec<&str> =
-            rows.iter().filter(|(_, it)| it.is_none()).map(|(key, _)| key.as_str()).collect();
+        let released: Vec<&str> = rows
+            .iter()
+            .filter(|(_, it)| it.is_none())
+            .map(|(key, _)| key.as_str())
+            .collect();
         if !released.is_empty() {
             sqlx::query(self.delete).bind(&released).execute(&mut *tx).await?;
         }
-        let held: Vec<_> = rows.iter().filter_map(|(key, it)| Some((key.as_str(), it.as_ref()?))).collect();
+        let held: Vec<_> = rows
+            .iter()
+            .filter_map(|(key, it)| Some((key.as_str(), it.as_ref()?)))
+            .collect();
         if held.is_empty() {
             return Ok(());
         }

@@ -72,7 +72,11 @@ pub enum RowError {
     #[error("{0}")]
     Value(&'static str),
     #[error("{changed} of {expected} rows of {table} exist to be changed")]
-    Missing { table: &'static str, expected: usize, changed: u64 },
+    Missing {
+        table: &'static str,
+        expected: usize,
+        changed: u64,
+    },
     #[error("writing rows")]
     Sql(#[from] sqlx::Error),
     #[error(transparent)]
@@ -96,7 +100,11 @@ impl Batch {
     pub fn fold<'a>(place: &Place, events: impl IntoIterator<Item = &'a Decoded>) -> Result<Self, RowError> {
         let mut batch = Self::default();
         for event in events {
-            let at = At { meta: &event.stored.meta, offset: event.offset, place };
+            let at = At {
+                meta: &event.stored.meta,
+                offset: event.offset,
+                place,
+            };
             match &event.stored.data {
                 Event::User(user_event) => {
                     batch.users.fold(&at, user_event)?;
@@ -146,7 +154,11 @@ impl Batch {
 }
 
 fn network(text: Option<&String>) -> Result<Option<IpNetwork>, RowError> {
-    text.map(|text| text.parse().map_err(|_| RowError::Value("ip_network is no network"))).transpose()
+    text.map(|text| {
+        text.parse()
+            .map_err(|_| RowError::Value("ip_network is no network"))
+    })
+    .transpose()
 }
 
 fn text(sealed: Option<&schemas::Sealed>) -> Option<String> {
@@ -162,5 +174,9 @@ fn all_changed(table: &'static str, expected: usize, changed: u64) -> Result<(),
     if changed == expected as u64 {
         return Ok(());
     }
-    Err(RowError::Missing { table, expected, changed })
+    Err(RowError::Missing {
+        table,
+        expected,
+        changed,
+    })
 }

@@ -46,7 +46,10 @@ impl RoleCache {
     /// First in the transaction, so that all statements after it see the other's rows.
     pub async fn lock_out_catalog(&self, tx: &mut PgConnection) -> Result<(), RowError> {
         if !self.0.is_empty() {
-            sqlx::query("SELECT pg_advisory_xact_lock_shared($1)").bind(LOCK).execute(tx).await?;
+            sqlx::query("SELECT pg_advisory_xact_lock_shared($1)")
+                .bind(LOCK)
+                .execute(tx)
+                .await?;
         }
         Ok(())
     }
@@ -54,21 +57,30 @@ impl RoleCache {
     pub async fn write(&self, tx: &mut PgConnection) -> Result<(), RowError> {
         if !self.0.is_empty() {
             let users: Vec<Uuid> = self.0.iter().copied().collect();
-            sqlx::query("SELECT refresh_user_role_cache($1)").bind(users).execute(tx).await?;
+            sqlx::query("SELECT refresh_user_role_cache($1)")
+                .bind(users)
+                .execute(tx)
+                .await?;
         }
         Ok(())
     }
 }
 
 pub(super) async fn lock_out_users(tx: &mut PgConnection) -> Result<(), RowError> {
-    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(tx).await?;
+    sqlx::query("SELECT pg_advisory_xact_lock($1)")
+        .bind(LOCK)
+        .execute(tx)
+        .await?;
     Ok(())
 }
 
 /// For everybody who holds one of these roles, directly or through a role below it.
 pub(super) async fn refresh_roles(tx: &mut PgConnection, roles: &[Uuid]) -> Result<(), RowError> {
     if !roles.is_empty() {
-        sqlx::query("SELECT refresh_user_role_cache_of_roles($1)").bind(roles).execute(tx).await?;
+        sqlx::query("SELECT refresh_user_role_cache_of_roles($1)")
+            .bind(roles)
+            .execute(tx)
+            .await?;
     }
     Ok(())
 }

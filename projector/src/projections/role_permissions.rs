@@ -32,11 +32,13 @@ impl RolePermissions {
                     granted_at: at.time(),
                     granted_by: at.actor_id(),
                 };
-                self.rows.insert((e.role_id.as_uuid(), e.permission_id.as_uuid()), Some(attached));
+                self.rows
+                    .insert((e.role_id.as_uuid(), e.permission_id.as_uuid()), Some(attached));
                 self.touched.insert(e.role_id.as_uuid(), at.time());
             }
             CatalogEvent::PermissionDetached(e) => {
-                self.rows.insert((e.role_id.as_uuid(), e.permission_id.as_uuid()), None);
+                self.rows
+                    .insert((e.role_id.as_uuid(), e.permission_id.as_uuid()), None);
                 self.touched.insert(e.role_id.as_uuid(), at.time());
             }
             // Attachments of what is deleted count for nothing by its deleted_at.
@@ -54,7 +56,12 @@ impl RolePermissions {
     }
 
     pub async fn write(&self, tx: &mut PgConnection) -> Result<(), RowError> {
-        let detached: Vec<_> = self.rows.iter().filter(|(_, it)| it.is_none()).map(|(key, _)| *key).collect();
+        let detached: Vec<_> = self
+            .rows
+            .iter()
+            .filter(|(_, it)| it.is_none())
+            .map(|(key, _)| *key)
+            .collect();
         if !detached.is_empty() {
             sqlx::query(
                 "DELETE FROM role_permissions rp USING unnest($1::uuid[], $2::uuid[]) AS d (role_id, permission_id)
@@ -65,7 +72,11 @@ impl RolePermissions {
             .execute(&mut *tx)
             .await?;
         }
-        let attached: Vec<_> = self.rows.iter().filter_map(|(key, it)| Some((*key, it.as_ref()?))).collect();
+        let attached: Vec<_> = self
+            .rows
+            .iter()
+            .filter_map(|(key, it)| Some((*key, it.as_ref()?)))
+            .collect();
         if attached.is_empty() {
             return Ok(());
         }
@@ -77,7 +88,12 @@ impl RolePermissions {
         )
         .bind(attached.iter().map(|(_, it)| it.id).collect::<Vec<_>>())
         .bind(attached.iter().map(|((role, _), _)| *role).collect::<Vec<_>>())
-        .bind(attached.iter().map(|((_, permission), _)| *permission).collect::<Vec<_>>())
+        .bind(
+            attached
+                .iter()
+                .map(|((_, permission), _)| *permission)
+                .collect::<Vec<_>>(),
+        )
         .bind(attached.iter().map(|(_, it)| it.granted_at).collect::<Vec<_>>())
         .bind(attached.iter().map(|(_, it)| it.granted_by).collect::<Vec<_>>())
         .execute(tx)

@@ -80,7 +80,10 @@ impl Sessions {
             update(tx, &changed).await?;
         }
         if changed.len() < self.0.len() {
-            let new = self.0.iter().filter_map(|(id, row)| Some((*id, row.new.as_ref()?, &row.change)));
+            let new = self
+                .0
+                .iter()
+                .filter_map(|(id, row)| Some((*id, row.new.as_ref()?, &row.change)));
             insert(tx, place, &new.collect::<Vec<_>>()).await?;
         }
         Ok(())

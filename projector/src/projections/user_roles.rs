@@ -62,14 +62,20 @@ impl UserRoles {
     }
 
     pub async fn write(&self, tx: &mut PgConnection, place: &Place) -> Result<(), RowError> {
-        let revoked: Vec<_> =
-            self.0.iter().filter(|(_, row)| row.grant.is_none()).map(|(key, _)| *key).collect();
+        let revoked: Vec<_> = self
+            .0
+            .iter()
+            .filter(|(_, row)| row.grant.is_none())
+            .map(|(key, _)| *key)
+            .collect();
         if !revoked.is_empty() {
             revoke(tx, &revoked).await?;
         }
         if revoked.len() < self.0.len() {
-            let granted =
-                self.0.iter().filter_map(|(key, row)| Some((*key, row.grant.as_ref()?, row.is_active)));
+            let granted = self
+                .0
+                .iter()
+                .filter_map(|(key, row)| Some((*key, row.grant.as_ref()?, row.is_active)));
             grant(tx, place, &granted.collect::<Vec<_>>()).await?;
         }
         Ok(())

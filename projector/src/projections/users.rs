@@ -92,8 +92,10 @@ impl Users {
             update(tx, &changed).await?;
         }
         if changed.len() < self.0.len() {
-            let new =
-                self.0.iter().filter_map(|(id, row)| Some((*id, row.registered.as_ref()?, &row.change)));
+            let new = self
+                .0
+                .iter()
+                .filter_map(|(id, row)| Some((*id, row.registered.as_ref()?, &row.change)));
             insert(tx, place, &new.collect::<Vec<_>>()).await?;
         }
         Ok(())
@@ -120,7 +122,11 @@ impl Change {
         (self.failures_from_zero, self.failures) = (true, 0);
         self.locked_until = Some(None);
         let network = network(event.ip_network.as_ref())?;
-        self.login = Some(Login { at: at.time(), network, address: text(event.ip_address.as_ref()) });
+        self.login = Some(Login {
+            at: at.time(),
+            network,
+            address: text(event.ip_address.as_ref()),
+        });
         Ok(())
     }
 

@@ -113,7 +113,11 @@ impl History {
         let sequence = *sequence;
         let basis = match lane.0 {
             Stream::Users => {
-                vec![Position { stream: Stream::Catalog, partition: 0, offset: self.catalog_at }]
+                vec![Position {
+                    stream: Stream::Catalog,
+                    partition: 0,
+                    offset: self.catalog_at,
+                }]
             }
             Stream::Identifiers | Stream::Catalog => vec![],
         };
@@ -155,11 +159,20 @@ impl History {
         let claim_id = ClaimId::from_uuid(self.uuid());
         let email_index = BlindIndex(Sha256Digest(self.rng.random()));
         let username_index = BlindIndex(Sha256Digest(self.rng.random()));
-        let of = [(IdentifierKind::Email, email_index), (IdentifierKind::Username, username_index)];
+        let of = [
+            (IdentifierKind::Email, email_index),
+            (IdentifierKind::Username, username_index),
+        ];
         for (kind, index) in of {
             let expires_at = Timestamp::from_micros(self.clock + 60_000_000);
             let index_key_id = "key".to_owned();
-            let reserved = IdentifierReserved { kind, user_id, claim_id, expires_at, index_key_id };
+            let reserved = IdentifierReserved {
+                kind,
+                user_id,
+                claim_id,
+                expires_at,
+                index_key_id,
+            };
             self.identifier_event(index, IdentifierEvent::Reserved(reserved));
         }
         let registered = UserRegistered {
@@ -174,14 +187,27 @@ impl History {
         };
         self.user_event(user_id, UserEvent::Registered(registered));
         for (kind, index) in of {
-            let confirmed = IdentifierConfirmed { kind, user_id, claim_id };
+            let confirmed = IdentifierConfirmed {
+                kind,
+                user_id,
+                claim_id,
+            };
             self.identifier_event(index, IdentifierEvent::Confirmed(confirmed));
         }
         if self.rng.random_ratio(1, 20) {
-            let released = IdentifierReleased { kind: IdentifierKind::Email, user_id, claim_id };
+            let released = IdentifierReleased {
+                kind: IdentifierKind::Email,
+                user_id,
+                claim_id,
+            };
             self.identifier_event(email_index, IdentifierEvent::Released(released));
         }
-        self.users.push(Person { id: user_id, sessions: vec![], roles: vec![], active: true });
+        self.users.push(Person {
+            id: user_id,
+            sessions: vec![],
+            roles: vec![],
+            active: true,
+        });
     }
 
     fn happen(&mut self) {
@@ -223,7 +249,10 @@ impl History {
         if !self.users[i].roles.contains(&role_id) {
             self.users[i].roles.push(role_id);
         }
-        let expires_at = self.rng.random_ratio(1, 2).then(|| Timestamp::from_micros(self.clock + 9_000_000));
+        let expires_at = self
+            .rng
+            .random_ratio(1, 2)
+            .then(|| Timestamp::from_micros(self.clock + 9_000_000));
         Some(UserEvent::RoleGranted(RoleGranted { role_id, expires_at }))
     }
 
@@ -248,7 +277,10 @@ impl History {
     fn end_session(&mut self, i: usize) -> Option<UserEvent> {
         let session_id = self.users[i].sessions.pop()?;
         Some(match self.pick(3) {
-            0 => UserEvent::SessionRevoked(SessionRevoked { session_id, reason: RevokeReason::Logout }),
+            0 => UserEvent::SessionRevoked(SessionRevoked {
+                session_id,
+                reason: RevokeReason::Logout,
+            }),
             1 => UserEvent::RefreshReuseDetected(RefreshReuseDetected {
                 session_id,
                 presented_generation: 1,
@@ -267,7 +299,10 @@ impl History {
     fn fail(&mut self) -> UserEvent {
         let now = Timestamp::from_micros(self.clock);
         if self.rng.random_ratio(1, 3) {
-            return UserEvent::Locked(UserLocked { reason: LockReason::FailedLogins, locked_until: now });
+            return UserEvent::Locked(UserLocked {
+                reason: LockReason::FailedLogins,
+                locked_until: now,
+            });
         }
         let (ip_network, ip_address, user_agent) =
             (Some("198.51.0.0/16".to_owned()), None, Some(self.sealed(50)));
@@ -321,8 +356,14 @@ impl History {
         let name = self.name("role");
         let level = i32::from(parent_id.is_some());
         self.roles.push((role_id, parent_id));
-        let defined =
-            RoleDefined { role_id, name, description: None, parent_id, level, is_system_role: false };
+        let defined = RoleDefined {
+            role_id,
+            name,
+            description: None,
+            parent_id,
+            level,
+            is_system_role: false,
+        };
         self.catalog_event(CatalogEvent::RoleDefined(defined));
     }
 
@@ -376,13 +417,20 @@ impl History {
             for person in &mut self.users {
                 person.roles.retain(|role| *role != role_id);
             }
-            self.catalog_event(CatalogEvent::RoleDeleted(RoleDeleted { role_id, name: "gone".to_owned() }));
+            self.catalog_event(CatalogEvent::RoleDeleted(RoleDeleted {
+                role_id,
+                name: "gone".to_owned(),
+            }));
         }
         if self.permissions.len() > 4 {
             let permission_id = self.permissions.pop().unwrap();
-            self.attached.retain(|(_, permission)| *permission != permission_id);
+            self.attached
+                .retain(|(_, permission)| *permission != permission_id);
             let name = "gone".to_owned();
-            self.catalog_event(CatalogEvent::PermissionDeleted(PermissionDeleted { permission_id, name }));
+            self.catalog_event(CatalogEvent::PermissionDeleted(PermissionDeleted {
+                permission_id,
+                name,
+            }));
         }
     }
 
@@ -392,7 +440,11 @@ impl History {
         self.permission(permission_id, name);
         let at = 1 + self.pick(self.roles.len() - 1);
         let (role_id, parent) = self.roles[at];
-        let parent_id = if parent.is_some() { None } else { Some(self.roles[0].0) };
+        let parent_id = if parent.is_some() {
+            None
+        } else {
+            Some(self.roles[0].0)
+        };
         self.roles[at].1 = parent_id;
         let level = i32::from(parent_id.is_some());
         let (description, descendants) = (Some("moved".to_owned()), vec![]);

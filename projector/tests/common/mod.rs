@@ -32,7 +32,11 @@ pub struct LogBuilder {
 
 impl Default for LogBuilder {
     fn default() -> Self {
-        Self { lanes: BTreeMap::new(), heads: BTreeMap::new(), ids: SchemaIds::numbered() }
+        Self {
+            lanes: BTreeMap::new(),
+            heads: BTreeMap::new(),
+            ids: SchemaIds::numbered(),
+        }
     }
 }
 
@@ -48,14 +52,26 @@ impl LogBuilder {
         let head = head.after(&Topics::new(TOPICS).of(lane.0), lane.1, &key, &value);
         self.heads.insert(lane, (offset + 1, head));
         let (stream, partition) = lane;
-        let record =
-            Record { stream, partition, offset, timestamp_ms: 0, key, value, event_type, headers: vec![] };
+        let record = Record {
+            stream,
+            partition,
+            offset,
+            timestamp_ms: 0,
+            key,
+            value,
+            event_type,
+            headers: vec![],
+        };
         self.lanes.entry(lane).or_default().push(record);
         offset
     }
 
     pub fn build(self, seed: u64, chunk: usize) -> VecLog {
-        VecLog { lanes: Arc::new(self.lanes), seed, chunk }
+        VecLog {
+            lanes: Arc::new(self.lanes),
+            seed,
+            chunk,
+        }
     }
 }
 
@@ -69,12 +85,19 @@ impl VecLog {
     }
 
     pub fn interleaved(&self, seed: u64, chunk: usize) -> Self {
-        Self { lanes: Arc::clone(&self.lanes), seed, chunk }
+        Self {
+            lanes: Arc::clone(&self.lanes),
+            seed,
+            chunk,
+        }
     }
 
     /// Behind the last record of each partition.
     pub fn ends(&self) -> std::collections::HashMap<Lane, i64> {
-        self.lanes.iter().filter_map(|(lane, records)| Some((*lane, records.last()?.offset + 1))).collect()
+        self.lanes
+            .iter()
+            .filter_map(|(lane, records)| Some((*lane, records.last()?.offset + 1)))
+            .collect()
     }
 
     pub fn events(&self) -> usize {
@@ -87,11 +110,23 @@ impl Log for VecLog {
 
     fn open(&self, start: &[(Stream, i32, i64)]) -> Result<VecTail, TailError> {
         let at = start.iter().map(|&(stream, partition, offset)| {
-            let records = self.lanes.get(&(stream, partition)).map_or(&[][..], Vec::as_slice);
-            ((stream, partition), records.partition_point(|record| record.offset < offset), false)
+            let records = self
+                .lanes
+                .get(&(stream, partition))
+                .map_or(&[][..], Vec::as_slice);
+            (
+                (stream, partition),
+                records.partition_point(|record| record.offset < offset),
+                false,
+            )
         });
         let rng = StdRng::seed_from_u64(self.seed);
-        Ok(VecTail { log: self.clone(), at: at.collect(), rng, paused: Mutex::default() })
+        Ok(VecTail {
+            log: self.clone(),
+            at: at.collect(),
+            rng,
+            paused: Mutex::default(),
+        })
     }
 
     fn topics(&self) -> Topics {
@@ -111,8 +146,9 @@ impl Tail for VecTail {
         tokio::task::yield_now().await; // before anything is taken: a dropped call loses nothing
         loop {
             let paused = self.paused.lock().unwrap().clone();
-            let open: Vec<usize> =
-                (0..self.at.len()).filter(|&i| !self.at[i].2 && !paused.contains(&self.at[i].0)).collect();
+            let open: Vec<usize> = (0..self.at.len())
+                .filter(|&i| !self.at[i].2 && !paused.contains(&self.at[i].0))
+                .collect();
             if open.is_empty() {
                 tokio::time::sleep(std::time::Duration::from_millis(1)).await;
                 continue;
@@ -121,12 +157,20 @@ impl Tail for VecTail {
             let (lane, index, ended) = &mut self.at[chosen];
             let records = self.log.lanes.get(lane).map_or(&[][..], Vec::as_slice);
             let until = (*index + self.log.chunk.min(max)).min(records.len());
-            let mut items: Vec<_> = records[*index..until].iter().cloned().map(TailItem::Record).collect();
+            let mut items: Vec<_> = records[*index..until]
+                .iter()
+                .cloned()
+                .map(TailItem::Record)
+                .collect();
             *index = until;
             if until == records.len() {
                 *ended = true;
                 let next_offset = records.last().map_or(0, |record| record.offset + 2);
-                items.push(TailItem::End { stream: lane.0, partition: lane.1, next_offset });
+                items.push(TailItem::End {
+                    stream: lane.0,
+                    partition: lane.1,
+                    next_offset,
+                });
             }
             return Ok(items);
         }
@@ -145,7 +189,11 @@ impl Tail for VecTail {
 
 /// PostgreSQL alone, with some databases.
 pub async fn databases(count: usize) -> (local_stack::Stack, Vec<String>) {
-    let builder = local_stack::Stack::builder().kafka_nodes(0).registry(false).redis(false).shards(count);
+    let builder = local_stack::Stack::builder()
+        .kafka_nodes(0)
+        .registry(false)
+        .redis(false)
+        .shards(count);
     service_kit::telemetry::init_logging().unwrap();
     let stack = builder.start().await.unwrap();
     let dsns = stack.shard_dsns();
@@ -153,5 +201,8 @@ pub async fn databases(count: usize) -> (local_stack::Stack, Vec<String>) {
 }
 
 pub async fn empty(pool: &sqlx::PgPool) {
-    sqlx::raw_sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public").execute(pool).await.unwrap();
+    sqlx::raw_sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        .execute(pool)
+        .await
+        .unwrap();
 }

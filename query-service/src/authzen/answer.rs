@@ -50,14 +50,29 @@ impl Answer {
 
     /// A broken question is never allowed.
     pub fn broken(message: impl Into<String>) -> Self {
-        let error = ItemError { status: 400, message: message.into() };
-        let context = AnswerContext { error: Some(error), ..AnswerContext::default() };
-        Self { decision: false, context }
+        let error = ItemError {
+            status: 400,
+            message: message.into(),
+        };
+        let context = AnswerContext {
+            error: Some(error),
+            ..AnswerContext::default()
+        };
+        Self {
+            decision: false,
+            context,
+        }
     }
 
     fn denied(reason: &'static str) -> Self {
-        let context = AnswerContext { reason: Some(reason), ..AnswerContext::default() };
-        Self { decision: false, context }
+        let context = AnswerContext {
+            reason: Some(reason),
+            ..AnswerContext::default()
+        };
+        Self {
+            decision: false,
+            context,
+        }
     }
 }
 
@@ -71,7 +86,14 @@ impl From<Decision> for Answer {
             Reason::Expired { role_id } => ("expired_grant", Some(role_id)),
             Reason::NoGrant => ("no_grant", None),
         };
-        let context = AnswerContext { reason: Some(reason), role_id, error: None };
-        Self { decision: decision.allowed, context }
+        let context = AnswerContext {
+            reason: Some(reason),
+            role_id,
+            error: None,
+        };
+        Self {
+            decision: decision.allowed,
+            context,
+        }
     }
 }

@@ -131,8 +131,19 @@ impl<'a> Batch<'a> {
 
     /// The members that items fall back to; without items, the one question itself.
     pub fn into_defaults(self) -> Evaluation<'a> {
-        let Self { subject, action, resource, context, .. } = self;
-        Evaluation { subject, action, resource, context }
+        let Self {
+            subject,
+            action,
+            resource,
+            context,
+            ..
+        } = self;
+        Evaluation {
+            subject,
+            action,
+            resource,
+            context,
+        }
     }
 }
 

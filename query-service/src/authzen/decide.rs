@@ -81,7 +81,10 @@ impl App {
         for user in questions.into_iter().filter_map(Question::user) {
             // Batches are mostly about one user.
             if before.replace(user) != Some(user) {
-                self.node.basis(user).into_iter().for_each(|position| token.include(position));
+                self.node
+                    .basis(user)
+                    .into_iter()
+                    .for_each(|position| token.include(position));
             }
         }
         token
@@ -89,7 +92,9 @@ impl App {
 
     pub fn decide(&self, question: &Question<'_>, now: Timestamp) -> Answer {
         let answer = match &question.subject {
-            Ok(user) => self.check(*user, &question.resource.kind, &question.action.name, now).into(),
+            Ok(user) => self
+                .check(*user, &question.resource.kind, &question.action.name, now)
+                .into(),
             Err(answer) => answer.clone(),
         };
         self.decisions.count(answer.decision);

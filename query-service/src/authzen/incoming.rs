@@ -24,8 +24,9 @@ impl FromRequest<Arc<App>> for Incoming {
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Plain> {
         let headers = request.headers();
-        let caller =
-            Caller::from_headers(headers, &**app).await?.ok_or(Problem::new(ProblemType::Unauthenticated))?;
+        let caller = Caller::from_headers(headers, &**app)
+            .await?
+            .ok_or(Problem::new(ProblemType::Unauthenticated))?;
         let at_least = AtLeast::from_headers(headers, app.node.log_id())?;
         if !is_json(headers) {
             return Err(Plain::bad_request("send Content-Type: application/json"));
@@ -37,12 +38,18 @@ impl FromRequest<Arc<App>> for Incoming {
                 Plain::bad_request("the body could not be read to its end")
             }
         })?;
-        Ok(Self { caller, at_least, body })
+        Ok(Self {
+            caller,
+            at_least,
+            body,
+        })
     }
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let value = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
     let essence = value.and_then(|value| value.split(';').next());
     essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
 }

@@ -43,7 +43,10 @@ async fn a_grant_allows_until_it_is_revoked() {
 
     test.revoke(BOB, EDITOR);
     let answer = ask(&test, ONE, ADMIN, &may_write(BOB)).await;
-    assert_eq!(answer.body, json!({ "decision": false, "context": { "reason": "no_grant" } }));
+    assert_eq!(
+        answer.body,
+        json!({ "decision": false, "context": { "reason": "no_grant" } })
+    );
     assert_ne!(answer.header("rolecall-token"), basis.to_string());
 }
 
@@ -88,7 +91,9 @@ async fn only_permitted_callers_ask_about_others() {
 async fn without_a_token_the_answer_is_a_plain_401() {
     let test = TestApp::new();
     let body = Body::from(may_write(BOB).to_string());
-    let request = Request::post(ONE).header("content-type", "application/json").body(body);
+    let request = Request::post(ONE)
+        .header("content-type", "application/json")
+        .body(body);
     let answer = test.send(request.unwrap()).await;
     assert_eq!((answer.status, &answer.body), (401, &Value::Null));
     assert!(answer.header("www-authenticate").starts_with("Bearer"));
@@ -124,11 +129,15 @@ async fn broken_bodies_are_400_with_a_plain_string() {
 #[tokio::test]
 async fn bytes_that_are_no_text_and_other_media_types_are_400() {
     let test = TestApp::new();
-    let answer = test.send(test.post(ONE, ADMIN, &b"{\"subject\": \"\xff\"}"[..])).await;
+    let answer = test
+        .send(test.post(ONE, ADMIN, &b"{\"subject\": \"\xff\"}"[..]))
+        .await;
     assert_eq!(answer.status, 400);
     for media_type in ["text/plain", "application/xml", ""] {
         let mut request = test.post(ONE, ADMIN, may_write(BOB).to_string());
-        request.headers_mut().insert("content-type", media_type.parse().unwrap());
+        request
+            .headers_mut()
+            .insert("content-type", media_type.parse().unwrap());
         assert_eq!(test.send(request).await.status, 400, "{media_type}");
     }
     let mut request = test.post(ONE, ADMIN, may_write(BOB).to_string());
@@ -176,7 +185,10 @@ async fn a_broken_item_is_denied_and_spoils_no_other() {
     assert_eq!(decisions(&answer), [false, true, false, false, true]);
     let errors = answer.body["evaluations"].as_array().unwrap();
     let status = |i: usize| errors[i]["context"]["error"]["status"].as_u64();
-    assert_eq!([0, 1, 2, 3, 4].map(status), [Some(400), None, Some(400), Some(400), None]);
+    assert_eq!(
+        [0, 1, 2, 3, 4].map(status),
+        [Some(400), None, Some(400), Some(400), None]
+    );
     assert_eq!(errors[0]["context"]["error"]["message"], "subject is missing");
 }
 
@@ -210,7 +222,12 @@ async fn a_batch_without_items_is_a_single_evaluation() {
         let answer = ask(&test, MANY, ADMIN, &body).await;
         assert_eq!(answer.body["decision"], true, "{}", answer.text);
     }
-    assert_eq!(ask(&test, MANY, ADMIN, &json!({ "evaluations": [] })).await.status, 400);
+    assert_eq!(
+        ask(&test, MANY, ADMIN, &json!({ "evaluations": [] }))
+            .await
+            .status,
+        400
+    );
     body["evaluations"] = json!(vec![json!({}); 1_001]);
     assert_eq!(ask(&test, MANY, ADMIN, &body).await.status, 400);
     body["evaluations"] = json!("x");
@@ -243,5 +260,8 @@ async fn discovery_names_the_calls_and_needs_no_token() {
 fn decisions(answer: &Answer) -> Vec<bool> {
     let items = answer.body["evaluations"].as_array();
     let items = items.unwrap_or_else(|| panic!("{}", answer.text));
-    items.iter().map(|item| item["decision"].as_bool().unwrap()).collect()
+    items
+        .iter()
+        .map(|item| item["decision"].as_bool().unwrap())
+        .collect()
 }

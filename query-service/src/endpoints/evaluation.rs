@@ -32,7 +32,11 @@ use crate::freshness;
 )]
 pub async fn evaluation(
     State(app): State<Arc<App>>,
-    Incoming { caller, at_least, body }: Incoming,
+    Incoming {
+        caller,
+        at_least,
+        body,
+    }: Incoming,
 ) -> Result<Response, Plain> {
     answer_one(&app, caller, &at_least, parse(&body)?).await
 }

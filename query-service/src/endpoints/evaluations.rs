@@ -31,7 +31,11 @@ use crate::freshness;
 )]
 pub async fn evaluations(
     State(app): State<Arc<App>>,
-    Incoming { caller, at_least, body }: Incoming,
+    Incoming {
+        caller,
+        at_least,
+        body,
+    }: Incoming,
 ) -> Result<Response, Plain> {
     let mut batch: Batch<'_> = parse(&body)?;
     let items = batch.evaluations.take().unwrap_or_default();
@@ -43,8 +47,10 @@ pub async fn evaluations(
     if items.is_empty() {
         return answer_one(&app, caller, &at_least, defaults).await;
     }
-    let questions: Vec<Result<Question<'_>, String>> =
-        items.iter().map(|item| Question::of_item(item.get(), &defaults)).collect();
+    let questions: Vec<Result<Question<'_>, String>> = items
+        .iter()
+        .map(|item| Question::of_item(item.get(), &defaults))
+        .collect();
 
     freshness::reach(&app.node, &at_least).await?;
     app.may_ask(caller, questions.iter().flatten())?;

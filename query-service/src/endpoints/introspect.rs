@@ -86,11 +86,18 @@ pub async fn introspect(
         return Ok((app.token([]), Json(INACTIVE)).into_response());
     };
     let token = app.basis(claims.user_id);
-    let answer = if is_live(&app, &claims).await? { active(&app, claims) } else { INACTIVE };
+    let answer = if is_live(&app, &claims).await? {
+        active(&app, claims)
+    } else {
+        INACTIVE
+    };
     Ok((token, Json(answer)).into_response())
 }
 
-const INACTIVE: Introspection = Introspection { active: false, claims: None };
+const INACTIVE: Introspection = Introspection {
+    active: false,
+    claims: None,
+};
 
 async fn is_live(app: &App, claims: &AccessClaims) -> Result<bool, Problem> {
     let (user, session) = (claims.user_id, claims.session_id);
@@ -118,7 +125,10 @@ fn active(app: &App, claims: AccessClaims) -> Introspection {
         iat: claims.issued_at.as_micros().div_euclid(1_000_000),
         exp: claims.expires_at.as_micros().div_euclid(1_000_000),
     };
-    Introspection { active: true, claims: Some(claims) }
+    Introspection {
+        active: true,
+        claims: Some(claims),
+    }
 }
 
 /// OAuth clients look for `error`; the rest is as everywhere.
@@ -133,5 +143,7 @@ fn refused(rejection: &FormRejection) -> Problem {
         }
         _ => (ProblemType::InvalidParameter, "send one form field token"),
     };
-    Problem::new(kind).detail(detail).extension("error", "invalid_request")
+    Problem::new(kind)
+        .detail(detail)
+        .extension("error", "invalid_request")
 }

@@ -72,6 +72,9 @@ pub async fn roles(
     app.require(caller, Permission::CatalogRead)?;
     let token = app.catalog_basis();
     let catalog = app.node.catalog();
-    let roles = catalog.roles().map(|role| RoleAnswer::of(&catalog, role)).collect();
+    let roles = catalog
+        .roles()
+        .map(|role| RoleAnswer::of(&catalog, role))
+        .collect();
     Ok((token, Json(RolesAnswer { roles })).into_response())
 }

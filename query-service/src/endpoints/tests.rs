@@ -41,9 +41,21 @@ async fn whatever_is_not_live_is_inactive_and_says_no_more() {
     test.deactivate(BOB);
     let unheard = format!("token={}", test.access_token(NOBODY));
     let forged = format!("{alice}x");
-    for form in [&alice, &bob, &unheard, &forged, "token=x", "token=a.b.c", "token="] {
+    for form in [
+        &alice,
+        &bob,
+        &unheard,
+        &forged,
+        "token=x",
+        "token=a.b.c",
+        "token=",
+    ] {
         let answer = introspect(&test, ADMIN, form).await;
-        assert_eq!((answer.status, answer.body), (200, json!({ "active": false })), "{form}");
+        assert_eq!(
+            (answer.status, answer.body),
+            (200, json!({ "active": false })),
+            "{form}"
+        );
         assert!(!answer.headers["rolecall-token"].is_empty());
     }
 }
@@ -56,7 +68,11 @@ async fn introspection_needs_a_form_and_the_permission() {
     assert_eq!((answer.status, answer.slug()), (403, "forbidden"));
     for form in ["", "token_type_hint=x", "token=a&token=b"] {
         let answer = introspect(&test, ADMIN, form).await;
-        assert_eq!((answer.status, answer.slug()), (400, "invalid-parameter"), "{form}");
+        assert_eq!(
+            (answer.status, answer.slug()),
+            (400, "invalid-parameter"),
+            "{form}"
+        );
         assert_eq!(answer.body["error"], "invalid_request");
     }
     let json = test.send(test.post("/oauth/introspect", ADMIN, "{}")).await;
@@ -80,7 +96,9 @@ async fn a_node_that_cannot_read_on_answers_nobody() {
         let answer = test.get(path, ADMIN).await;
         assert_eq!((answer.status, answer.slug()), (503, "not-yet"));
     }
-    let keys = Request::get("/.well-known/jwks.json").body(Body::empty()).unwrap();
+    let keys = Request::get("/.well-known/jwks.json")
+        .body(Body::empty())
+        .unwrap();
     assert_eq!(test.send(keys).await.body["keys"][0]["kty"], "OKP");
 }
 
@@ -91,7 +109,10 @@ async fn roles_of_a_user_are_named_and_expire() {
     test.grant(BOB, EDITOR, Some(expiry));
     let answer = test.get(&format!("/v1/users/{BOB}/roles"), BOB).await;
     let editor = json!({ "id": EDITOR, "name": "editor", "expires_at": expiry, "expired": true });
-    assert_eq!(answer.body, json!({ "active": true, "roles": [editor], "inherited": [] }));
+    assert_eq!(
+        answer.body,
+        json!({ "active": true, "roles": [editor], "inherited": [] })
+    );
     let path = format!("/v1/users/{BOB}/permissions");
     let none = json!({ "active": true, "permissions": [] });
     assert_eq!(test.get(&path, BOB).await.body, none);
@@ -127,9 +148,17 @@ async fn others_need_a_permission_and_unknown_people_are_404() {
         let of = |user: UserId| format!("/v1/users/{user}{part}");
         assert_eq!(test.get(&of(BOB), ALICE).await.slug(), "forbidden", "{part}");
         assert_eq!(test.get(&of(NOBODY), ALICE).await.slug(), "forbidden", "{part}");
-        assert_eq!(test.get(&of(NOBODY), ADMIN).await.slug(), "no-such-user", "{part}");
+        assert_eq!(
+            test.get(&of(NOBODY), ADMIN).await.slug(),
+            "no-such-user",
+            "{part}"
+        );
         let answer = test.get(&format!("/v1/users/bob{part}"), ADMIN).await;
-        assert_eq!((answer.status, answer.slug()), (400, "invalid-parameter"), "{part}");
+        assert_eq!(
+            (answer.status, answer.slug()),
+            (400, "invalid-parameter"),
+            "{part}"
+        );
         let request = Request::get(of(BOB)).body(Body::empty()).unwrap();
         assert_eq!(test.send(request).await.status, 401, "{part}");
     }
@@ -141,7 +170,14 @@ async fn others_need_a_permission_and_unknown_people_are_404() {
 #[tokio::test]
 async fn bad_pages_are_refused() {
     let test = TestApp::new();
-    for query in ["limit=0", "limit=501", "limit=x", "before=x", "before=-1-2", "limit=%ff"] {
+    for query in [
+        "limit=0",
+        "limit=501",
+        "limit=x",
+        "before=x",
+        "before=-1-2",
+        "limit=%ff",
+    ] {
         let answer = test.get(&format!("/v1/users/{BOB}/audit?{query}"), BOB).await;
         assert_eq!(answer.status, 400, "{query}");
     }
@@ -153,7 +189,11 @@ async fn a_shard_that_is_down_takes_down_its_own_reads_only() {
     let test = TestApp::new();
     for part in ["", "/sessions", "/audit"] {
         let answer = test.get(&format!("/v1/users/{BOB}{part}"), BOB).await;
-        assert_eq!((answer.status, answer.slug()), (503, "dependency-unavailable"), "{part}");
+        assert_eq!(
+            (answer.status, answer.slug()),
+            (503, "dependency-unavailable"),
+            "{part}"
+        );
         assert_eq!(answer.header("retry-after"), "1");
     }
     assert_eq!(test.get(&format!("/v1/users/{BOB}/roles"), BOB).await.status, 200);
@@ -163,18 +203,27 @@ async fn a_shard_that_is_down_takes_down_its_own_reads_only() {
 async fn what_is_demanded_is_waited_for() {
     let test = TestApp::new();
     let path = format!("/v1/users/{BOB}/roles");
-    let next = Position { offset: test.log_in(BOB).offset + 1, ..test.log_in(ALICE) };
+    let next = Position {
+        offset: test.log_in(BOB).offset + 1,
+        ..test.log_in(ALICE)
+    };
     assert_eq!(test.get_at_least(&path, BOB, Some("latest")).await.status, 200);
     // Alice's and Bob's partitions differ; her position is none of his.
     assert_ne!(test.app.node.ledger(ALICE), test.app.node.ledger(BOB));
-    let bob = Position { partition: test.app.node.ledger(BOB), ..next };
+    let bob = Position {
+        partition: test.app.node.ledger(BOB),
+        ..next
+    };
     let token = test.token_of(bob);
 
     let asked = Instant::now();
     let answer = test.get_at_least(&path, BOB, Some(&token)).await;
     assert_eq!((answer.status, answer.slug()), (503, "not-yet"));
     assert_eq!(answer.header("retry-after"), "1");
-    assert!(asked.elapsed() < Duration::from_secs(1), "beyond the end is told at once");
+    assert!(
+        asked.elapsed() < Duration::from_secs(1),
+        "beyond the end is told at once"
+    );
 
     test.grant(BOB, EDITOR, None);
     let answer = test.get_at_least(&path, BOB, Some(&token)).await;
@@ -184,7 +233,11 @@ async fn what_is_demanded_is_waited_for() {
 #[tokio::test]
 async fn tokens_of_another_log_and_nonsense_are_refused() {
     let test = TestApp::new();
-    let position = Position { stream: Stream::Catalog, partition: 0, offset: 1 };
+    let position = Position {
+        stream: Stream::Catalog,
+        partition: 0,
+        offset: 1,
+    };
     let foreign = ConsistencyToken::from_positions(LogId::new_v7(), [position]).to_string();
     let path = format!("/v1/users/{BOB}/roles");
     let answer = test.get_at_least(&path, BOB, Some(&foreign)).await;
@@ -193,7 +246,9 @@ async fn tokens_of_another_log_and_nonsense_are_refused() {
     assert_eq!((answer.status, answer.slug()), (400, "invalid-token-header"));
 
     let mut request = test.post("/access/v1/evaluation", ADMIN, "{}");
-    request.headers_mut().insert("rolecall-at-least", foreign.parse().unwrap());
+    request
+        .headers_mut()
+        .insert("rolecall-at-least", foreign.parse().unwrap());
     let answer = test.send(request).await;
     assert_eq!((answer.status, answer.body), (400, Value::Null));
 }
@@ -203,8 +258,15 @@ async fn the_description_names_every_call() {
     let test = TestApp::new();
     let request = Request::get("/openapi.json").body(Body::empty()).unwrap();
     let answer = test.send(request).await;
-    let paths: Vec<_> = answer.body["paths"].as_object().unwrap().keys().cloned().collect();
+    let paths: Vec<_> = answer.body["paths"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .cloned()
+        .collect();
     assert_eq!(paths.len(), 12, "{paths:?}");
-    let docs = test.send(Request::get("/docs/").body(Body::empty()).unwrap()).await;
+    let docs = test
+        .send(Request::get("/docs/").body(Body::empty()).unwrap())
+        .await;
     assert_eq!(docs.status, 200);
 }

@@ -69,7 +69,9 @@ pub async fn user(
     freshness::reach(&app.node, &at_least).await?;
     app.require_unless_self(caller, id, Permission::UserRead)?;
     app.require_known(id)?;
-    let (row, token) = app.read(id, &at_least, async |shard| user_by_id(shard, id).await).await?;
+    let (row, token) = app
+        .read(id, &at_least, async |shard| user_by_id(shard, id).await)
+        .await?;
     // The log has the user, so the row is on its way.
     let row = row.ok_or_else(not_yet)?;
     let personal = app.data_keys.of(app.node.log_id(), id).await?;

@@ -91,7 +91,10 @@ impl FromStr for Cursor {
             let (micros, offset) = (micros.parse::<u64>().ok()?, offset.parse::<u64>().ok()?);
             let micros = i64::try_from(micros).ok()?;
             let log_offset = i64::try_from(offset).ok()?;
-            Some(Self(AuditCursor { occurred_at: Timestamp::from_micros(micros), log_offset }))
+            Some(Self(AuditCursor {
+                occurred_at: Timestamp::from_micros(micros),
+                log_offset,
+            }))
         };
         parse().ok_or("before is not what a page gave as next")
     }
@@ -105,7 +108,9 @@ impl Serialize for Cursor {
 
 impl<'de> Deserialize<'de> for Cursor {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(de::Error::custom)
     }
 }
 
@@ -143,7 +148,10 @@ pub async fn user_audit(
     let is_full = u32::try_from(rows.len()) == Ok(limit);
     let next = rows.last().filter(|_| is_full).map(|row| Cursor(row.cursor()));
     let events = rows.into_iter().map(|row| event(row, &personal));
-    let answer = AuditAnswer { events: events.collect::<Result<_, _>>()?, next };
+    let answer = AuditAnswer {
+        events: events.collect::<Result<_, _>>()?,
+        next,
+    };
     Ok((token, Json(answer)).into_response())
 }
 
@@ -173,9 +181,21 @@ mod tests {
     #[test]
     fn a_cursor_comes_back_and_anything_else_is_refused() {
         let at = Timestamp::from_micros(1_700_000_000_000_001);
-        let cursor = Cursor(AuditCursor { occurred_at: at, log_offset: 42 });
+        let cursor = Cursor(AuditCursor {
+            occurred_at: at,
+            log_offset: 42,
+        });
         assert_eq!(cursor.to_string().parse(), Ok(cursor));
-        for bad in ["", "-", "1", "1-", "-1-2", "1--2", "1-2-3", "9999999999999999999-1"] {
+        for bad in [
+            "",
+            "-",
+            "1",
+            "1-",
+            "-1-2",
+            "1--2",
+            "1-2-3",
+            "9999999999999999999-1",
+        ] {
             assert!(bad.parse::<Cursor>().is_err(), "{bad}");
         }
     }

@@ -83,8 +83,14 @@ pub async fn user_roles(
     roles.sort_by(|a, b| a.name.cmp(&b.name));
     let is_granted = |id| roles.iter().any(|role| role.id == id && !role.expired);
     let effective = effective_roles(&catalog, &access, now).into_iter();
-    let inherited = effective.filter(|role| !is_granted(role.id)).map(|role| role.name.clone());
+    let inherited = effective
+        .filter(|role| !is_granted(role.id))
+        .map(|role| role.name.clone());
     let inherited = inherited.collect();
-    let answer = UserRolesAnswer { active: access.is_active(), roles, inherited };
+    let answer = UserRolesAnswer {
+        active: access.is_active(),
+        roles,
+        inherited,
+    };
     Ok((token, Json(answer)).into_response())
 }

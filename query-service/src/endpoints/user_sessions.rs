@@ -85,12 +85,16 @@ pub async fn user_sessions(
     app.require_unless_self(caller, id, Permission::SessionRead)?;
     app.require_known(id)?;
     let limit = query.limit.0;
-    let read = app.read(id, &at_least, async |shard| sessions_of_user(shard, id, limit).await);
+    let read = app.read(id, &at_least, async |shard| {
+        sessions_of_user(shard, id, limit).await
+    });
     let (rows, token) = read.await?;
     let personal = app.data_keys.of(app.node.log_id(), id).await?;
     let now = app.now();
     let sessions = rows.into_iter().map(|row| answer(row, caller, &personal, now));
-    let answer = SessionsAnswer { sessions: sessions.collect::<Result<_, _>>()? };
+    let answer = SessionsAnswer {
+        sessions: sessions.collect::<Result<_, _>>()?,
+    };
     Ok((token, Json(answer)).into_response())
 }
 

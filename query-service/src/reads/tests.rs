@@ -36,7 +36,10 @@ async fn insert_bob(pool: &PgPool, key: &DataKey, ledger: i32) {
     .execute(pool)
     .await
     .unwrap();
-    sqlx::raw_sql("SELECT ensure_audit_month('2026-03-01')").execute(pool).await.unwrap();
+    sqlx::raw_sql("SELECT ensure_audit_month('2026-03-01')")
+        .execute(pool)
+        .await
+        .unwrap();
     sqlx::query(
         "INSERT INTO security_audit_log (id, user_id, event_type, event_status, event_description, request_id,
                                          risk_score, is_suspicious, occurred_at, partition_date, actor, ledger, log_offset)
@@ -68,7 +71,11 @@ async fn reach(pool: &PgPool, position: Position) {
 
 #[tokio::test]
 async fn rows_come_from_a_moment_that_reflects_what_is_demanded() {
-    let builder = Stack::builder().kafka_nodes(0).registry(false).redis(false).shards(1);
+    let builder = Stack::builder()
+        .kafka_nodes(0)
+        .registry(false)
+        .redis(false)
+        .shards(1);
     let stack = builder.start().await.unwrap();
     let dsn = stack.shard_dsns().remove(0);
     let pool = pool_settings(2).pool(&dsn).unwrap();
@@ -77,14 +84,25 @@ async fn rows_come_from_a_moment_that_reflects_what_is_demanded() {
     let path = format!("/v1/users/{BOB}");
 
     let answer = test.get(&path, BOB).await;
-    assert_eq!(answer.slug(), "dependency-unavailable", "the shard has no tables yet");
+    assert_eq!(
+        answer.slug(),
+        "dependency-unavailable",
+        "the shard has no tables yet"
+    );
     read_model::schema::migrate(&pool).await.unwrap();
     let answer = test.get(&path, BOB).await;
-    assert_eq!(answer.slug(), "not-yet", "the log has the user, the shard has not");
+    assert_eq!(
+        answer.slug(),
+        "not-yet",
+        "the log has the user, the shard has not"
+    );
 
     insert_bob(&pool, &key, test.app.node.ledger(BOB)).await;
     let answer = test.get(&path, BOB).await;
-    assert_eq!((&answer.body["username"], &answer.body["email"]), (&json!("bob"), &json!("bob@example.org")));
+    assert_eq!(
+        (&answer.body["username"], &answer.body["email"]),
+        (&json!("bob"), &json!("bob@example.org"))
+    );
     assert_eq!(answer.header("rolecall-token"), test.app.token([]).to_string());
 
     the_checkpoint_is_waited_for(&test, &pool, &path).await;
@@ -106,7 +124,10 @@ async fn the_checkpoint_is_waited_for(test: &TestApp, pool: &PgPool, path: &str)
     };
     let (answer, ()) = tokio::join!(test.get_at_least(path, BOB, Some("latest")), applied);
     assert_eq!(answer.status, 200, "{}", answer.text);
-    assert_eq!(answer.header("rolecall-token"), test.app.token([catalog, last]).to_string());
+    assert_eq!(
+        answer.header("rolecall-token"),
+        test.app.token([catalog, last]).to_string()
+    );
     let token = test.token_of(last);
     assert_eq!(test.get_at_least(path, BOB, Some(&token)).await.status, 200);
 }
@@ -114,24 +135,45 @@ async fn the_checkpoint_is_waited_for(test: &TestApp, pool: &PgPool, path: &str)
 async fn sessions_and_audit(test: &TestApp, path: &str) {
     let answer = test.get(&format!("{path}/sessions"), BOB).await;
     let session = &answer.body["sessions"][0];
-    assert_eq!((&session["current"], &session["live"]), (&json!(true), &json!(true)));
-    assert_eq!((&session["ip_address"], &session["network"]), (&json!("10.1.2.3"), &json!("10.1.0.0/16")));
+    assert_eq!(
+        (&session["current"], &session["live"]),
+        (&json!(true), &json!(true))
+    );
+    assert_eq!(
+        (&session["ip_address"], &session["network"]),
+        (&json!("10.1.2.3"), &json!("10.1.0.0/16"))
+    );
     let by_admin = test.get(&format!("{path}/sessions"), ADMIN).await;
     assert_eq!(by_admin.body["sessions"][0]["current"], false);
 
     let page = test.get(&format!("{path}/audit?limit=2"), BOB).await;
     let next = page.body["next"].as_str().unwrap();
-    let rest = test.get(&format!("{path}/audit?limit=2&before={next}"), BOB).await;
+    let rest = test
+        .get(&format!("{path}/audit?limit=2&before={next}"), BOB)
+        .await;
     let offsets = |events: &serde_json::Value| -> Vec<i64> {
-        events.as_array().unwrap().iter().map(|event| event["offset"].as_i64().unwrap()).collect()
+        events
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|event| event["offset"].as_i64().unwrap())
+            .collect()
     };
-    assert_eq!((offsets(&page.body["events"]), offsets(&rest.body["events"])), (vec![3, 2], vec![1]));
+    assert_eq!(
+        (offsets(&page.body["events"]), offsets(&rest.body["events"])),
+        (vec![3, 2], vec![1])
+    );
     assert_eq!(rest.body.get("next"), None);
 }
 
 async fn erased_people_and_wrong_keys(dsn: &str, path: &str) {
     let erased = TestApp::with_shard(dsn, None).get(path, BOB).await;
-    assert_eq!((&erased.body["erased"], &erased.body["username"]), (&json!(true), &json!(null)));
-    let other = TestApp::with_shard(dsn, Some(DataKey::generate())).get(path, BOB).await;
+    assert_eq!(
+        (&erased.body["erased"], &erased.body["username"]),
+        (&json!(true), &json!(null))
+    );
+    let other = TestApp::with_shard(dsn, Some(DataKey::generate()))
+        .get(path, BOB)
+        .await;
     assert_eq!((other.status, other.slug()), (500, "internal"));
 }

@@ -15,9 +15,14 @@ pub(super) fn describe(event: &UserEvent, roles: &RoleNames) -> String {
             format!("session {} until {}{place}", e.session_id, e.expires_at)
         }
         UserEvent::LoginFailed(e) => {
-            let times =
-                if e.count == 1 { String::new() } else { format!("{} times since {}", e.count, e.first_at) };
-            format!("{times}{}", from([e.ip_network.as_deref(), None])).trim_start().to_owned()
+            let times = if e.count == 1 {
+                String::new()
+            } else {
+                format!("{} times since {}", e.count, e.first_at)
+            };
+            format!("{times}{}", from([e.ip_network.as_deref(), None]))
+                .trim_start()
+                .to_owned()
         }
         UserEvent::Locked(e) => format!("{} until {}", word(&e.reason), e.locked_until),
         UserEvent::PasswordChanged(e) => ended(&e.revoked_sessions),
@@ -59,7 +64,9 @@ pub(super) fn role_of(event: &UserEvent) -> Option<RoleId> {
 }
 
 fn role(id: RoleId, roles: &RoleNames) -> String {
-    roles.get(id).map_or_else(|| id.to_string(), |name| format!("{name} ({id})"))
+    roles
+        .get(id)
+        .map_or_else(|| id.to_string(), |name| format!("{name} ({id})"))
 }
 
 fn until(expires_at: Option<Timestamp>) -> String {
@@ -68,7 +75,11 @@ fn until(expires_at: Option<Timestamp>) -> String {
 
 fn from(places: [Option<&str>; 2]) -> String {
     let places: Vec<&str> = places.into_iter().flatten().collect();
-    if places.is_empty() { String::new() } else { format!(" from {}", places.join(" ")) }
+    if places.is_empty() {
+        String::new()
+    } else {
+        format!(" from {}", places.join(" "))
+    }
 }
 
 fn ended(sessions: &[SessionId]) -> String {

@@ -22,9 +22,18 @@ pub(super) async fn find(
         return Ok(Some(id));
     }
     let key = index_key(log, index_key_file.ok_or(Error::NoIndexKey)?)?;
-    let kind = if text.contains('@') { IdentifierKind::Email } else { IdentifierKind::Username };
-    let index =
-        key.index(kind, text).map_err(|source| Error::NotAUser { text: text.to_owned(), source })?.to_hex();
+    let kind = if text.contains('@') {
+        IdentifierKind::Email
+    } else {
+        IdentifierKind::Username
+    };
+    let index = key
+        .index(kind, text)
+        .map_err(|source| Error::NotAUser {
+            text: text.to_owned(),
+            source,
+        })?
+        .to_hex();
     let place = (Stream::Identifiers, ledger_of(&index, log.created.ledgers));
     let ends = reading::ends(config, &[place]).await?;
     let mut holders = Holders::default();
@@ -42,10 +51,19 @@ pub(super) async fn find(
 }
 
 fn index_key(log: &LogIdentity, path: &Path) -> Result<IndexKey, Error> {
-    let contents = std::fs::read(path).map_err(|source| Error::KeyFile { path: path.to_owned(), source })?;
-    let key = IndexKey::parse(&contents).map_err(|source| Error::Key { path: path.to_owned(), source })?;
+    let contents = std::fs::read(path).map_err(|source| Error::KeyFile {
+        path: path.to_owned(),
+        source,
+    })?;
+    let key = IndexKey::parse(&contents).map_err(|source| Error::Key {
+        path: path.to_owned(),
+        source,
+    })?;
     if key.id() != log.created.index_key_id {
-        return Err(Error::WrongKey { key: "index key", log_id: log.created.log_id });
+        return Err(Error::WrongKey {
+            key: "index key",
+            log_id: log.created.log_id,
+        });
     }
     Ok(key)
 }
@@ -68,8 +86,10 @@ impl Holders {
             }
             IdentifierEvent::Released(e) => {
                 self.reserved = None;
-                if let Some((_, until)) =
-                    self.held.last_mut().filter(|(user, until)| *user == e.user_id && until.is_none())
+                if let Some((_, until)) = self
+                    .held
+                    .last_mut()
+                    .filter(|(user, until)| *user == e.user_id && until.is_none())
                 {
                     *until = Some(at);
                 }
@@ -86,7 +106,9 @@ impl Holders {
     }
 
     fn former(&self) -> impl Iterator<Item = (UserId, Timestamp)> {
-        self.held.iter().filter_map(|(user, until)| Some((*user, (*until)?)))
+        self.held
+            .iter()
+            .filter_map(|(user, until)| Some((*user, (*until)?)))
     }
 }
 
@@ -112,11 +134,19 @@ mod tests {
     }
 
     fn confirmed(user_id: UserId) -> IdentifierEvent {
-        IdentifierEvent::Confirmed(IdentifierConfirmed { kind: KIND, user_id, claim_id: ClaimId::new_v7() })
+        IdentifierEvent::Confirmed(IdentifierConfirmed {
+            kind: KIND,
+            user_id,
+            claim_id: ClaimId::new_v7(),
+        })
     }
 
     fn released(user_id: UserId) -> IdentifierEvent {
-        IdentifierEvent::Released(IdentifierReleased { kind: KIND, user_id, claim_id: ClaimId::new_v7() })
+        IdentifierEvent::Released(IdentifierReleased {
+            kind: KIND,
+            user_id,
+            claim_id: ClaimId::new_v7(),
+        })
     }
 
     fn holders(events: &[IdentifierEvent]) -> Holders {
@@ -132,7 +162,10 @@ mod tests {
         let (a, b) = (UserId::new_v7(), UserId::new_v7());
         let found = holders(&[reserved(a), confirmed(a), released(a), reserved(b), confirmed(b)]);
         assert_eq!(found.last(), Some(b));
-        assert_eq!(found.former().collect::<Vec<_>>(), [(a, Timestamp::from_micros(3))]);
+        assert_eq!(
+            found.former().collect::<Vec<_>>(),
+            [(a, Timestamp::from_micros(3))]
+        );
     }
 
     #[test]

@@ -36,9 +36,9 @@ impl PersonalData {
         match (self, field) {
             (Self::Erased, _) => Shown::Mark("<erased>"),
             (Self::Sealed, _) | (Self::Open { .. }, Field::Secret) => Shown::Mark("<sealed>"),
-            (Self::Open { log, user, key }, Field::Personal) => {
-                key.open(*log, *user, name, sealed).map_or(Shown::Mark("<does not open>"), Shown::Text)
-            }
+            (Self::Open { log, user, key }, Field::Personal) => key
+                .open(*log, *user, name, sealed)
+                .map_or(Shown::Mark("<does not open>"), Shown::Text),
         }
     }
 }
@@ -53,16 +53,28 @@ pub(super) async fn open(
     let Some(path) = key_file else {
         return Ok(PersonalData::Sealed);
     };
-    let contents = std::fs::read(path).map_err(|source| Error::KeyFile { path: path.to_owned(), source })?;
-    let key =
-        KeyEncryptionKey::parse(&contents).map_err(|source| Error::Key { path: path.to_owned(), source })?;
+    let contents = std::fs::read(path).map_err(|source| Error::KeyFile {
+        path: path.to_owned(),
+        source,
+    })?;
+    let key = KeyEncryptionKey::parse(&contents).map_err(|source| Error::Key {
+        path: path.to_owned(),
+        source,
+    })?;
     let created = &log.created;
     if key.check_value(created.log_id) != created.key_check {
-        return Err(Error::WrongKey { key: "key-encryption key", log_id: created.log_id });
+        return Err(Error::WrongKey {
+            key: "key-encryption key",
+            log_id: created.log_id,
+        });
     }
     let ring = KeyRing::open(config, created.ledgers, created.log_id, key)?;
     match ring.get(user).await {
-        Ok(key) => Ok(PersonalData::Open { log: created.log_id, user, key }),
+        Ok(key) => Ok(PersonalData::Open {
+            log: created.log_id,
+            user,
+            key,
+        }),
         Err(KeyRingError::Destroyed) => Ok(PersonalData::Erased),
         Err(KeyRingError::Missing) => {
             eprintln!("replay: the keys topic has no key of user {user}: nothing can be opened");
@@ -109,5 +121,8 @@ pub(super) fn sealed_fields(event: &UserEvent) -> Vec<(&'static str, Field, &Sea
         | UserEvent::Deactivated(_)
         | UserEvent::Reactivated(_) => vec![],
     };
-    fields.into_iter().filter_map(|(name, field, sealed)| Some((name, field, sealed?))).collect()
+    fields
+        .into_iter()
+        .filter_map(|(name, field, sealed)| Some((name, field, sealed?)))
+        .collect()
 }

@@ -42,7 +42,11 @@ impl Row {
     pub fn of(record: &Record, stored: Stored<Event>) -> Self {
         let (stream, partition, offset) = (record.stream, record.partition, record.offset);
         Self {
-            position: Position { stream, partition, offset },
+            position: Position {
+                stream,
+                partition,
+                offset,
+            },
             appended_at: Timestamp::from_micros(record.timestamp_ms.saturating_mul(1_000)),
             event_type: record.event_type,
             meta: stored.meta,

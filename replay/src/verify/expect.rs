@@ -35,14 +35,22 @@ impl FromStr for ExpectedHead {
     fn from_str(text: &str) -> Result<Self, NotAHead> {
         let (place, head) = text.split_once('=').ok_or(NotAHead)?;
         let (stream, partition) = place.rsplit_once('-').ok_or(NotAHead)?;
-        let stream = Stream::ALL.into_iter().find(|s| s.name() == stream).ok_or(NotAHead)?;
+        let stream = Stream::ALL
+            .into_iter()
+            .find(|s| s.name() == stream)
+            .ok_or(NotAHead)?;
         let partition = partition.parse().map_err(|_| NotAHead)?;
         let (chain_seq, hash) = match head.split_once(':') {
             Some((seq, hash)) => (Some(seq.parse().map_err(|_| NotAHead)?), hash),
             None => (None, head),
         };
         let hash = serde_json::from_value(hash.into()).map_err(|_| NotAHead)?;
-        Ok(Self { stream, partition, chain_seq, hash })
+        Ok(Self {
+            stream,
+            partition,
+            chain_seq,
+            hash,
+        })
     }
 }
 
@@ -54,7 +62,12 @@ mod tests {
     fn a_printed_head_can_be_given_back() {
         let hash = Sha256Digest::of(b"head");
         for chain_seq in [None, Some(1041)] {
-            let head = ExpectedHead { stream: Stream::Users, partition: 3, chain_seq, hash };
+            let head = ExpectedHead {
+                stream: Stream::Users,
+                partition: 3,
+                chain_seq,
+                hash,
+            };
             assert_eq!(head.to_string().parse(), Ok(head));
         }
     }
@@ -62,7 +75,15 @@ mod tests {
     #[test]
     fn what_is_no_head_is_refused() {
         let short = format!("users-3={}", "ab".repeat(31));
-        for text in ["", "users", "users-3", "users-x=", "keys-3=00", "users-3=1:", &short] {
+        for text in [
+            "",
+            "users",
+            "users-3",
+            "users-x=",
+            "keys-3=00",
+            "users-3=1:",
+            &short,
+        ] {
             assert_eq!(text.parse::<ExpectedHead>(), Err(NotAHead), "{text}");
         }
     }

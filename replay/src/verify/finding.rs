@@ -41,7 +41,17 @@ pub struct Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind, topic, partition, offset, chain_seq, words } = self;
-        write!(f, "{kind}: {topic} partition {partition} offset {offset} chain_seq {chain_seq}: {words}")
+        let Self {
+            kind,
+            topic,
+            partition,
+            offset,
+            chain_seq,
+            words,
+        } = self;
+        write!(
+            f,
+            "{kind}: {topic} partition {partition} offset {offset} chain_seq {chain_seq}: {words}"
+        )
     }
 }

@@ -17,13 +17,19 @@ pub(super) struct Claim {
 
 impl Claim {
     pub(super) fn of(meta: &Meta) -> Self {
-        Self { chain_seq: meta.chain_seq, prev_hash: meta.prev_hash }
+        Self {
+            chain_seq: meta.chain_seq,
+            prev_hash: meta.prev_hash,
+        }
     }
 }
 
 impl From<ChainHead> for Claim {
     fn from(head: ChainHead) -> Self {
-        Self { chain_seq: head.next_seq, prev_hash: head.hash }
+        Self {
+            chain_seq: head.next_seq,
+            prev_hash: head.hash,
+        }
     }
 }
 
@@ -38,11 +44,22 @@ pub(super) struct Before {
 }
 
 impl Before {
-    pub(super) const START: Self = Self { head: ChainHead::START, earlier: ChainHead::START, offset: None };
+    pub(super) const START: Self = Self {
+        head: ChainHead::START,
+        earlier: ChainHead::START,
+        offset: None,
+    };
 
     pub(super) fn then(self, offset: i64, hash: Sha256Digest) -> Self {
-        let head = ChainHead { next_seq: self.head.next_seq + 1, hash };
-        Self { head, earlier: self.head, offset: Some(offset) }
+        let head = ChainHead {
+            next_seq: self.head.next_seq + 1,
+            hash,
+        };
+        Self {
+            head,
+            earlier: self.head,
+            offset: Some(offset),
+        }
     }
 }
 
@@ -87,7 +104,12 @@ pub(super) fn judge(before: &Before, suspect: &Suspect, next: Option<&Next>) -> 
         && claim == due
     {
         let words = format!("offset {offset} continues the chain as if this event were not there");
-        return Judgement { kind: Kind::Inserted, offset: suspect.offset, chain_seq: due.chain_seq, words };
+        return Judgement {
+            kind: Kind::Inserted,
+            offset: suspect.offset,
+            chain_seq: due.chain_seq,
+            words,
+        };
     }
     let proven = follows.is_some_and(|(_, claim)| claim.prev_hash == suspect.link);
     match (&suspect.fault, suspect.claim) {
@@ -99,7 +121,12 @@ pub(super) fn judge(before: &Before, suspect: &Suspect, next: Option<&Next>) -> 
         },
         (fault, _) => {
             let (kind, words) = by_itself(fault, proven, follows.map(|(offset, _)| offset));
-            Judgement { kind, offset: suspect.offset, chain_seq: due.chain_seq, words }
+            Judgement {
+                kind,
+                offset: suspect.offset,
+                chain_seq: due.chain_seq,
+                words,
+            }
         }
     }
 }
@@ -116,16 +143,28 @@ fn misplaced(suspect: &Suspect, claim: Claim, due: Claim, next: i64) -> Judgemen
             "it says chain_seq {found} where {due} is due, and offset {next} holds another hash than its own"
         )
     };
-    Judgement { kind: Kind::Altered, offset: suspect.offset, chain_seq: due.chain_seq, words }
+    Judgement {
+        kind: Kind::Altered,
+        offset: suspect.offset,
+        chain_seq: due.chain_seq,
+        words,
+    }
 }
 
 /// The suspect is as it was written, or nothing behind it speaks against that.
 fn out_of_chain(before: &Before, suspect: &Suspect, claim: Claim, proven: bool) -> Judgement {
     let due = before.head.next_seq;
     let found = claim.chain_seq;
-    let at = |kind, offset, chain_seq, words| Judgement { kind, offset, chain_seq, words };
+    let at = |kind, offset, chain_seq, words| Judgement {
+        kind,
+        offset,
+        chain_seq,
+        words,
+    };
     if found > due {
-        let behind = before.offset.map_or("the beginning".to_owned(), |offset| format!("offset {offset}"));
+        let behind = before
+            .offset
+            .map_or("the beginning".to_owned(), |offset| format!("offset {offset}"));
         let gone = match found - due {
             1 => "1 event is".to_owned(),
             count => format!("{count} events, up to chain_seq {}, are", found - 1),
@@ -139,8 +178,10 @@ fn out_of_chain(before: &Before, suspect: &Suspect, claim: Claim, proven: bool) 
         && proven
     {
         // Two different events claim one place; the chain goes on from the second.
-        let words =
-            format!("it stands where offset {} belongs, from which the chain goes on", suspect.offset);
+        let words = format!(
+            "it stands where offset {} belongs, from which the chain goes on",
+            suspect.offset
+        );
         return at(Kind::Inserted, previous, found, words);
     }
     if found < due {
@@ -149,9 +190,15 @@ fn out_of_chain(before: &Before, suspect: &Suspect, claim: Claim, proven: bool) 
     }
     match before.offset {
         Some(previous) => {
-            let doubt =
-                if proven { "" } else { " (unless it is that record's prev_hash: nothing behind proves it)" };
-            let words = format!("its hash is not the prev_hash that offset {} holds{doubt}", suspect.offset);
+            let doubt = if proven {
+                ""
+            } else {
+                " (unless it is that record's prev_hash: nothing behind proves it)"
+            };
+            let words = format!(
+                "its hash is not the prev_hash that offset {} holds{doubt}",
+                suspect.offset
+            );
             at(Kind::Altered, previous, due - 1, words)
         }
         None => {
@@ -173,10 +220,17 @@ fn by_itself(fault: &Fault, proven: bool, next: Option<i64>) -> (Kind, String) {
         Fault::Unreadable(reason) | Fault::Rule(reason) => reason,
     };
     match next {
-        Some(_) if proven => {
-            (Kind::Irregular, format!("{reason}; the chain holds, so it was written like that"))
-        }
-        Some(next) => (Kind::Altered, format!("{reason}, and offset {next} holds another hash than its own")),
-        None => (Kind::Altered, format!("{reason}; nothing behind it proves its bytes")),
+        Some(_) if proven => (
+            Kind::Irregular,
+            format!("{reason}; the chain holds, so it was written like that"),
+        ),
+        Some(next) => (
+            Kind::Altered,
+            format!("{reason}, and offset {next} holds another hash than its own"),
+        ),
+        None => (
+            Kind::Altered,
+            format!("{reason}; nothing behind it proves its bytes"),
+        ),
     }
 }

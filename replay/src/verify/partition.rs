@@ -55,7 +55,10 @@ impl Partition {
         let stored = decode(record);
         let claim = stored.as_ref().ok().map(|stored| Claim::of(&stored.meta));
         if let Some(suspect) = self.suspect.take() {
-            let next = Next { offset: record.offset, claim };
+            let next = Next {
+                offset: record.offset,
+                claim,
+            };
             self.conclude(judge(&self.before, &suspect, Some(&next)));
             return None;
         }
@@ -66,7 +69,12 @@ impl Partition {
                 Some(stored.meta)
             }
             Err(fault) => {
-                self.suspect = Some(Suspect { offset: record.offset, link, claim, fault });
+                self.suspect = Some(Suspect {
+                    offset: record.offset,
+                    link,
+                    claim,
+                    fault,
+                });
                 None
             }
         }
@@ -91,9 +99,17 @@ impl Partition {
     }
 
     fn check_order(&self, stored: &Stored<Event>) -> Result<(), String> {
-        let Meta { aggregate_id, sequence, occurred_at, .. } = &stored.meta;
+        let Meta {
+            aggregate_id,
+            sequence,
+            occurred_at,
+            ..
+        } = &stored.meta;
         if *occurred_at < self.last_at {
-            return Err(format!("it occurred at {occurred_at}, before its predecessor's {}", self.last_at));
+            return Err(format!(
+                "it occurred at {occurred_at}, before its predecessor's {}",
+                self.last_at
+            ));
         }
         let first_of_log = matches!(stored.data, Event::Log(LogEvent::Created(_)));
         if self.place.0 == Stream::Catalog && first_of_log != (self.before.head.next_seq == 0) {
@@ -109,7 +125,9 @@ impl Partition {
         if in_order {
             return Ok(());
         }
-        Err(format!("it has sequence {sequence} of {aggregate_id}, where {due} is due"))
+        Err(format!(
+            "it has sequence {sequence} of {aggregate_id}, where {due} is due"
+        ))
     }
 
     fn accept(&mut self, offset: i64, link: Sha256Digest, meta: &Meta) {
@@ -127,7 +145,12 @@ impl Partition {
             let words = format!(
                 "its hash is {link}, noted earlier was {head}: it or something before it was rewritten"
             );
-            self.conclude(Judgement { kind: Kind::Altered, offset, chain_seq: meta.chain_seq, words });
+            self.conclude(Judgement {
+                kind: Kind::Altered,
+                offset,
+                chain_seq: meta.chain_seq,
+                words,
+            });
         }
         self.expected.retain(|head| head.hash != link);
     }
@@ -140,8 +163,12 @@ impl Partition {
             Some(suspect) => self.conclude(judge(&self.before, &suspect, None)),
             // Its bytes are unknown, so nobody can hold its hash.
             None => {
-                self.suspect =
-                    Some(Suspect { offset, link: GENESIS, claim: None, fault: Fault::Header(reason) })
+                self.suspect = Some(Suspect {
+                    offset,
+                    link: GENESIS,
+                    claim: None,
+                    fault: Fault::Header(reason),
+                })
             }
         }
     }
@@ -184,23 +211,50 @@ impl Partition {
              behind it was removed, or an earlier event and all behind it were rewritten"
         );
         let chain_seq = self.before.head.next_seq - 1;
-        self.conclude(Judgement { kind: Kind::Altered, offset: last, chain_seq, words });
+        self.conclude(Judgement {
+            kind: Kind::Altered,
+            offset: last,
+            chain_seq,
+            words,
+        });
     }
 
     /// Records a fault at the end of what was read in order.
     pub(super) fn fail(&mut self, kind: Kind, offset: i64, words: String) {
-        self.conclude(Judgement { kind, offset, chain_seq: self.before.head.next_seq, words });
+        self.conclude(Judgement {
+            kind,
+            offset,
+            chain_seq: self.before.head.next_seq,
+            words,
+        });
     }
 
     /// Only the first fault counts: behind it nothing can be proven.
     fn conclude(&mut self, judgement: Judgement) {
-        let Judgement { kind, offset, chain_seq, words } = judgement;
+        let Judgement {
+            kind,
+            offset,
+            chain_seq,
+            words,
+        } = judgement;
         let (topic, partition) = (self.topic.clone(), self.place.1);
-        self.finding.get_or_insert(Finding { kind, topic, partition, offset, chain_seq, words });
+        self.finding.get_or_insert(Finding {
+            kind,
+            topic,
+            partition,
+            offset,
+            chain_seq,
+            words,
+        });
     }
 
     pub(super) fn verdict(self) -> PartitionVerdict {
         let head: ChainHead = self.before.head;
-        PartitionVerdict { place: self.place, events: self.events, head, finding: self.finding }
+        PartitionVerdict {
+            place: self.place,
+            events: self.events,
+            head,
+            finding: self.finding,
+        }
     }
 }

@@ -24,7 +24,10 @@ pub(super) fn print(out: &mut impl Write, verdict: &Verdict, took: Duration) -> 
         1 => "1 partition does not hold".to_owned(),
         _ => format!("{broken} partitions do not hold"),
     };
-    writeln!(out, "{summary}: {events} events in order in {count} partitions, {rate:.0} events/s")
+    writeln!(
+        out,
+        "{summary}: {events} events in order in {count} partitions, {rate:.0} events/s"
+    )
 }
 
 fn head_of(partition: &PartitionVerdict) -> String {

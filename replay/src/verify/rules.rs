@@ -30,9 +30,17 @@ pub(super) fn check_headers(
     let newest = data_schema(event.event_type());
     let written = data_schema(record.event_type);
     let find = |name: &str| {
-        let value = record.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_slice())?;
+        let value = record
+            .headers
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, value)| value.as_slice())?;
         // An event written under an older version is read as the newest, and its header is right.
-        Some(if name == ce::DATA_SCHEMA && value == written.as_bytes() { newest.as_bytes() } else { value })
+        Some(if name == ce::DATA_SCHEMA && value == written.as_bytes() {
+            newest.as_bytes()
+        } else {
+            value
+        })
     };
     let expected = CloudEventHeaders::of(log_id, event, meta);
     expected.verify(find).map_err(|error| error.to_string())?;
@@ -53,7 +61,11 @@ pub(super) fn check_content(record: &Record, stored: &Stored<Event>, facts: &Fac
         return Err(format!("its key is {key:?}, its aggregate {id:?}"));
     }
     if !streams_of(record.event_type).contains(&record.stream) {
-        return Err(format!("{} does not belong into {}", record.event_type.name, record.stream.name()));
+        return Err(format!(
+            "{} does not belong into {}",
+            record.event_type.name,
+            record.stream.name()
+        ));
     }
     let home = match &stored.data {
         Event::Log(LogEvent::LedgerClaimed(_)) => Some(format!("ledger-{}", record.partition)),
@@ -62,11 +74,16 @@ pub(super) fn check_content(record: &Record, stored: &Stored<Event>, facts: &Fac
     };
     let is_own = home.is_none();
     if let Some(home) = home.filter(|home| home != id) {
-        return Err(format!("{} belongs to {home:?}, not {id:?}", record.event_type.name));
+        return Err(format!(
+            "{} belongs to {home:?}, not {id:?}",
+            record.event_type.name
+        ));
     }
     let Some(log) = &facts.log else { return Ok(()) };
     let (found, _) = unframe(&record.value).map_err(|error| error.to_string())?;
-    log.schema_ids.check(record.event_type, found).map_err(|error| error.to_string())?;
+    log.schema_ids
+        .check(record.event_type, found)
+        .map_err(|error| error.to_string())?;
     let ledger = ledger_of(id, log.created.ledgers);
     if record.stream != Stream::Catalog && is_own && ledger != record.partition {
         return Err(format!("{id} belongs on ledger {ledger}"));

@@ -21,7 +21,10 @@ pub struct Facts {
 
 impl Facts {
     pub fn of(topics: Topics, log: LogIdentity) -> Self {
-        Self { topics, log: Some(log) }
+        Self {
+            topics,
+            log: Some(log),
+        }
     }
 
     pub fn unknown(topics: Topics) -> Self {
@@ -39,9 +42,15 @@ pub struct Verifier {
 
 impl Verifier {
     pub fn new(facts: Facts, places: &[Place]) -> Self {
-        let partitions =
-            places.iter().map(|&place| (place, Partition::new(place, facts.topics.of(place.0)))).collect();
-        Self { facts, partitions, relied_on: BTreeMap::new() }
+        let partitions = places
+            .iter()
+            .map(|&place| (place, Partition::new(place, facts.topics.of(place.0))))
+            .collect();
+        Self {
+            facts,
+            partitions,
+            relied_on: BTreeMap::new(),
+        }
     }
 
     /// This head must turn out to stand in its partition's chain.
@@ -94,15 +103,25 @@ impl Verifier {
                 partition.fail(Kind::Missing, *end, words);
             }
         }
-        Verdict { partitions: self.partitions.into_values().map(Partition::verdict).collect() }
+        Verdict {
+            partitions: self.partitions.into_values().map(Partition::verdict).collect(),
+        }
     }
 }
 
 fn note_basis(relied_on: &mut BTreeMap<Place, (i64, String)>, record: &Record, meta: &Meta) {
     for basis in &meta.basis {
         let place = (basis.stream, basis.partition);
-        if relied_on.get(&place).is_none_or(|(offset, _)| *offset < basis.offset) {
-            let by = format!("{}-{} offset {}", record.stream.name(), record.partition, record.offset);
+        if relied_on
+            .get(&place)
+            .is_none_or(|(offset, _)| *offset < basis.offset)
+        {
+            let by = format!(
+                "{}-{} offset {}",
+                record.stream.name(),
+                record.partition,
+                record.offset
+            );
             relied_on.insert(place, (basis.offset, by));
         }
     }
@@ -130,7 +149,9 @@ impl Verdict {
     }
 
     pub fn findings(&self) -> impl Iterator<Item = &Finding> {
-        self.partitions.iter().filter_map(|partition| partition.finding.as_ref())
+        self.partitions
+            .iter()
+            .filter_map(|partition| partition.finding.as_ref())
     }
 
     pub fn events(&self) -> u64 {

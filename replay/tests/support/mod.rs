@@ -41,7 +41,10 @@ impl Log {
             administrator: UserId::new_v7(),
         };
         Self {
-            identity: LogIdentity { created, schema_ids: SchemaIds::numbered() },
+            identity: LogIdentity {
+                created,
+                schema_ids: SchemaIds::numbered(),
+            },
             topics: Topics::new("test"),
             records: Vec::new(),
             places: BTreeMap::new(),
@@ -64,7 +67,11 @@ impl Log {
         event: impl Into<AnyEvent>,
     ) -> &Record {
         let AnyEvent(event) = event.into();
-        let (head, offset) = self.places.get(&(stream, partition)).copied().unwrap_or((ChainHead::START, 0));
+        let (head, offset) = self
+            .places
+            .get(&(stream, partition))
+            .copied()
+            .unwrap_or((ChainHead::START, 0));
         self.sequences.insert(aggregate.to_owned(), sequence);
         self.clock += 1_000;
         let meta = Meta {
@@ -81,10 +88,15 @@ impl Log {
             basis: self.basis.clone(),
         };
         let id = self.identity.schema_ids.id_of(event.event_type()).unwrap();
-        let (key, value) = (aggregate.as_bytes().to_vec(), frame(id, &event.encode(&meta).unwrap()));
+        let (key, value) = (
+            aggregate.as_bytes().to_vec(),
+            frame(id, &event.encode(&meta).unwrap()),
+        );
         let headers = CloudEventHeaders::of(self.identity.created.log_id, &event, &meta);
-        let headers =
-            headers.iter().map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())).collect();
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()))
+            .collect();
         let head = head.after(&self.topics.of(stream), partition, &key, &value);
         // Every third record is followed by a transaction marker, which takes an offset.
         let next = offset + if head.next_seq % 3 == 0 { 2 } else { 1 };
@@ -114,8 +126,16 @@ impl Log {
     }
 
     pub fn claim(&mut self, place: (Stream, i32)) {
-        let claim = LedgerClaimed { instance: WriterId::new_v7(), group: 0 };
-        self.append_as(place, &format!("ledger-{}", place.1), 1, LogEvent::LedgerClaimed(claim));
+        let claim = LedgerClaimed {
+            instance: WriterId::new_v7(),
+            group: 0,
+        };
+        self.append_as(
+            place,
+            &format!("ledger-{}", place.1),
+            1,
+            LogEvent::LedgerClaimed(claim),
+        );
     }
 
     pub fn created(&mut self) {
@@ -143,9 +163,16 @@ impl Log {
                 log.claim(USERS);
             }
             let event = match index % 4 {
-                0 => UserEvent::RoleGranted(RoleGranted { role_id: RoleId::new_v7(), expires_at: None }),
-                1 => UserEvent::RoleRevoked(RoleRevoked { role_id: RoleId::new_v7() }),
-                2 => UserEvent::Deactivated(UserDeactivated { revoked_sessions: vec![] }),
+                0 => UserEvent::RoleGranted(RoleGranted {
+                    role_id: RoleId::new_v7(),
+                    expires_at: None,
+                }),
+                1 => UserEvent::RoleRevoked(RoleRevoked {
+                    role_id: RoleId::new_v7(),
+                }),
+                2 => UserEvent::Deactivated(UserDeactivated {
+                    revoked_sessions: vec![],
+                }),
                 _ => UserEvent::Reactivated(UserReactivated {}),
             };
             log.append(USERS, &users[index * 5 % 3], event);
@@ -165,7 +192,10 @@ impl Log {
     }
 
     pub fn verifier(&self) -> Verifier {
-        Verifier::new(Facts::of(self.topics.clone(), self.identity.clone()), &[CATALOG, USERS])
+        Verifier::new(
+            Facts::of(self.topics.clone(), self.identity.clone()),
+            &[CATALOG, USERS],
+        )
     }
 
     pub fn verify(&self, records: &[Record]) -> Verdict {
@@ -177,7 +207,10 @@ impl Log {
     }
 
     pub fn ends(&self) -> BTreeMap<(Stream, i32), i64> {
-        self.places.iter().map(|(&place, &(_, next))| (place, next)).collect()
+        self.places
+            .iter()
+            .map(|(&place, &(_, next))| (place, next))
+            .collect()
     }
 }
 

@@ -44,7 +44,11 @@ impl Operation {
             rest = after;
         }
         path += rest;
-        if self.query { client.query(&self.method, &path) } else { client.command(&self.method, &path) }
+        if self.query {
+            client.query(&self.method, &path)
+        } else {
+            client.command(&self.method, &path)
+        }
     }
 
     fn is_authzen(&self) -> bool {
@@ -54,14 +58,21 @@ impl Operation {
 
 /// Somebody and something that are nowhere.
 pub fn nobody(parameter: &str) -> String {
-    if parameter == "id" { Uuid::now_v7().to_string() } else { "nowhere".to_owned() }
+    if parameter == "id" {
+        Uuid::now_v7().to_string()
+    } else {
+        "nowhere".to_owned()
+    }
 }
 
 pub async fn operations(client: &Client) -> Vec<Operation> {
     let mut found = Vec::new();
     for query in [false, true] {
-        let document =
-            if query { client.query("GET", "/openapi.json") } else { client.command("GET", "/openapi.json") };
+        let document = if query {
+            client.query("GET", "/openapi.json")
+        } else {
+            client.command("GET", "/openapi.json")
+        };
         let document = document.send().await.expect(200).body;
         for (path, methods) in document["paths"].as_object().unwrap() {
             for (method, operation) in methods.as_object().unwrap() {
@@ -71,7 +82,9 @@ pub async fn operations(client: &Client) -> Vec<Operation> {
                     query,
                     method: method.to_uppercase(),
                     path: path.clone(),
-                    body: content.get("application/json").map(|body| resolve(&document, &body["schema"])),
+                    body: content
+                        .get("application/json")
+                        .map(|body| resolve(&document, &body["schema"])),
                     form: content.get("application/x-www-form-urlencoded").is_some(),
                     secured: security.is_some_and(|it| it[0].get("bearer").is_some()),
                 });
@@ -85,7 +98,10 @@ pub async fn operations(client: &Client) -> Vec<Operation> {
 /// The object behind references and "this or null".
 fn resolve(document: &Value, schema: &Value) -> Value {
     if let Some(reference) = schema["$ref"].as_str() {
-        return resolve(document, document.pointer(reference.trim_start_matches('#')).unwrap());
+        return resolve(
+            document,
+            document.pointer(reference.trim_start_matches('#')).unwrap(),
+        );
     }
     let mut options = schema["oneOf"].as_array().into_iter().flatten();
     match options.rfind(|it| it["type"] != json!("null")) {
@@ -99,9 +115,18 @@ pub async fn every_call_but_the_public_ones_needs_a_token(world: Arc<World>) {
         let name = operation.name();
         let answer = operation.call(&world.client, &nobody).send().await;
         let public = PUBLIC.contains(&name.as_str());
-        assert_eq!(answer.status != 401, public, "{name} answers {} without a token", answer.status);
+        assert_eq!(
+            answer.status != 401,
+            public,
+            "{name} answers {} without a token",
+            answer.status
+        );
         assert_eq!(operation.secured, !public, "{name} is documented otherwise");
-        let answer = operation.call(&world.client, &nobody).bearer("nonsense").send().await;
+        let answer = operation
+            .call(&world.client, &nobody)
+            .bearer("nonsense")
+            .send()
+            .await;
         let ignores_tokens = name.starts_with("GET /.well-known/");
         assert_eq!(
             answer.status == 401,
@@ -117,7 +142,9 @@ pub async fn every_call_but_the_public_ones_needs_a_token(world: Arc<World>) {
 }
 
 async fn with_body(world: &World, operation: &Operation, media_type: &str, body: &[u8]) -> Answer {
-    let call = operation.call(&world.client, &nobody).bearer(&world.admin.access_token);
+    let call = operation
+        .call(&world.client, &nobody)
+        .bearer(&world.admin.access_token);
     call.bytes(media_type, body).send().await
 }
 
@@ -134,7 +161,11 @@ pub async fn broken_bodies_are_told_apart(world: Arc<World>) {
         (JSON, oversized.as_bytes(), P::BodyTooLarge),
         ("text/plain", b"{}", P::UnsupportedMediaType),
     ];
-    for operation in operations(&world.client).await.iter().filter(|it| it.body.is_some()) {
+    for operation in operations(&world.client)
+        .await
+        .iter()
+        .filter(|it| it.body.is_some())
+    {
         for (media_type, body, expected) in &cases {
             let answer = with_body(&world, operation, media_type, body).await;
             if operation.is_authzen() {
@@ -146,7 +177,12 @@ pub async fn broken_bodies_are_told_apart(world: Arc<World>) {
         }
         let deep = [b"[".repeat(10_000), b"]".repeat(10_000)].concat();
         let answer = with_body(&world, operation, JSON, &deep).await;
-        assert!([400, 422].contains(&answer.status), "{}: {}", operation.name(), answer.text);
+        assert!(
+            [400, 422].contains(&answer.status),
+            "{}: {}",
+            operation.name(),
+            answer.text
+        );
     }
 }
 
@@ -155,21 +191,39 @@ pub async fn every_field_is_checked_for_its_type_and_presence(world: Arc<World>)
     for operation in operations.iter().filter(|it| !it.is_authzen()) {
         let Some(schema) = &operation.body else { continue };
         let properties = schema["properties"].as_object().unwrap();
-        let text: Value = properties.keys().map(|field| (field.clone(), json!("x1"))).collect();
+        let text: Value = properties
+            .keys()
+            .map(|field| (field.clone(), json!("x1")))
+            .collect();
         for field in properties.keys() {
             let mut body = text.clone();
             body[field] = json!({ "not": ["this"] });
-            let answer =
-                with_body(&world, operation, JSON, body.to_string().as_bytes()).await.refused(P::InvalidBody);
+            let answer = with_body(&world, operation, JSON, body.to_string().as_bytes())
+                .await
+                .refused(P::InvalidBody);
             let name = operation.name();
-            assert!(answer.body["errors"][0]["detail"].is_string(), "{name}: {}", answer.text);
+            assert!(
+                answer.body["errors"][0]["detail"].is_string(),
+                "{name}: {}",
+                answer.text
+            );
         }
-        for field in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        for field in schema["required"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+        {
             let mut body = text.clone();
             body.as_object_mut().unwrap().remove(field);
             let answer = with_body(&world, operation, JSON, body.to_string().as_bytes()).await;
             // What the others hold may be refused first; what is missing never passes.
-            assert!((400..500).contains(&answer.status), "{}: {}", operation.name(), answer.text);
+            assert!(
+                (400..500).contains(&answer.status),
+                "{}: {}",
+                operation.name(),
+                answer.text
+            );
         }
     }
 }
@@ -181,11 +235,20 @@ pub async fn forms_are_checked_like_bodies(world: Arc<World>) {
     assert_eq!(forms.len(), 2);
     for operation in forms {
         let oversized = format!("token={}", "x".repeat(600_000));
-        with_body(&world, operation, FORM, oversized.as_bytes()).await.refused(P::BodyTooLarge);
-        with_body(&world, operation, "text/plain", b"token=x").await.refused(P::UnsupportedMediaType);
+        with_body(&world, operation, FORM, oversized.as_bytes())
+            .await
+            .refused(P::BodyTooLarge);
+        with_body(&world, operation, "text/plain", b"token=x")
+            .await
+            .refused(P::UnsupportedMediaType);
         for body in [&b"other=x"[..], b"", b"token=x&token=y", b"%"] {
             let answer = with_body(&world, operation, FORM, body).await;
-            assert!((400..500).contains(&answer.status), "{}: {}", operation.name(), answer.text);
+            assert!(
+                (400..500).contains(&answer.status),
+                "{}: {}",
+                operation.name(),
+                answer.text
+            );
         }
     }
 }
@@ -196,8 +259,16 @@ pub async fn unknown_things_are_404_and_malformed_ids_400(world: Arc<World>) {
     let person = world.person("known").await;
     let id = person.id;
     for (method, path, expected) in [
-        ("PUT", format!("/v1/users/{nobody}/roles/administrator"), P::NoSuchUser),
-        ("DELETE", format!("/v1/users/{nobody}/roles/administrator"), P::NoSuchUser),
+        (
+            "PUT",
+            format!("/v1/users/{nobody}/roles/administrator"),
+            P::NoSuchUser,
+        ),
+        (
+            "DELETE",
+            format!("/v1/users/{nobody}/roles/administrator"),
+            P::NoSuchUser,
+        ),
         ("PUT", format!("/v1/users/{id}/roles/nowhere"), P::NoSuchRole),
         ("DELETE", format!("/v1/users/{id}/roles/nowhere"), P::NoSuchRole),
         ("POST", format!("/v1/users/{nobody}/deactivate"), P::NoSuchUser),
@@ -205,9 +276,21 @@ pub async fn unknown_things_are_404_and_malformed_ids_400(world: Arc<World>) {
         ("DELETE", format!("/v1/users/{nobody}/sessions"), P::NoSuchUser),
         ("DELETE", format!("/v1/sessions/{nobody}"), P::NoSuchSession),
         ("DELETE", "/v1/roles/nowhere".to_owned(), P::NoSuchRole),
-        ("DELETE", "/v1/permissions/nowhere".to_owned(), P::NoSuchPermission),
-        ("PUT", "/v1/roles/nowhere/permissions/rolecall.user_read".to_owned(), P::NoSuchRole),
-        ("PUT", "/v1/users/7/roles/administrator".to_owned(), P::InvalidParameter),
+        (
+            "DELETE",
+            "/v1/permissions/nowhere".to_owned(),
+            P::NoSuchPermission,
+        ),
+        (
+            "PUT",
+            "/v1/roles/nowhere/permissions/rolecall.user_read".to_owned(),
+            P::NoSuchRole,
+        ),
+        (
+            "PUT",
+            "/v1/users/7/roles/administrator".to_owned(),
+            P::InvalidParameter,
+        ),
         ("DELETE", "/v1/sessions/x".to_owned(), P::InvalidParameter),
         ("POST", "/v1/users/%ff/deactivate".to_owned(), P::InvalidUtf8),
     ] {
@@ -216,12 +299,24 @@ pub async fn unknown_things_are_404_and_malformed_ids_400(world: Arc<World>) {
     let role = tests::unique("lonely");
     admin.define_role(&role, None).await;
     let path = format!("/v1/roles/{role}/permissions/nowhere");
-    admin.command("PUT", &path, Value::Null).await.refused(P::NoSuchPermission);
+    admin
+        .command("PUT", &path, Value::Null)
+        .await
+        .refused(P::NoSuchPermission);
     let parent = json!({ "parent": "nowhere" });
-    admin.command("PUT", &format!("/v1/roles/{role}"), parent).await.refused(P::NoSuchRole);
+    admin
+        .command("PUT", &format!("/v1/roles/{role}"), parent)
+        .await
+        .refused(P::NoSuchRole);
     for path in ["", "/roles", "/permissions", "/sessions", "/audit"] {
-        admin.query(&format!("/v1/users/{nobody}{path}"), "").await.refused(P::NoSuchUser);
-        admin.query(&format!("/v1/users/x{path}"), "").await.refused(P::InvalidParameter);
+        admin
+            .query(&format!("/v1/users/{nobody}{path}"), "")
+            .await
+            .refused(P::NoSuchUser);
+        admin
+            .query(&format!("/v1/users/x{path}"), "")
+            .await
+            .refused(P::InvalidParameter);
     }
     for query in ["limit=0", "limit=501", "limit=x", "before=x", "before=%ff"] {
         let answer = admin.query(&format!("/v1/users/{id}/audit?{query}"), "").await;
@@ -235,6 +330,14 @@ pub async fn what_is_no_route_or_no_method_is_a_problem_too(world: Arc<World>) {
         client.command("POST", path).send().await.refused(P::NotFound);
         client.query("GET", path).send().await.refused(P::NotFound);
     }
-    client.command("PATCH", "/v1/sessions").send().await.refused(P::MethodNotAllowed);
-    client.query("DELETE", &format!("/v1/users/{id}")).send().await.refused(P::MethodNotAllowed);
+    client
+        .command("PATCH", "/v1/sessions")
+        .send()
+        .await
+        .refused(P::MethodNotAllowed);
+    client
+        .query("DELETE", &format!("/v1/users/{id}"))
+        .send()
+        .await
+        .refused(P::MethodNotAllowed);
 }

@@ -13,13 +13,27 @@ fn key() -> String {
 }
 
 async fn keyed(caller: &Person, world: &World, method: &str, path: &str, key: &str, body: &Value) -> Answer {
-    world.client.command(method, path).bearer(&caller.access_token).key(key).json(body).send().await
+    world
+        .client
+        .command(method, path)
+        .bearer(&caller.access_token)
+        .key(key)
+        .json(body)
+        .send()
+        .await
 }
 
 pub async fn the_same_key_at_once_gives_one_event_and_one_answer(world: Arc<World>) {
     let name = unique("twice");
     let (body, its_key) = (registration(&name), key());
-    let register = || world.client.command("POST", "/v1/users").key(&its_key).json(&body).send();
+    let register = || {
+        world
+            .client
+            .command("POST", "/v1/users")
+            .key(&its_key)
+            .json(&body)
+            .send()
+    };
     let answers = join_all((0..8).map(|_| register())).await;
     for answer in &answers {
         assert_eq!((answer.status, &answer.body), (201, &answers[0].body));
@@ -36,14 +50,27 @@ pub async fn the_same_key_at_once_gives_one_event_and_one_answer(world: Arc<Worl
     }
     let revoked = world.admin.revoke(user, &role).await;
     // A late retry of the grant gives its old answer, and grants nothing again.
-    let late = keyed(&world.admin, &world, "PUT", &path, &its_key, &body).await.expect(200);
+    let late = keyed(&world.admin, &world, "PUT", &path, &its_key, &body)
+        .await
+        .expect(200);
     assert!(!late.token().is_empty());
-    let roles = world.admin.query(&format!("/v1/users/{user}/roles"), &revoked).await.expect(200);
+    let roles = world
+        .admin
+        .query(&format!("/v1/users/{user}/roles"), &revoked)
+        .await
+        .expect(200);
     assert_eq!(roles.body["roles"], json!([]));
 
     let login = json!({ "username": name, "password": PASSWORD });
     let its_key = key();
-    let sign_in = || world.client.command("POST", "/v1/sessions").key(&its_key).json(&login).send();
+    let sign_in = || {
+        world
+            .client
+            .command("POST", "/v1/sessions")
+            .key(&its_key)
+            .json(&login)
+            .send()
+    };
     let sessions = join_all((0..8).map(|_| sign_in())).await;
     for answer in &sessions {
         assert_eq!((answer.status, &answer.body), (201, &sessions[0].body));
@@ -51,7 +78,14 @@ pub async fn the_same_key_at_once_gives_one_event_and_one_answer(world: Arc<Worl
 
     let refresh = json!({ "refresh_token": sessions[0].body["refresh_token"] });
     let its_key = key();
-    let renew = || world.client.command("POST", "/v1/sessions/refresh").key(&its_key).json(&refresh).send();
+    let renew = || {
+        world
+            .client
+            .command("POST", "/v1/sessions/refresh")
+            .key(&its_key)
+            .json(&refresh)
+            .send()
+    };
     let renewed = join_all((0..8).map(|_| renew())).await;
     for answer in &renewed {
         assert_eq!((answer.status, &answer.body), (200, &renewed[0].body));
@@ -72,20 +106,34 @@ pub async fn a_key_with_another_request_is_refused_and_changes_nothing(world: Ar
     world.admin.define_role(&one, None).await;
     world.admin.define_role(&other, None).await;
     let path = |role: &str| format!("/v1/users/{}/roles/{role}", person.id);
-    keyed(&world.admin, &world, "PUT", &path(&one), &its_key, &json!({})).await.expect(200);
+    keyed(&world.admin, &world, "PUT", &path(&one), &its_key, &json!({}))
+        .await
+        .expect(200);
     let expiring = json!({ "expires_at": "2100-01-01T00:00:00Z" });
     for (role, body) in [(&one, &expiring), (&other, &json!({}))] {
-        keyed(&world.admin, &world, "PUT", &path(role), &its_key, body).await.refused(P::IdempotencyMismatch);
+        keyed(&world.admin, &world, "PUT", &path(role), &its_key, body)
+            .await
+            .refused(P::IdempotencyMismatch);
     }
-    let roles = world.admin.query(&format!("/v1/users/{}/roles", person.id), "latest").await.expect(200);
-    let names: Vec<&str> =
-        roles.body["roles"].as_array().unwrap().iter().filter_map(|it| it["name"].as_str()).collect();
+    let roles = world
+        .admin
+        .query(&format!("/v1/users/{}/roles", person.id), "latest")
+        .await
+        .expect(200);
+    let names: Vec<&str> = roles.body["roles"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|it| it["name"].as_str())
+        .collect();
     assert_eq!(names, [one.as_str()]);
 
     let its_key = key();
     let define = |description: &str| json!({ "description": description });
     let path = format!("/v1/roles/{one}");
-    keyed(&world.admin, &world, "PUT", &path, &its_key, &define("first")).await.expect(200);
+    keyed(&world.admin, &world, "PUT", &path, &its_key, &define("first"))
+        .await
+        .expect(200);
     keyed(&world.admin, &world, "PUT", &path, &its_key, &define("second"))
         .await
         .refused(P::IdempotencyMismatch);
@@ -97,10 +145,14 @@ pub async fn a_key_belongs_to_its_caller_and_operation(world: Arc<World>) {
     let (role, its_key) = (unique("role"), key());
     world.admin.define_role(&role, None).await;
     let path = format!("/v1/users/{}/roles/{role}", person.id);
-    keyed(&world.admin, &world, "PUT", &path, &its_key, &json!({})).await.expect(200);
+    keyed(&world.admin, &world, "PUT", &path, &its_key, &json!({}))
+        .await
+        .expect(200);
     // Another body under the same key, by another caller: a request of its own.
     let expiring = json!({ "expires_at": "2100-01-01T00:00:00Z" });
-    keyed(&second, &world, "PUT", &path, &its_key, &expiring).await.expect(200);
+    keyed(&second, &world, "PUT", &path, &its_key, &expiring)
+        .await
+        .expect(200);
     // And another operation.
     world
         .client
@@ -111,13 +163,23 @@ pub async fn a_key_belongs_to_its_caller_and_operation(world: Arc<World>) {
         .await
         .expect(200);
     let names = world.history().await.names_of_user(person.id);
-    assert_eq!(names[2..], ["user.role_granted", "user.role_granted", "user.role_revoked"]);
+    assert_eq!(
+        names[2..],
+        ["user.role_granted", "user.role_granted", "user.role_revoked"]
+    );
 }
 
 pub async fn a_mismatched_registration_frees_no_name(world: Arc<World>) {
     let (name, its_key) = (unique("first"), key());
-    let register =
-        async |body: &Value| world.client.command("POST", "/v1/users").key(&its_key).json(body).send().await;
+    let register = async |body: &Value| {
+        world
+            .client
+            .command("POST", "/v1/users")
+            .key(&its_key)
+            .json(body)
+            .send()
+            .await
+    };
     let first = registration(&name);
     let answer = register(&first).await.expect(201);
 
@@ -135,9 +197,19 @@ pub async fn a_mismatched_registration_frees_no_name(world: Arc<World>) {
     assert!([409, 422].contains(&refused.status), "{}", refused.text);
 
     // The first registration stands, with both its names.
-    let again = world.client.command("POST", "/v1/users").json(&same_name).send().await;
+    let again = world
+        .client
+        .command("POST", "/v1/users")
+        .json(&same_name)
+        .send()
+        .await;
     again.refused(P::UsernameTaken);
-    let again = world.client.command("POST", "/v1/users").json(&same_mail).send().await;
+    let again = world
+        .client
+        .command("POST", "/v1/users")
+        .json(&same_mail)
+        .send()
+        .await;
     again.refused(P::EmailTaken);
     Person::log_in(&world.client, &name, PASSWORD).await;
     assert_eq!(register(&first).await.expect(201).body, answer.body);
@@ -149,9 +221,21 @@ pub async fn malformed_keys_are_refused(world: Arc<World>) {
         let call = world.client.command("POST", "/v1/users").key(bad).json(&body);
         call.send().await.refused(P::InvalidIdempotencyKey);
     }
-    let call = world.client.command("POST", "/v1/users").key("one").key("two").json(&body);
+    let call = world
+        .client
+        .command("POST", "/v1/users")
+        .key("one")
+        .key("two")
+        .json(&body);
     call.send().await.refused(P::InvalidIdempotencyKey);
-    world.client.command("POST", "/v1/users").key(&"~".repeat(255)).json(&body).send().await.expect(201);
+    world
+        .client
+        .command("POST", "/v1/users")
+        .key(&"~".repeat(255))
+        .json(&body)
+        .send()
+        .await
+        .expect(201);
 }
 
 pub async fn a_repeated_login_needs_the_password(world: Arc<World>) {
@@ -159,7 +243,13 @@ pub async fn a_repeated_login_needs_the_password(world: Arc<World>) {
     let its_key = key();
     let log_in = async |password: &str| {
         let body = json!({ "username": person.name, "password": password });
-        world.client.command("POST", "/v1/sessions").key(&its_key).json(&body).send().await
+        world
+            .client
+            .command("POST", "/v1/sessions")
+            .key(&its_key)
+            .json(&body)
+            .send()
+            .await
     };
     let first = log_in(PASSWORD).await.expect(201);
     log_in("a guess of the key").await.refused(P::InvalidCredentials);

@@ -11,9 +11,18 @@ use tests::{Answer, World};
 /// Demands `token` of both services.
 async fn demand(world: &World, token: &str) -> [Answer; 2] {
     let (admin, id) = (&world.admin, world.admin.id);
-    let command = world.client.command("DELETE", "/v1/roles/nowhere").bearer(&admin.access_token);
-    let query = world.client.query("GET", &format!("/v1/users/{id}/roles")).bearer(&admin.access_token);
-    [command.at_least(token).send().await, query.at_least(token).send().await]
+    let command = world
+        .client
+        .command("DELETE", "/v1/roles/nowhere")
+        .bearer(&admin.access_token);
+    let query = world
+        .client
+        .query("GET", &format!("/v1/users/{id}/roles"))
+        .bearer(&admin.access_token);
+    [
+        command.at_least(token).send().await,
+        query.at_least(token).send().await,
+    ]
 }
 
 pub async fn foreign_and_garbled_tokens_are_refused(world: Arc<World>) {
@@ -23,8 +32,17 @@ pub async fn foreign_and_garbled_tokens_are_refused(world: Arc<World>) {
         answer.refused(P::ForeignToken);
     }
     let cut = &own[..own.len() - 1];
-    for bad in ["", "latest!", "rc1", "rc1.", "rc2.AAAA", "rc1.AAAA", "rc1.ä", cut, &format!("{own},{own}x")]
-    {
+    for bad in [
+        "",
+        "latest!",
+        "rc1",
+        "rc1.",
+        "rc2.AAAA",
+        "rc1.AAAA",
+        "rc1.ä",
+        cut,
+        &format!("{own},{own}x"),
+    ] {
         for answer in demand(&world, bad).await {
             answer.refused(P::InvalidTokenHeader);
         }
@@ -36,7 +54,11 @@ pub async fn foreign_and_garbled_tokens_are_refused(world: Arc<World>) {
 pub async fn a_token_beyond_the_end_is_not_yet_at_once(world: Arc<World>) {
     let log_id = world.identity.created.log_id;
     for stream in [Stream::Users, Stream::Catalog] {
-        let far = Position { stream, partition: 0, offset: 1_000_000_000 };
+        let far = Position {
+            stream,
+            partition: 0,
+            offset: 1_000_000_000,
+        };
         let token = ConsistencyToken::from_positions(log_id, [far]).to_string();
         let started = Instant::now();
         for answer in demand(&world, &token).await {
@@ -47,7 +69,11 @@ pub async fn a_token_beyond_the_end_is_not_yet_at_once(world: Arc<World>) {
         let took = started.elapsed();
         assert!(took < Duration::from_millis(1_500), "three answers took {took:?}");
     }
-    let nowhere = Position { stream: Stream::Users, partition: 99, offset: 0 };
+    let nowhere = Position {
+        stream: Stream::Users,
+        partition: 99,
+        offset: 0,
+    };
     let token = ConsistencyToken::from_positions(log_id, [nowhere]).to_string();
     for answer in demand(&world, &token).await {
         assert!([400, 503].contains(&answer.status), "{}", answer.text);
@@ -64,14 +90,32 @@ pub async fn tokens_join_by_their_maximum(world: Arc<World>) {
     // The grant demands both and so its own token covers them.
     let path = format!("/v1/users/{}/roles/{role}", person.id);
     let grant = world.client.command("PUT", &path).bearer(&admin.access_token);
-    let grant = grant.at_least(&defined).at_least(&format!("{attached}, {}", person.token));
+    let grant = grant
+        .at_least(&defined)
+        .at_least(&format!("{attached}, {}", person.token));
     let granted: ConsistencyToken = grant.send().await.expect(200).token().parse().unwrap();
     for part in [&defined, &attached, &person.token] {
-        assert!(granted.covers(&part.parse().unwrap()), "{granted} does not cover {part}");
+        assert!(
+            granted.covers(&part.parse().unwrap()),
+            "{granted} does not cover {part}"
+        );
     }
-    assert!(admin.check(person.id, "read", &permission, &granted.to_string()).await);
-    let answer = admin.ask(person.id, "read", &permission, &granted.to_string()).await;
+    assert!(
+        admin
+            .check(person.id, "read", &permission, &granted.to_string())
+            .await
+    );
+    let answer = admin
+        .ask(person.id, "read", &permission, &granted.to_string())
+        .await;
     let reflected: ConsistencyToken = answer.header("rolecall-token").parse().unwrap();
-    let grants: Vec<Position> = granted.positions().filter(|it| it.stream == Stream::Catalog).collect();
-    assert!(grants.iter().all(|it| reflected.offset(it.stream, it.partition) >= Some(it.offset)));
+    let grants: Vec<Position> = granted
+        .positions()
+        .filter(|it| it.stream == Stream::Catalog)
+        .collect();
+    assert!(
+        grants
+            .iter()
+            .all(|it| reflected.offset(it.stream, it.partition) >= Some(it.offset))
+    );
 }

@@ -15,15 +15,21 @@ const TRIES: usize = 30;
 pub async fn random_bodies_never_break_a_service(world: Arc<World>) {
     let (caller, victim) = (world.person("caller").await, world.person("victim").await);
     world.admin.grant(caller.id, "administrator").await;
-    let seed: u64 = std::env::var("SEED").ok().and_then(|it| it.parse().ok()).unwrap_or_else(rand::random);
+    let seed: u64 = std::env::var("SEED")
+        .ok()
+        .and_then(|it| it.parse().ok())
+        .unwrap_or_else(rand::random);
     let mut random = StdRng::seed_from_u64(seed);
     let operations = operations(&world.client).await;
     for operation in operations.iter().filter(|it| it.body.is_some()) {
         let schema = operation.body.as_ref().unwrap();
         for _ in 0..TRIES {
             let body = body(&mut random, schema, &victim.name).to_string();
-            let parameters =
-                [victim.id.to_string(), Uuid::nil().to_string(), text(&mut random, &victim.name)];
+            let parameters = [
+                victim.id.to_string(),
+                Uuid::nil().to_string(),
+                text(&mut random, &victim.name),
+            ];
             let chosen = random.random_range(0..3);
             let value = |parameter: &str| match parameter {
                 "id" => escaped(&parameters[chosen]),
@@ -31,7 +37,12 @@ pub async fn random_bodies_never_break_a_service(world: Arc<World>) {
             };
             let call = operation.call(&world.client, &value).bearer(&caller.access_token);
             let answer = call.bytes("application/json", body.clone()).send().await;
-            assert!(answer.status < 500, "{} with SEED={seed} and {body}: {}", operation.name(), answer.text);
+            assert!(
+                answer.status < 500,
+                "{} with SEED={seed} and {body}: {}",
+                operation.name(),
+                answer.text
+            );
         }
     }
 }
@@ -42,7 +53,12 @@ fn body(random: &mut StdRng, schema: &Value, name: &str) -> Value {
         return any(random, 3, name);
     }
     let mut body = json!({});
-    for field in schema["properties"].as_object().into_iter().flatten().map(|(field, _)| field) {
+    for field in schema["properties"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(field, _)| field)
+    {
         match random.random_range(0..6) {
             0 => {}
             1 => body[field] = any(random, 2, name),
@@ -62,10 +78,15 @@ fn any(random: &mut StdRng, depth: usize, name: &str) -> Value {
         2 => json!(random.random::<i64>()),
         3 => json!(random.random::<f64>() * 1e300),
         4 | 5 => json!(text(random, name)),
-        6 => (0..random.random_range(0..4)).map(|_| any(random, depth - 1, name)).collect(),
+        6 => (0..random.random_range(0..4))
+            .map(|_| any(random, depth - 1, name))
+            .collect(),
         _ => {
             let field = |random: &mut StdRng| (text(random, name), any(random, depth - 1, name));
-            (0..random.random_range(0..4)).map(|_| field(random)).collect::<serde_json::Map<_, _>>().into()
+            (0..random.random_range(0..4))
+                .map(|_| field(random))
+                .collect::<serde_json::Map<_, _>>()
+                .into()
         }
     }
 }

@@ -38,7 +38,13 @@ pub async fn one_of_many_with_equal_e_mail_and_different_names_wins(world: Arc<W
     }
     // What the losers had reserved is free again.
     let body = json!({ "username": unique("name"), "email": email.to_uppercase(), "password": PASSWORD });
-    world.client.command("POST", "/v1/users").json(&body).send().await.refused(P::EmailTaken);
+    world
+        .client
+        .command("POST", "/v1/users")
+        .json(&body)
+        .send()
+        .await
+        .refused(P::EmailTaken);
 }
 
 pub async fn crossing_registrations_leave_no_name_taken_for_nobody(world: Arc<World>) {
@@ -50,10 +56,17 @@ pub async fn crossing_registrations_leave_no_name_taken_for_nobody(world: Arc<Wo
         let answers = register_all(&world, bodies).await;
         assert!(answers.iter().all(|it| [201, 409].contains(&it.status)));
         let won = answers.iter().filter(|it| it.status == 201).count();
-        assert!((1..=2).contains(&won), "{won} of four that exclude each other in pairs");
+        assert!(
+            (1..=2).contains(&won),
+            "{won} of four that exclude each other in pairs"
+        );
         // Nothing stays reserved without a user: what is free can be had at once.
         let free = |name: &str, mail: &str| mixed(name, mail);
-        let again = register_all(&world, vec![free(&a, &unique("fresh")), free(&b, &unique("fresh"))]).await;
+        let again = register_all(
+            &world,
+            vec![free(&a, &unique("fresh")), free(&b, &unique("fresh"))],
+        )
+        .await;
         let holders = answers.iter().chain(&again).filter(|it| it.status == 201).count();
         assert_eq!(holders, 2, "both names are held once, whoever has them");
     }
@@ -66,17 +79,41 @@ pub async fn names_are_normalised_before_they_are_compared(world: Arc<World>) {
     if answer.status == 201 {
         let other_case =
             json!({ "username": name.to_uppercase(), "email": "x@example.org", "password": PASSWORD });
-        world.client.command("POST", "/v1/users").json(&other_case).send().await.refused(P::UsernameTaken);
+        world
+            .client
+            .command("POST", "/v1/users")
+            .json(&other_case)
+            .send()
+            .await
+            .refused(P::UsernameTaken);
     }
     let name = unique("Bob");
     world.register(&name).await;
     let body = json!({ "username": format!("  {} ", name.to_uppercase()), "email": "a@b.org", "password": PASSWORD });
-    world.client.command("POST", "/v1/users").json(&body).send().await.refused(P::UsernameTaken);
+    world
+        .client
+        .command("POST", "/v1/users")
+        .json(&body)
+        .send()
+        .await
+        .refused(P::UsernameTaken);
     let mail = format!("{}@EXAMPLE.org", name.to_lowercase());
     let body = json!({ "username": unique("x"), "email": mail, "password": PASSWORD });
-    world.client.command("POST", "/v1/users").json(&body).send().await.refused(P::EmailTaken);
+    world
+        .client
+        .command("POST", "/v1/users")
+        .json(&body)
+        .send()
+        .await
+        .refused(P::EmailTaken);
     let body = json!({ "email": mail, "password": PASSWORD });
-    world.client.command("POST", "/v1/sessions").json(&body).send().await.expect(201);
+    world
+        .client
+        .command("POST", "/v1/sessions")
+        .json(&body)
+        .send()
+        .await
+        .expect(201);
     Person::log_in(&world.client, &name.to_lowercase(), PASSWORD).await;
 }
 
@@ -87,19 +124,47 @@ pub async fn weak_passwords_and_malformed_names_are_refused(world: Arc<World>) {
         body[field] = json!(value);
         world.client.command("POST", "/v1/users").json(&body).send().await
     };
-    for weak in ["", "short", "Password1", &name, &format!("{name}@example.org"), &"x".repeat(257)] {
+    for weak in [
+        "",
+        "short",
+        "Password1",
+        &name,
+        &format!("{name}@example.org"),
+        &"x".repeat(257),
+    ] {
         register("password", weak).await.refused(P::WeakPassword);
     }
-    for bad in
-        ["", "no-at", "@", "a@", "@b.org", "a b@c.org", "a@b\u{0}.org", &format!("{}@b.org", "x".repeat(400))]
-    {
+    for bad in [
+        "",
+        "no-at",
+        "@",
+        "a@",
+        "@b.org",
+        "a b@c.org",
+        "a@b\u{0}.org",
+        &format!("{}@b.org", "x".repeat(400)),
+    ] {
         register("email", bad).await.refused(P::InvalidEmail);
     }
-    for bad in ["", "ab", "a@b.org", "with space", "semi;colon", &"x".repeat(65), "\u{202e}abc"] {
+    for bad in [
+        "",
+        "ab",
+        "a@b.org",
+        "with space",
+        "semi;colon",
+        &"x".repeat(65),
+        "\u{202e}abc",
+    ] {
         register("username", bad).await.refused(P::InvalidUsername);
     }
     for bad in ["", "12", "not a number", "+49 30 123456; x"] {
         register("phone_number", bad).await.refused(P::InvalidBody);
     }
-    world.client.command("POST", "/v1/users").json(&registration(&name)).send().await.expect(201);
+    world
+        .client
+        .command("POST", "/v1/users")
+        .json(&registration(&name))
+        .send()
+        .await
+        .expect(201);
 }

@@ -11,7 +11,13 @@ pub async fn nobody_gives_rights_they_do_not_hold(world: Arc<World>) {
     let (editor, other) = (world.person("editor").await, world.person("other").await);
     let role = unique("role-editor");
     admin.define_role(&role, None).await;
-    for permission in ["role_define", "role_grant", "role_revoke", "permission_attach", "permission_define"] {
+    for permission in [
+        "role_define",
+        "role_grant",
+        "role_revoke",
+        "permission_attach",
+        "permission_define",
+    ] {
         admin.attach(&role, &format!("rolecall.{permission}")).await;
     }
     admin.grant(editor.id, &role).await;
@@ -19,11 +25,31 @@ pub async fn nobody_gives_rights_they_do_not_hold(world: Arc<World>) {
     let own = unique("own");
     editor.define_role(&own, None).await;
     for (method, path, body) in [
-        ("PUT", format!("/v1/users/{}/roles/administrator", editor.id), Value::Null),
-        ("PUT", format!("/v1/users/{}/roles/administrator", other.id), Value::Null),
-        ("PUT", format!("/v1/roles/{own}/permissions/rolecall.user_deactivate"), Value::Null),
-        ("PUT", format!("/v1/roles/{own}"), json!({ "parent": "administrator" })),
-        ("PUT", format!("/v1/roles/{}", unique("below")), json!({ "parent": "administrator" })),
+        (
+            "PUT",
+            format!("/v1/users/{}/roles/administrator", editor.id),
+            Value::Null,
+        ),
+        (
+            "PUT",
+            format!("/v1/users/{}/roles/administrator", other.id),
+            Value::Null,
+        ),
+        (
+            "PUT",
+            format!("/v1/roles/{own}/permissions/rolecall.user_deactivate"),
+            Value::Null,
+        ),
+        (
+            "PUT",
+            format!("/v1/roles/{own}"),
+            json!({ "parent": "administrator" }),
+        ),
+        (
+            "PUT",
+            format!("/v1/roles/{}", unique("below")),
+            json!({ "parent": "administrator" }),
+        ),
     ] {
         editor.command(method, &path, body).await.refused(P::Escalation);
     }
@@ -40,7 +66,10 @@ pub async fn nobody_gives_rights_they_do_not_hold(world: Arc<World>) {
     admin.define_role(&above, None).await;
     admin.attach(&above, "rolecall.user_deactivate").await;
     let path = format!("/v1/roles/{own}");
-    editor.command("PUT", &path, json!({ "parent": above })).await.refused(P::Escalation);
+    editor
+        .command("PUT", &path, json!({ "parent": above }))
+        .await
+        .refused(P::Escalation);
 }
 
 pub async fn a_role_is_never_its_own_ancestor(world: Arc<World>) {
@@ -51,11 +80,20 @@ pub async fn a_role_is_never_its_own_ancestor(world: Arc<World>) {
     admin.define_role(&c, Some(&b)).await;
     for (role, parent) in [(&a, &a), (&a, &b), (&a, &c), (&b, &c)] {
         let path = format!("/v1/roles/{role}");
-        admin.command("PUT", &path, json!({ "parent": parent })).await.refused(P::RoleCycle);
+        admin
+            .command("PUT", &path, json!({ "parent": parent }))
+            .await
+            .refused(P::RoleCycle);
     }
-    admin.command("DELETE", &format!("/v1/roles/{a}"), Value::Null).await.refused(P::RoleInUse);
+    admin
+        .command("DELETE", &format!("/v1/roles/{a}"), Value::Null)
+        .await
+        .refused(P::RoleInUse);
     for bad in ["with%20space", "%20", "a%2Fb", "caf%C3%A9", &"x".repeat(256)] {
-        admin.command("PUT", &format!("/v1/roles/{bad}"), json!({})).await.refused(P::InvalidName);
+        admin
+            .command("PUT", &format!("/v1/roles/{bad}"), json!({}))
+            .await
+            .refused(P::InvalidName);
     }
 }
 
@@ -67,11 +105,31 @@ pub async fn what_is_rolecalls_own_cannot_be_changed(world: Arc<World>) {
     for (method, path, body) in [
         ("PUT", administrator.to_owned(), json!({ "description": "mine" })),
         ("DELETE", administrator.to_owned(), Value::Null),
-        ("DELETE", format!("{administrator}/permissions/rolecall.user_read"), Value::Null),
-        ("PUT", format!("{administrator}/permissions/{permission}"), Value::Null),
-        ("DELETE", "/v1/permissions/rolecall.user_read".to_owned(), Value::Null),
-        ("PUT", "/v1/permissions/rolecall.user_read".to_owned(), own.clone()),
-        ("PUT", "/v1/permissions/rolecall.brand_new".to_owned(), json!({ "resource": "x", "action": "y" })),
+        (
+            "DELETE",
+            format!("{administrator}/permissions/rolecall.user_read"),
+            Value::Null,
+        ),
+        (
+            "PUT",
+            format!("{administrator}/permissions/{permission}"),
+            Value::Null,
+        ),
+        (
+            "DELETE",
+            "/v1/permissions/rolecall.user_read".to_owned(),
+            Value::Null,
+        ),
+        (
+            "PUT",
+            "/v1/permissions/rolecall.user_read".to_owned(),
+            own.clone(),
+        ),
+        (
+            "PUT",
+            "/v1/permissions/rolecall.brand_new".to_owned(),
+            json!({ "resource": "x", "action": "y" }),
+        ),
         ("PUT", format!("/v1/permissions/{}", unique("innocent")), own),
     ] {
         admin.command(method, &path, body).await.refused(P::SystemRole);
@@ -83,14 +141,33 @@ pub async fn a_grant_that_has_expired_already_is_refused(world: Arc<World>) {
     let role = unique("role");
     world.admin.define_role(&role, None).await;
     let path = format!("/v1/users/{}/roles/{role}", person.id);
-    for past in ["2020-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "0001-01-01T00:00:00Z"] {
-        world.admin.command("PUT", &path, json!({ "expires_at": past })).await.refused(P::ExpiryInPast);
+    for past in [
+        "2020-01-01T00:00:00Z",
+        "1969-12-31T23:59:59Z",
+        "0001-01-01T00:00:00Z",
+    ] {
+        world
+            .admin
+            .command("PUT", &path, json!({ "expires_at": past }))
+            .await
+            .refused(P::ExpiryInPast);
     }
-    for wrong in [json!("tomorrow"), json!(1_800_000_000), json!("2100-13-01T00:00:00Z"), json!("2100-01-01")]
-    {
-        world.admin.command("PUT", &path, json!({ "expires_at": wrong })).await.refused(P::InvalidBody);
+    for wrong in [
+        json!("tomorrow"),
+        json!(1_800_000_000),
+        json!("2100-13-01T00:00:00Z"),
+        json!("2100-01-01"),
+    ] {
+        world
+            .admin
+            .command("PUT", &path, json!({ "expires_at": wrong }))
+            .await
+            .refused(P::InvalidBody);
     }
-    assert_eq!(world.history().await.names_of_user(person.id), ["user.registered", "user.logged_in"]);
+    assert_eq!(
+        world.history().await.names_of_user(person.id),
+        ["user.registered", "user.logged_in"]
+    );
 }
 
 pub async fn without_permissions_all_calls_about_others_are_403(world: Arc<World>) {
@@ -98,35 +175,79 @@ pub async fn without_permissions_all_calls_about_others_are_403(world: Arc<World
     let id = other.id;
     let permission = json!({ "resource": "a", "action": "b" });
     for (method, path, body) in [
-        ("DELETE", format!("/v1/sessions/{}", other.session_id), Value::Null),
-        ("DELETE", format!("/v1/sessions/{}", uuid::Uuid::now_v7()), Value::Null),
+        (
+            "DELETE",
+            format!("/v1/sessions/{}", other.session_id),
+            Value::Null,
+        ),
+        (
+            "DELETE",
+            format!("/v1/sessions/{}", uuid::Uuid::now_v7()),
+            Value::Null,
+        ),
         ("DELETE", format!("/v1/users/{id}/sessions"), Value::Null),
         ("PUT", format!("/v1/users/{id}/roles/administrator"), Value::Null),
-        ("PUT", format!("/v1/users/{}/roles/administrator", person.id), Value::Null),
-        ("DELETE", format!("/v1/users/{id}/roles/administrator"), Value::Null),
-        ("POST", format!("/v1/users/{id}/password"), json!({ "current_password": "x", "new_password": "y" })),
+        (
+            "PUT",
+            format!("/v1/users/{}/roles/administrator", person.id),
+            Value::Null,
+        ),
+        (
+            "DELETE",
+            format!("/v1/users/{id}/roles/administrator"),
+            Value::Null,
+        ),
+        (
+            "POST",
+            format!("/v1/users/{id}/password"),
+            json!({ "current_password": "x", "new_password": "y" }),
+        ),
         ("POST", format!("/v1/users/{id}/deactivate"), Value::Null),
         ("POST", format!("/v1/users/{id}/reactivate"), Value::Null),
         ("PUT", "/v1/roles/mine".to_owned(), json!({})),
         ("DELETE", "/v1/roles/administrator".to_owned(), Value::Null),
         ("PUT", "/v1/permissions/mine".to_owned(), permission),
         ("DELETE", "/v1/permissions/mine".to_owned(), Value::Null),
-        ("PUT", "/v1/roles/administrator/permissions/rolecall.user_read".to_owned(), Value::Null),
-        ("DELETE", "/v1/roles/administrator/permissions/rolecall.user_read".to_owned(), Value::Null),
+        (
+            "PUT",
+            "/v1/roles/administrator/permissions/rolecall.user_read".to_owned(),
+            Value::Null,
+        ),
+        (
+            "DELETE",
+            "/v1/roles/administrator/permissions/rolecall.user_read".to_owned(),
+            Value::Null,
+        ),
     ] {
         person.command(method, &path, body).await.refused(P::Forbidden);
     }
     for path in ["", "/roles", "/permissions", "/sessions", "/audit"] {
-        person.query(&format!("/v1/users/{id}{path}"), &person.token).await.refused(P::Forbidden);
-        person.query(&format!("/v1/users/{}{path}", person.id), &person.token).await.expect(200);
+        person
+            .query(&format!("/v1/users/{id}{path}"), &person.token)
+            .await
+            .refused(P::Forbidden);
+        person
+            .query(&format!("/v1/users/{}{path}", person.id), &person.token)
+            .await
+            .expect(200);
     }
     for path in ["/v1/roles", "/v1/permissions"] {
         person.query(path, &person.token).await.refused(P::Forbidden);
     }
-    let introspect = world.client.query("POST", "/oauth/introspect").bearer(&person.access_token);
-    introspect.form(&[("token", &other.access_token)]).send().await.refused(P::Forbidden);
+    let introspect = world
+        .client
+        .query("POST", "/oauth/introspect")
+        .bearer(&person.access_token);
+    introspect
+        .form(&[("token", &other.access_token)])
+        .send()
+        .await
+        .refused(P::Forbidden);
     assert_eq!(person.ask(id, "read", "x", &person.token).await.status, 403);
-    person.ask(person.id, "read", "x", &person.token).await.expect(200);
+    person
+        .ask(person.id, "read", "x", &person.token)
+        .await
+        .expect(200);
 }
 
 pub async fn a_revoked_administrator_changes_nothing_any_more(world: Arc<World>) {
@@ -140,7 +261,10 @@ pub async fn a_revoked_administrator_changes_nothing_any_more(world: Arc<World>)
         world.admin.revoke(deputy.id, "administrator").await;
         // No token demanded: the service must know by itself.
         let path = format!("/v1/users/{}/roles/administrator", deputy.id);
-        deputy.command("PUT", &path, Value::Null).await.refused(P::Forbidden);
+        deputy
+            .command("PUT", &path, Value::Null)
+            .await
+            .refused(P::Forbidden);
         world.admin.revoke(other.id, &role).await;
     }
 }

@@ -9,7 +9,12 @@ use service_kit::problem::ProblemType as P;
 use tests::{Answer, PASSWORD, Person, World};
 
 async fn refresh(world: &World, token: &str) -> Answer {
-    world.client.command("POST", "/v1/sessions/refresh").json(&json!({ "refresh_token": token })).send().await
+    world
+        .client
+        .command("POST", "/v1/sessions/refresh")
+        .json(&json!({ "refresh_token": token }))
+        .send()
+        .await
 }
 
 fn refresh_token(answer: &Answer) -> String {
@@ -20,9 +25,20 @@ fn refresh_token(answer: &Answer) -> String {
 async fn is_dead(world: &World, person: &Person, refresh_token: &str) {
     refresh(world, refresh_token).await.refused(P::SessionEnded);
     let body = json!({ "current_password": PASSWORD, "new_password": "another fine password" });
-    let change = world.client.command("POST", &format!("/v1/users/{}/password", person.id));
-    change.bearer(&person.access_token).at_least("latest").json(&body).send().await.refused(P::SessionEnded);
-    person.query(&format!("/v1/users/{}", person.id), "latest").await.refused(P::SessionEnded);
+    let change = world
+        .client
+        .command("POST", &format!("/v1/users/{}/password", person.id));
+    change
+        .bearer(&person.access_token)
+        .at_least("latest")
+        .json(&body)
+        .send()
+        .await
+        .refused(P::SessionEnded);
+    person
+        .query(&format!("/v1/users/{}", person.id), "latest")
+        .await
+        .refused(P::SessionEnded);
 }
 
 pub async fn refreshing_replaces_the_refresh_token(world: Arc<World>) {
@@ -36,7 +52,10 @@ pub async fn refreshing_replaces_the_refresh_token(world: Arc<World>) {
         assert_ne!(refresh_token(&answer), current);
         current = refresh_token(&answer);
         let access = answer.body["access_token"].as_str().unwrap();
-        let own = world.client.query("GET", &format!("/v1/users/{}/roles", person.id)).bearer(access);
+        let own = world
+            .client
+            .query("GET", &format!("/v1/users/{}/roles", person.id))
+            .bearer(access);
         own.at_least(&answer.token()).send().await.expect(200);
     }
 }
@@ -49,10 +68,18 @@ pub async fn an_old_refresh_token_ends_its_session(world: Arc<World>) {
         for _ in 0..uses {
             current = refresh_token(&refresh(&world, &current).await.expect(200));
         }
-        refresh(&world, &person.refresh_token).await.refused(P::RefreshReused);
+        refresh(&world, &person.refresh_token)
+            .await
+            .refused(P::RefreshReused);
         is_dead(&world, &person, &current).await;
         let names = world.history().await.names_of_user(person.id);
-        assert_eq!(names.iter().filter(|name| **name == "user.refresh_reuse_detected").count(), 1);
+        assert_eq!(
+            names
+                .iter()
+                .filter(|name| **name == "user.refresh_reuse_detected")
+                .count(),
+            1
+        );
         refresh(&world, &bystander.refresh_token).await.expect(200);
     }
 }
@@ -62,12 +89,25 @@ pub async fn a_revoked_session_is_refreshed_no_more(world: Arc<World>) {
     for by_admin in [false, true] {
         let person = world.person("revoked").await;
         let by = if by_admin { admin } else { &person };
-        by.command("DELETE", &format!("/v1/sessions/{}", person.session_id), Value::Null).await.expect(200);
+        by.command(
+            "DELETE",
+            &format!("/v1/sessions/{}", person.session_id),
+            Value::Null,
+        )
+        .await
+        .expect(200);
         is_dead(&world, &person, &person.refresh_token).await;
     }
     let person = world.person("all-revoked").await;
     let second = Person::log_in(&world.client, &person.name, PASSWORD).await;
-    admin.command("DELETE", &format!("/v1/users/{}/sessions", person.id), Value::Null).await.expect(200);
+    admin
+        .command(
+            "DELETE",
+            &format!("/v1/users/{}/sessions", person.id),
+            Value::Null,
+        )
+        .await
+        .expect(200);
     is_dead(&world, &person, &person.refresh_token).await;
     is_dead(&world, &second, &second.refresh_token).await;
 }
@@ -75,22 +115,35 @@ pub async fn a_revoked_session_is_refreshed_no_more(world: Arc<World>) {
 pub async fn a_forged_refresh_token_ends_nothing(world: Arc<World>) {
     let person = world.person("forged").await;
     let second = refresh_token(&refresh(&world, &person.refresh_token).await.expect(200));
-    let bytes = URL_SAFE_NO_PAD.decode(second.strip_prefix("rt1.").unwrap()).unwrap();
+    let bytes = URL_SAFE_NO_PAD
+        .decode(second.strip_prefix("rt1.").unwrap())
+        .unwrap();
     let forged = |at: usize, to: u8| {
         let mut bytes = bytes.clone();
         bytes[at] ^= to;
         format!("rt1.{}", URL_SAFE_NO_PAD.encode(bytes))
     };
     // User, session, generation (an older, a newer one), code and proof: a byte of each.
-    for (at, to) in
-        [(0, 1), (16, 1), (35, 3), (35, 1), (32, 0x80), (36, 1), (67, 1), (68, 1), (bytes.len() - 1, 1)]
-    {
+    for (at, to) in [
+        (0, 1),
+        (16, 1),
+        (35, 3),
+        (35, 1),
+        (32, 0x80),
+        (36, 1),
+        (67, 1),
+        (68, 1),
+        (bytes.len() - 1, 1),
+    ] {
         let answer = refresh(&world, &forged(at, to)).await;
         assert_eq!(answer.status, 401, "byte {at}: {}", answer.text);
         assert_ne!(answer.slug(), "refresh-reused", "byte {at}");
         // Who has the proof that follows the code had the token itself, and may give it up.
         if !(36..68).contains(&at) {
-            let revoke = world.client.command("POST", "/oauth/revoke").form(&[("token", &forged(at, to))]);
+            let revoke = world
+                .client
+                .command("POST", "/oauth/revoke")
+                .form(&[("token", &forged(at, to))]);
             revoke.send().await.expect(200);
         }
     }
@@ -106,14 +159,22 @@ pub async fn a_forged_refresh_token_ends_nothing(world: Arc<World>) {
         refresh(&world, text).await.refused(P::InvalidCredentials);
     }
     let names = world.history().await.names_of_user(person.id);
-    assert_eq!(names, ["user.registered", "user.logged_in", "user.session_refreshed"]);
+    assert_eq!(
+        names,
+        ["user.registered", "user.logged_in", "user.session_refreshed"]
+    );
     refresh(&world, &second).await.expect(200);
 }
 
 pub async fn revoking_by_refresh_token_tells_nothing(world: Arc<World>) {
     let person = world.person("oauth").await;
     let revoke = async |token: &str| {
-        world.client.command("POST", "/oauth/revoke").form(&[("token", token)]).send().await
+        world
+            .client
+            .command("POST", "/oauth/revoke")
+            .form(&[("token", token)])
+            .send()
+            .await
     };
     revoke("nonsense").await.expect(200);
     revoke(&person.refresh_token).await.expect(200);
@@ -127,13 +188,31 @@ pub async fn changing_the_password_ends_the_other_sessions(world: Arc<World>) {
     let path = format!("/v1/users/{}/password", person.id);
     let change = |current: &str, new: &str| json!({ "current_password": current, "new_password": new });
     let new = "an entirely new password";
-    person.command("POST", &path, change("wrong", new)).await.refused(P::InvalidCredentials);
-    person.command("POST", &path, change(PASSWORD, "short")).await.refused(P::WeakPassword);
-    person.command("POST", &path, change(PASSWORD, new)).await.expect(200);
+    person
+        .command("POST", &path, change("wrong", new))
+        .await
+        .refused(P::InvalidCredentials);
+    person
+        .command("POST", &path, change(PASSWORD, "short"))
+        .await
+        .refused(P::WeakPassword);
+    person
+        .command("POST", &path, change(PASSWORD, new))
+        .await
+        .expect(200);
     is_dead(&world, &other, &other.refresh_token).await;
-    person.query(&format!("/v1/users/{}", person.id), "latest").await.expect(200);
+    person
+        .query(&format!("/v1/users/{}", person.id), "latest")
+        .await
+        .expect(200);
     let body = json!({ "username": person.name, "password": PASSWORD });
-    world.client.command("POST", "/v1/sessions").json(&body).send().await.refused(P::InvalidCredentials);
+    world
+        .client
+        .command("POST", "/v1/sessions")
+        .json(&body)
+        .send()
+        .await
+        .refused(P::InvalidCredentials);
     Person::log_in(&world.client, &person.name, new).await;
 }
 
@@ -141,16 +220,40 @@ pub async fn people_end_their_own_sessions_and_not_those_of_others(world: Arc<Wo
     let (person, other) = (world.person("own").await, world.person("other").await);
     let second = Person::log_in(&world.client, &person.name, PASSWORD).await;
     let path = format!("/v1/sessions/{}", second.session_id);
-    let end =
-        || world.client.command("DELETE", &path).bearer(&person.access_token).at_least(&second.token).send();
+    let end = || {
+        world
+            .client
+            .command("DELETE", &path)
+            .bearer(&person.access_token)
+            .at_least(&second.token)
+            .send()
+    };
     let ended = end().await.expect(200);
     // An ended session is as unknown as another's: who may not see those does not learn which exist.
-    let again = world.client.command("DELETE", &path).bearer(&person.access_token).at_least(&ended.token());
+    let again = world
+        .client
+        .command("DELETE", &path)
+        .bearer(&person.access_token)
+        .at_least(&ended.token());
     again.send().await.refused(P::Forbidden);
     is_dead(&world, &second, &second.refresh_token).await;
-    let foreign = world.client.command("DELETE", &format!("/v1/sessions/{}", other.session_id));
-    foreign.bearer(&person.access_token).at_least(&other.token).send().await.refused(P::Forbidden);
+    let foreign = world
+        .client
+        .command("DELETE", &format!("/v1/sessions/{}", other.session_id));
+    foreign
+        .bearer(&person.access_token)
+        .at_least(&other.token)
+        .send()
+        .await
+        .refused(P::Forbidden);
     refresh(&world, &other.refresh_token).await.expect(200);
-    person.command("DELETE", &format!("/v1/users/{}/sessions", person.id), Value::Null).await.expect(200);
+    person
+        .command(
+            "DELETE",
+            &format!("/v1/users/{}/sessions", person.id),
+            Value::Null,
+        )
+        .await
+        .expect(200);
     is_dead(&world, &person, &person.refresh_token).await;
 }

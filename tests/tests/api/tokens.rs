@@ -15,9 +15,18 @@ use uuid::Uuid;
 
 /// What both services say to this token.
 async fn presented(world: &World, token: &str) -> [Answer; 2] {
-    let command = world.client.command("DELETE", "/v1/roles/nowhere").bearer(token).send().await;
-    let query =
-        world.client.query("GET", &format!("/v1/users/{}/roles", world.admin.id)).bearer(token).send().await;
+    let command = world
+        .client
+        .command("DELETE", "/v1/roles/nowhere")
+        .bearer(token)
+        .send()
+        .await;
+    let query = world
+        .client
+        .query("GET", &format!("/v1/users/{}/roles", world.admin.id))
+        .bearer(token)
+        .send()
+        .await;
     [command, query]
 }
 
@@ -45,7 +54,10 @@ pub async fn forged_tokens_are_refused_by_both_services(world: Arc<World>) {
     // Who may read a token learns nobody's name, address or role.
     let mut names: Vec<&str> = payload.as_object().unwrap().keys().map(String::as_str).collect();
     names.sort_unstable();
-    assert_eq!(names, ["aud", "client_id", "exp", "iat", "iss", "jti", "sid", "sub"]);
+    assert_eq!(
+        names,
+        ["aud", "client_id", "exp", "iat", "iss", "jti", "sid", "sub"]
+    );
 
     let with = |value: &Value, field: &str, new: Value| {
         let mut value = value.clone();
@@ -55,10 +67,19 @@ pub async fn forged_tokens_are_refused_by_both_services(world: Arc<World>) {
     let own_key = world.rolecall.keys().signing_key().unwrap();
     let stranger = SigningKey::from_bytes(&rand::random());
     let signed = |key: &SigningKey, config: TokenConfig| {
-        Signer::new(key.clone(), config).unwrap().issue(&claims(&world.admin)).unwrap()
+        Signer::new(key.clone(), config)
+            .unwrap()
+            .issue(&claims(&world.admin))
+            .unwrap()
     };
-    let other_audience = TokenConfig { audience: "elsewhere".to_owned(), ..TokenConfig::default() };
-    let other_issuer = TokenConfig { issuer: "elsewhere".to_owned(), ..TokenConfig::default() };
+    let other_audience = TokenConfig {
+        audience: "elsewhere".to_owned(),
+        ..TokenConfig::default()
+    };
+    let other_issuer = TokenConfig {
+        issuer: "elsewhere".to_owned(),
+        ..TokenConfig::default()
+    };
     let mut flipped = URL_SAFE_NO_PAD.decode(parts[2]).unwrap();
     flipped[10] ^= 1;
     for forged in [
@@ -66,12 +87,32 @@ pub async fn forged_tokens_are_refused_by_both_services(world: Arc<World>) {
         "a.b.c".to_owned(),
         format!("{}.{}.", parts[0], parts[1]),
         format!("{}.{}.", with(&header, "alg", json!("none")), parts[1]),
-        format!("{}.{}.{}", with(&header, "alg", json!("none")), parts[1], parts[2]),
-        format!("{}.{}.{}", with(&header, "alg", json!("HS256")), parts[1], parts[2]),
+        format!(
+            "{}.{}.{}",
+            with(&header, "alg", json!("none")),
+            parts[1],
+            parts[2]
+        ),
+        format!(
+            "{}.{}.{}",
+            with(&header, "alg", json!("HS256")),
+            parts[1],
+            parts[2]
+        ),
         hs256(&world, &with(&header, "alg", json!("HS256")), parts[1]),
         format!("{}.{}.{}", with(&header, "typ", json!("JWT")), parts[1], parts[2]),
-        format!("{}.{}.{}", parts[0], with(&payload, "sub", json!(Uuid::now_v7())), parts[2]),
-        format!("{}.{}.{}", parts[0], with(&payload, "exp", json!(9_999_999_999_i64)), parts[2]),
+        format!(
+            "{}.{}.{}",
+            parts[0],
+            with(&payload, "sub", json!(Uuid::now_v7())),
+            parts[2]
+        ),
+        format!(
+            "{}.{}.{}",
+            parts[0],
+            with(&payload, "exp", json!(9_999_999_999_i64)),
+            parts[2]
+        ),
         format!("{}.{}.{}", parts[0], parts[1], URL_SAFE_NO_PAD.encode(flipped)),
         signed(&stranger, TokenConfig::default()),
         signed(&own_key, other_audience),
@@ -89,7 +130,10 @@ pub async fn forged_tokens_are_refused_by_both_services(world: Arc<World>) {
     invented.session_id = Uuid::now_v7().into();
     borrowed.session_id = person.session_id.parse().unwrap();
     for claims in [invented, borrowed] {
-        let token = Signer::new(own_key.clone(), TokenConfig::default()).unwrap().issue(&claims).unwrap();
+        let token = Signer::new(own_key.clone(), TokenConfig::default())
+            .unwrap()
+            .issue(&claims)
+            .unwrap();
         for answer in presented(&world, &token).await {
             answer.refused(P::SessionEnded);
         }
@@ -122,7 +166,10 @@ pub async fn an_expired_token_is_named_as_such(world: Arc<World>) {
         expires_at: Timestamp::from_micros(now - 2_000_000),
         ..claims(&world.admin)
     };
-    let token = Signer::new(own_key, TokenConfig::default()).unwrap().issue(&claims).unwrap();
+    let token = Signer::new(own_key, TokenConfig::default())
+        .unwrap()
+        .issue(&claims)
+        .unwrap();
     for answer in presented(&world, &token).await {
         answer.refused(P::TokenExpired);
     }
@@ -133,13 +180,26 @@ pub async fn a_deactivated_users_token_is_refused_at_once(world: Arc<World>) {
         let person = world.person("leaving").await;
         let own = format!("/v1/users/{}", person.id);
         person.query(&own, &person.token).await.expect(200);
-        let answer = world.admin.command("POST", &format!("{own}/deactivate"), Value::Null).await.expect(200);
+        let answer = world
+            .admin
+            .command("POST", &format!("{own}/deactivate"), Value::Null)
+            .await
+            .expect(200);
         // Who demands that the deactivation counts is not let in by a node that has not seen it.
-        person.query(&format!("{own}/roles"), &answer.token()).await.refused(P::SessionEnded);
+        person
+            .query(&format!("{own}/roles"), &answer.token())
+            .await
+            .refused(P::SessionEnded);
         person.query(&own, "latest").await.refused(P::SessionEnded);
         assert_eq!(person.ask(person.id, "read", "x", "latest").await.status, 401);
-        let call = world.client.command("DELETE", &format!("{own}/sessions")).bearer(&person.access_token);
-        call.at_least(&answer.token()).send().await.refused(P::SessionEnded);
+        let call = world
+            .client
+            .command("DELETE", &format!("{own}/sessions"))
+            .bearer(&person.access_token);
+        call.at_least(&answer.token())
+            .send()
+            .await
+            .refused(P::SessionEnded);
     }
 }
 
@@ -149,7 +209,10 @@ pub async fn two_authorization_headers_are_none(world: Arc<World>) {
     let call = world.client.query("GET", &path).bearer(token).bearer(token);
     call.send().await.refused(P::Unauthenticated);
     for scheme in ["Basic", "Token", ""] {
-        let call = world.client.query("GET", &path).header("authorization", format!("{scheme} {token}"));
+        let call = world
+            .client
+            .query("GET", &path)
+            .header("authorization", format!("{scheme} {token}"));
         call.send().await.refused(P::Unauthenticated);
     }
 }

@@ -35,7 +35,10 @@ pub async fn a_grant_allows_and_its_revocation_denies(world: Arc<World>) {
 
         let revoked = admin.revoke(bob.id, &child).await;
         let answer = admin.ask(bob.id, "read", &resource, &revoked).await.expect(200);
-        assert_eq!(answer.body, json!({ "decision": false, "context": { "reason": "no_grant" } }));
+        assert_eq!(
+            answer.body,
+            json!({ "decision": false, "context": { "reason": "no_grant" } })
+        );
         assert!(!admin.check(bob.id, "read", &resource, "latest").await);
     }
 }
@@ -56,8 +59,11 @@ pub async fn a_grant_ends_by_the_clock(world: Arc<World>) {
     let (admin, bob) = (&world.admin, world.person("bob").await);
     let expiry = Timestamp::now().plus(Duration::from_millis(1_500));
     let path = format!("/v1/users/{}/roles/{child}", bob.id);
-    let granted =
-        admin.command("PUT", &path, json!({ "expires_at": expiry.to_string() })).await.expect(200).token();
+    let granted = admin
+        .command("PUT", &path, json!({ "expires_at": expiry.to_string() }))
+        .await
+        .expect(200)
+        .token();
     let mut allowed = 0;
     let deadline = Instant::now() + Duration::from_secs(10);
     let denied = loop {
@@ -74,7 +80,10 @@ pub async fn a_grant_ends_by_the_clock(world: Arc<World>) {
     assert!(Timestamp::now() >= expiry, "denied before its expiry");
     assert!(allowed > 0);
     assert_eq!(denied.body["context"]["reason"], "expired_grant");
-    let roles = admin.query(&format!("/v1/users/{}/roles", bob.id), &granted).await.expect(200);
+    let roles = admin
+        .query(&format!("/v1/users/{}/roles", bob.id), &granted)
+        .await
+        .expect(200);
     assert_eq!(roles.body["roles"][0]["expired"], true);
     // Granted again for good, it counts again.
     let again = admin.grant(bob.id, &child).await;
@@ -93,8 +102,16 @@ pub async fn several_questions_at_once(world: Arc<World>) {
         { "resource": { "type": resource, "id": "other" } },
         { "subject": { "type": "user" } },
     ]);
-    let ask = world.client.query("POST", "/access/v1/evaluations").bearer(&admin.access_token);
-    let answer = ask.at_least(&format!("{granted},{}", eve.token)).json(&body).send().await.expect(200);
+    let ask = world
+        .client
+        .query("POST", "/access/v1/evaluations")
+        .bearer(&admin.access_token);
+    let answer = ask
+        .at_least(&format!("{granted},{}", eve.token))
+        .json(&body)
+        .send()
+        .await
+        .expect(200);
     let evaluations = answer.body["evaluations"].as_array().unwrap();
     let decisions: Vec<&Value> = evaluations.iter().map(|it| &it["decision"]).collect();
     assert_eq!(decisions, [true, false, false, true, false]);
@@ -106,12 +123,23 @@ pub async fn a_deactivated_user_may_nothing(world: Arc<World>) {
     let (admin, bob) = (&world.admin, world.person("bob").await);
     admin.grant(bob.id, &child).await;
     let path = |what: &str| format!("/v1/users/{}/{what}", bob.id);
-    let token = admin.command("POST", &path("deactivate"), Value::Null).await.expect(200).token();
+    let token = admin
+        .command("POST", &path("deactivate"), Value::Null)
+        .await
+        .expect(200)
+        .token();
     let answer = admin.ask(bob.id, "read", &resource, &token).await.expect(200);
-    assert_eq!(answer.body, json!({ "decision": false, "context": { "reason": "inactive_user" } }));
+    assert_eq!(
+        answer.body,
+        json!({ "decision": false, "context": { "reason": "inactive_user" } })
+    );
     let roles = admin.query(&path("roles"), &token).await.expect(200);
     assert_eq!(roles.body["active"], false);
-    let token = admin.command("POST", &path("reactivate"), Value::Null).await.expect(200).token();
+    let token = admin
+        .command("POST", &path("reactivate"), Value::Null)
+        .await
+        .expect(200)
+        .token();
     assert!(admin.check(bob.id, "read", &resource, &token).await);
 }
 
@@ -120,14 +148,23 @@ pub async fn grants_of_a_deleted_role_never_revive(world: Arc<World>) {
     let (admin, bob) = (&world.admin, world.person("bob").await);
     let granted = admin.grant(bob.id, &child).await;
     assert!(admin.check(bob.id, "read", &resource, &granted).await);
-    let deleted =
-        admin.command("DELETE", &format!("/v1/roles/{child}"), Value::Null).await.expect(200).token();
+    let deleted = admin
+        .command("DELETE", &format!("/v1/roles/{child}"), Value::Null)
+        .await
+        .expect(200)
+        .token();
     assert!(!admin.check(bob.id, "read", &resource, &deleted).await);
     let defined = admin.define_role(&child, Some(&parent)).await;
     assert!(!admin.check(bob.id, "read", &resource, &defined).await);
-    let roles = admin.query(&format!("/v1/users/{}/roles", bob.id), &defined).await.expect(200);
+    let roles = admin
+        .query(&format!("/v1/users/{}/roles", bob.id), &defined)
+        .await
+        .expect(200);
     assert_eq!(roles.body["roles"], json!([]));
-    let permissions = admin.query(&format!("/v1/users/{}/permissions", bob.id), &defined).await.expect(200);
+    let permissions = admin
+        .query(&format!("/v1/users/{}/permissions", bob.id), &defined)
+        .await
+        .expect(200);
     assert_eq!(permissions.body["permissions"], json!([]));
     let granted = admin.grant(bob.id, &child).await;
     assert!(admin.check(bob.id, "read", &resource, &granted).await);
@@ -139,7 +176,11 @@ pub async fn rights_follow_the_hierarchy_as_it_changes(world: Arc<World>) {
     admin.grant(bob.id, &child).await;
     let may = async |token: &str| admin.check(bob.id, "read", &resource, token).await;
     let path = format!("/v1/roles/{parent}/permissions/{resource}.read");
-    let detached = admin.command("DELETE", &path, Value::Null).await.expect(200).token();
+    let detached = admin
+        .command("DELETE", &path, Value::Null)
+        .await
+        .expect(200)
+        .token();
     assert!(!may(&detached).await);
     let attached = admin.command("PUT", &path, Value::Null).await.expect(200).token();
     assert!(may(&attached).await);
@@ -148,6 +189,10 @@ pub async fn rights_follow_the_hierarchy_as_it_changes(world: Arc<World>) {
     let adopted = admin.define_role(&child, Some(&parent)).await;
     assert!(may(&adopted).await);
     let path = format!("/v1/permissions/{resource}.read");
-    let deleted = admin.command("DELETE", &path, Value::Null).await.expect(200).token();
+    let deleted = admin
+        .command("DELETE", &path, Value::Null)
+        .await
+        .expect(200)
+        .token();
     assert!(!may(&deleted).await);
 }

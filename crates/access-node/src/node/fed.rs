@@ -17,7 +17,9 @@ pub struct FedNode {
 impl AccessNode {
     /// The end of every partition.
     pub(super) fn applied(&self) -> Arc<[((Stream, i32), i64)]> {
-        followed(self.ledgers).map(|place| (place, self.model.positions.next(place.0, place.1))).collect()
+        followed(self.ledgers)
+            .map(|place| (place, self.model.positions.next(place.0, place.1)))
+            .collect()
     }
 }
 
@@ -25,15 +27,29 @@ impl FedNode {
     pub fn new(log_id: LogId, ledgers: i32) -> Self {
         let (standing, watch) = watch::channel(Standing::Following);
         let model = Arc::new(Model::new(ledgers));
-        let node = AccessNode { model, ends: Ends::Applied, standing: watch, log_id, ledgers };
-        Self { node: Arc::new(node), catalog: Mutex::default(), standing }
+        let node = AccessNode {
+            model,
+            ends: Ends::Applied,
+            standing: watch,
+            log_id,
+            ledgers,
+        };
+        Self {
+            node: Arc::new(node),
+            catalog: Mutex::default(),
+            standing,
+        }
     }
 
     pub fn user(&self, user: UserId, event: &UserEvent) -> Position {
         let partition = self.node.ledger(user);
         let offset = self.node.model.positions.next(Stream::Users, partition);
         self.node.model.apply_user(partition, &meta(user), event);
-        self.advance(Position { stream: Stream::Users, partition, offset })
+        self.advance(Position {
+            stream: Stream::Users,
+            partition,
+            offset,
+        })
     }
 
     pub fn catalog(&self, event: &CatalogEvent) -> Position {
@@ -41,7 +57,11 @@ impl FedNode {
         let mut catalog = self.catalog.lock();
         catalog.apply(event);
         self.node.model.set_catalog(catalog.compile());
-        self.advance(Position { stream: Stream::Catalog, partition: 0, offset })
+        self.advance(Position {
+            stream: Stream::Catalog,
+            partition: 0,
+            offset,
+        })
     }
 
     /// As a record that cannot be read does.
@@ -50,7 +70,10 @@ impl FedNode {
     }
 
     fn advance(&self, position: Position) -> Position {
-        self.node.model.positions.applied(position.stream, position.partition, position.offset);
+        self.node
+            .model
+            .positions
+            .applied(position.stream, position.partition, position.offset);
         self.node.model.positions.announce();
         position
     }

@@ -16,7 +16,9 @@ impl Bits {
     }
 
     pub(super) fn contains(&self, number: usize) -> bool {
-        self.0.get(number / 64).is_some_and(|word| word & (1 << (number % 64)) != 0)
+        self.0
+            .get(number / 64)
+            .is_some_and(|word| word & (1 << (number % 64)) != 0)
     }
 
     /// Of the same room.
@@ -28,7 +30,9 @@ impl Bits {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = usize> {
         self.0.iter().enumerate().flat_map(|(index, word)| {
-            (0..64).filter(move |bit| word & (1_u64 << bit) != 0).map(move |bit| index * 64 + bit)
+            (0..64)
+                .filter(move |bit| word & (1_u64 << bit) != 0)
+                .map(move |bit| index * 64 + bit)
         })
     }
 }

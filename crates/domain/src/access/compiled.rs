@@ -93,10 +93,15 @@ impl CompiledCatalog {
     }
 
     fn add_role(&mut self, id: RoleId, role: &Role, own: impl Iterator<Item = usize>) {
-        let parent = role.parent_id.and_then(|parent| self.role_ids.get(&parent).copied());
+        let parent = role
+            .parent_id
+            .and_then(|parent| self.role_ids.get(&parent).copied());
         let (mut permissions, mut actions) = match parent.and_then(|index| self.roles.get(index)) {
             Some(parent) => (parent.permissions.clone(), parent.actions.clone()),
-            None => (Bits::with_room(self.permissions.len()), Bits::with_room(self.action_count)),
+            None => (
+                Bits::with_room(self.permissions.len()),
+                Bits::with_room(self.action_count),
+            ),
         };
         for number in own {
             permissions.insert(number);
@@ -107,7 +112,14 @@ impl CompiledCatalog {
         self.role_ids.insert(id, self.roles.len());
         self.role_names.insert(role.name.clone(), self.roles.len());
         let (name, level) = (role.name.clone(), role.level);
-        self.roles.push(CompiledRole { id, name, level, parent, permissions, actions });
+        self.roles.push(CompiledRole {
+            id,
+            name,
+            level,
+            parent,
+            permissions,
+            actions,
+        });
     }
 
     /// None: no permission has this resource and action.
@@ -140,7 +152,9 @@ impl CompiledCatalog {
 
     /// The permissions that give this action on this resource; by name.
     pub fn permissions_giving(&self, action: ActionIndex) -> impl Iterator<Item = &CompiledPermission> {
-        self.permissions.iter().filter(move |permission| permission.action_index == action)
+        self.permissions
+            .iter()
+            .filter(move |permission| permission.action_index == action)
     }
 
     /// The role and those it inherits from, upwards.

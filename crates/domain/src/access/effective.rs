@@ -36,6 +36,9 @@ fn granted_roles<'a>(
     now: Timestamp,
 ) -> impl Iterator<Item = &'a CompiledRole> {
     let active = user.standing() == Standing::Active;
-    let live = user.grants().iter().filter(move |grant| active && grant.is_live(now));
+    let live = user
+        .grants()
+        .iter()
+        .filter(move |grant| active && grant.is_live(now));
     live.filter_map(|grant| catalog.role(grant.role_id))
 }

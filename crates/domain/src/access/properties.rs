@@ -105,7 +105,13 @@ proptest! {
 fn an_unheard_of_user_is_unknown() {
     let catalog = given::<Catalog>([]).state().compile();
     let decision = check(&catalog, None, "invoice", "read", NOW);
-    assert_eq!(decision, Decision { allowed: false, reason: Reason::UnknownUser });
+    assert_eq!(
+        decision,
+        Decision {
+            allowed: false,
+            reason: Reason::UnknownUser
+        }
+    );
 }
 
 /// 1,000 roles in chains of 20, and 5,000 permissions, each attached to one role.

@@ -34,7 +34,10 @@ const NEVER: i64 = i64::MAX;
 
 impl Grant {
     fn new(role_id: RoleId, expires_at: Option<Timestamp>) -> Self {
-        Self { role_id, until: expires_at.map_or(NEVER, Timestamp::as_micros) }
+        Self {
+            role_id,
+            until: expires_at.map_or(NEVER, Timestamp::as_micros),
+        }
     }
 
     /// The grant counts until then, exclusive.
@@ -50,7 +53,10 @@ impl Grant {
 impl UserAccess {
     /// From rows or a cache; the order of the grants does not matter.
     pub fn new(standing: Standing, grants: impl IntoIterator<Item = (RoleId, Option<Timestamp>)>) -> Self {
-        let mut user = Self { standing, ..Self::default() };
+        let mut user = Self {
+            standing,
+            ..Self::default()
+        };
         for (role_id, expires_at) in grants {
             user.grant(Grant::new(role_id, expires_at));
         }
@@ -72,7 +78,11 @@ impl UserAccess {
 
     /// The next moment after `now` at which an answer may change by itself.
     pub fn next_expiry(&self, now: Timestamp) -> Option<Timestamp> {
-        self.grants.iter().filter_map(Grant::expires_at).filter(|at| now < *at).min()
+        self.grants
+            .iter()
+            .filter_map(Grant::expires_at)
+            .filter(|at| now < *at)
+            .min()
     }
 
     pub fn apply(&mut self, event: &UserEvent) {
@@ -97,7 +107,10 @@ impl UserAccess {
     }
 
     fn grant(&mut self, new: Grant) {
-        match self.grants.binary_search_by_key(&new.role_id, |grant| grant.role_id) {
+        match self
+            .grants
+            .binary_search_by_key(&new.role_id, |grant| grant.role_id)
+        {
             Ok(index) => {
                 if let Some(grant) = self.grants.get_mut(index) {
                     *grant = new;
@@ -126,7 +139,10 @@ fn forget_expired(grants: &mut Vec<Grant>, new: RoleId) {
     if grants.len() <= MAX_GRANTS {
         return;
     }
-    let others = grants.iter().enumerate().filter(|(_, grant)| grant.role_id != new);
+    let others = grants
+        .iter()
+        .enumerate()
+        .filter(|(_, grant)| grant.role_id != new);
     let expiring = others.filter(|(_, grant)| grant.until != NEVER);
     let oldest = expiring.min_by_key(|(_, grant)| (grant.until, grant.role_id));
     if let Some(index) = oldest.map(|(index, _)| index) {

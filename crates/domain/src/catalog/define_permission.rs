@@ -26,7 +26,10 @@ pub struct DefinePermission {
 
 impl Decide<Catalog> for DefinePermission {
     fn decide(self, catalog: &Catalog, _: &Context) -> Result<Vec<CatalogEvent>, Error> {
-        for name in [&self.name, &self.resource, &self.action].into_iter().chain(&self.category) {
+        for name in [&self.name, &self.resource, &self.action]
+            .into_iter()
+            .chain(&self.category)
+        {
             check_name(name)?;
         }
         check_description(self.description.as_deref())?;
@@ -98,15 +101,22 @@ mod tests {
 
     #[test]
     fn a_changed_permission_keeps_its_id_and_the_same_one_records_nothing() {
-        let changed = DefinePermission { is_dangerous: true, ..define_permission(9, "invoice", "read") };
+        let changed = DefinePermission {
+            is_dangerous: true,
+            ..define_permission(9, "invoice", "read")
+        };
         defined().when(changed.clone()).then([event(1, changed)]);
-        defined().when(define_permission(9, "invoice", "read")).then_nothing();
+        defined()
+            .when(define_permission(9, "invoice", "read"))
+            .then_nothing();
     }
 
     #[test]
     fn two_permissions_may_give_the_same_action() {
-        let command =
-            DefinePermission { name: "see-invoices".to_owned(), ..define_permission(2, "invoice", "read") };
+        let command = DefinePermission {
+            name: "see-invoices".to_owned(),
+            ..define_permission(2, "invoice", "read")
+        };
         defined().when(command.clone()).then([event(2, command)]);
     }
 
@@ -115,14 +125,29 @@ mod tests {
         let good = || define_permission(2, "invoice", "write");
         let bad = || "a b".to_owned();
         for command in [
-            DefinePermission { name: bad(), ..good() },
-            DefinePermission { resource: bad(), ..good() },
-            DefinePermission { action: bad(), ..good() },
-            DefinePermission { category: Some(bad()), ..good() },
+            DefinePermission {
+                name: bad(),
+                ..good()
+            },
+            DefinePermission {
+                resource: bad(),
+                ..good()
+            },
+            DefinePermission {
+                action: bad(),
+                ..good()
+            },
+            DefinePermission {
+                category: Some(bad()),
+                ..good()
+            },
         ] {
             defined().when(command).then_error(Error::InvalidName);
         }
-        let command = DefinePermission { description: Some("\0".to_owned()), ..good() };
+        let command = DefinePermission {
+            description: Some("\0".to_owned()),
+            ..good()
+        };
         defined().when(command).then_error(Error::InvalidDescription);
     }
 
@@ -139,10 +164,14 @@ mod tests {
             name: "rolecall.later".to_owned(),
             ..define_permission(2, "invoice", "write")
         };
-        let renamed_away =
-            DefinePermission { name: "rolecall.own".to_owned(), ..define_permission(2, "invoice", "write") };
+        let renamed_away = DefinePermission {
+            name: "rolecall.own".to_owned(),
+            ..define_permission(2, "invoice", "write")
+        };
         for command in [of_the_resource, of_the_name, renamed_away] {
-            with_system_things().when(command).then_error(Error::SystemPermission);
+            with_system_things()
+                .when(command)
+                .then_error(Error::SystemPermission);
         }
     }
 }

@@ -113,47 +113,66 @@ mod tests {
 
     #[test]
     fn a_role_that_moves_takes_those_below_along() {
-        tree().when(define_role(9, "b", None)).then([CatalogEvent::RoleChanged(RoleChanged {
-            role_id: role(2),
-            description: None,
-            parent_id: None,
-            level: 0,
-            descendants: vec![RoleLevel { role_id: role(3), level: 1 }],
-        })]);
+        tree()
+            .when(define_role(9, "b", None))
+            .then([CatalogEvent::RoleChanged(RoleChanged {
+                role_id: role(2),
+                description: None,
+                parent_id: None,
+                level: 0,
+                descendants: vec![RoleLevel {
+                    role_id: role(3),
+                    level: 1,
+                }],
+            })]);
         let moved = tree().and(define_role(9, "b", None));
         assert_eq!(moved.state().roles[&role(3)].level, 1);
     }
 
     #[test]
     fn a_new_description_moves_nobody() {
-        let described =
-            DefineRole { description: Some("second".to_owned()), ..define_role(9, "b", Some("a")) };
-        tree().when(described).then([CatalogEvent::RoleChanged(RoleChanged {
-            role_id: role(2),
+        let described = DefineRole {
             description: Some("second".to_owned()),
-            parent_id: Some(role(1)),
-            level: 1,
-            descendants: vec![],
-        })]);
+            ..define_role(9, "b", Some("a"))
+        };
+        tree()
+            .when(described)
+            .then([CatalogEvent::RoleChanged(RoleChanged {
+                role_id: role(2),
+                description: Some("second".to_owned()),
+                parent_id: Some(role(1)),
+                level: 1,
+                descendants: vec![],
+            })]);
     }
 
     #[test]
     fn a_name_used_again_after_deletion_names_another_role() {
-        let again = tree().and(DeleteRole { name: "x".to_owned() }).and(define_role(9, "x", None));
+        let again = tree()
+            .and(DeleteRole { name: "x".to_owned() })
+            .and(define_role(9, "x", None));
         assert_eq!(again.state().role_names["x"], role(9));
     }
 
     #[test]
     fn a_parent_must_exist() {
-        tree().when(define_role(9, "d", Some("nobody"))).then_error(Error::NoSuchParent);
-        tree().when(define_role(9, "a", Some("nobody"))).then_error(Error::NoSuchParent);
-        tree().when(define_role(9, "self", Some("self"))).then_error(Error::NoSuchParent);
+        tree()
+            .when(define_role(9, "d", Some("nobody")))
+            .then_error(Error::NoSuchParent);
+        tree()
+            .when(define_role(9, "a", Some("nobody")))
+            .then_error(Error::NoSuchParent);
+        tree()
+            .when(define_role(9, "self", Some("self")))
+            .then_error(Error::NoSuchParent);
     }
 
     #[test]
     fn no_role_comes_to_stand_below_itself() {
         for parent in ["a", "b", "c"] {
-            tree().when(define_role(9, "a", Some(parent))).then_error(Error::Cycle);
+            tree()
+                .when(define_role(9, "a", Some(parent)))
+                .then_error(Error::Cycle);
         }
     }
 
@@ -166,16 +185,25 @@ mod tests {
         });
         let deepest = name(MAX_DEPTH - 1);
         let catalog = chain.state().clone();
-        chain.when(define_role(9, "d", Some(&deepest))).then_error(Error::TooDeep);
+        chain
+            .when(define_role(9, "d", Some(&deepest)))
+            .then_error(Error::TooDeep);
         let command = define_role(9, "r0", Some("x"));
-        let ctx = Context { now: crate::testing::NOW };
+        let ctx = Context {
+            now: crate::testing::NOW,
+        };
         assert_eq!(command.decide(&catalog, &ctx), Err(Error::TooDeep));
     }
 
     #[test]
     fn names_and_descriptions_are_checked() {
-        tree().when(define_role(9, "a b", None)).then_error(Error::InvalidName);
-        let described = DefineRole { description: Some("\0".to_owned()), ..define_role(9, "d", None) };
+        tree()
+            .when(define_role(9, "a b", None))
+            .then_error(Error::InvalidName);
+        let described = DefineRole {
+            description: Some("\0".to_owned()),
+            ..define_role(9, "d", None)
+        };
         tree().when(described).then_error(Error::InvalidDescription);
     }
 
@@ -188,7 +216,10 @@ mod tests {
     fn a_system_role_is_changed_by_rolecall_alone_and_no_role_becomes_one() {
         let change = define_role(9, "root", None);
         with_system_things().when(change).then_error(Error::SystemRole);
-        let promote = DefineRole { is_system_role: true, ..define_role(9, "a", None) };
+        let promote = DefineRole {
+            is_system_role: true,
+            ..define_role(9, "a", None)
+        };
         tree().when(promote).then_error(Error::SystemRole);
     }
 }

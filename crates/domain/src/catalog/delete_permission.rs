@@ -14,13 +14,17 @@ pub struct DeletePermission {
 
 impl Decide<Catalog> for DeletePermission {
     fn decide(self, catalog: &Catalog, _: &Context) -> Result<Vec<CatalogEvent>, Error> {
-        let (permission_id, permission) =
-            catalog.permission_by_name(&self.name).ok_or(Error::NoSuchPermission)?;
+        let (permission_id, permission) = catalog
+            .permission_by_name(&self.name)
+            .ok_or(Error::NoSuchPermission)?;
         if is_reserved(&permission.name, &permission.resource) {
             return Err(Error::SystemPermission);
         }
         let name = self.name;
-        Ok(vec![CatalogEvent::PermissionDeleted(PermissionDeleted { permission_id, name })])
+        Ok(vec![CatalogEvent::PermissionDeleted(PermissionDeleted {
+            permission_id,
+            name,
+        })])
     }
 }
 
@@ -32,7 +36,9 @@ mod tests {
     };
 
     fn delete(name: &str) -> DeletePermission {
-        DeletePermission { name: name.to_owned() }
+        DeletePermission {
+            name: name.to_owned(),
+        }
     }
 
     #[test]
@@ -43,8 +49,13 @@ mod tests {
                 .and(define_permission(1, "invoice", "read"))
                 .and(attach("a", "invoice:read"))
         };
-        let deleted = PermissionDeleted { permission_id: permission(1), name: "invoice:read".to_owned() };
-        defined().when(delete("invoice:read")).then([CatalogEvent::PermissionDeleted(deleted)]);
+        let deleted = PermissionDeleted {
+            permission_id: permission(1),
+            name: "invoice:read".to_owned(),
+        };
+        defined()
+            .when(delete("invoice:read"))
+            .then([CatalogEvent::PermissionDeleted(deleted)]);
         let after = defined().and(delete("invoice:read"));
         assert!(!after.state().is_attached(role(1), permission(1)));
         assert!(after.state().permissions.is_empty());
@@ -52,11 +63,15 @@ mod tests {
 
     #[test]
     fn an_unknown_permission_cannot_be_deleted() {
-        given([]).when(delete("invoice:read")).then_error(Error::NoSuchPermission);
+        given([])
+            .when(delete("invoice:read"))
+            .then_error(Error::NoSuchPermission);
     }
 
     #[test]
     fn rolecalls_own_permissions_stay() {
-        with_system_things().when(delete("rolecall.own")).then_error(Error::SystemPermission);
+        with_system_things()
+            .when(delete("rolecall.own"))
+            .then_error(Error::SystemPermission);
     }
 }

@@ -17,10 +17,17 @@ impl Decide<Catalog> for DeleteRole {
         if role.is_system_role {
             return Err(Error::SystemRole);
         }
-        if catalog.roles.values().any(|other| other.parent_id == Some(role_id)) {
+        if catalog
+            .roles
+            .values()
+            .any(|other| other.parent_id == Some(role_id))
+        {
             return Err(Error::RoleInUse);
         }
-        Ok(vec![CatalogEvent::RoleDeleted(RoleDeleted { role_id, name: self.name })])
+        Ok(vec![CatalogEvent::RoleDeleted(RoleDeleted {
+            role_id,
+            name: self.name,
+        })])
     }
 }
 
@@ -30,7 +37,9 @@ mod tests {
     use crate::testing::{attach, define_permission, define_role, given, role, with_system_things};
 
     fn delete(name: &str) -> DeleteRole {
-        DeleteRole { name: name.to_owned() }
+        DeleteRole {
+            name: name.to_owned(),
+        }
     }
 
     #[test]
@@ -41,8 +50,13 @@ mod tests {
                 .and(define_permission(1, "invoice", "read"))
                 .and(attach("a", "invoice:read"))
         };
-        let deleted = RoleDeleted { role_id: role(1), name: "a".to_owned() };
-        defined().when(delete("a")).then([CatalogEvent::RoleDeleted(deleted)]);
+        let deleted = RoleDeleted {
+            role_id: role(1),
+            name: "a".to_owned(),
+        };
+        defined()
+            .when(delete("a"))
+            .then([CatalogEvent::RoleDeleted(deleted)]);
         let after = defined().and(delete("a"));
         let catalog = after.state();
         assert!(catalog.roles.is_empty() && catalog.role_names.is_empty());
@@ -56,12 +70,16 @@ mod tests {
 
     #[test]
     fn a_role_with_others_below_it_stays() {
-        let tree = given([]).and(define_role(1, "a", None)).and(define_role(2, "b", Some("a")));
+        let tree = given([])
+            .and(define_role(1, "a", None))
+            .and(define_role(2, "b", Some("a")));
         tree.when(delete("a")).then_error(Error::RoleInUse);
     }
 
     #[test]
     fn a_system_role_stays() {
-        with_system_things().when(delete("root")).then_error(Error::SystemRole);
+        with_system_things()
+            .when(delete("root"))
+            .then_error(Error::SystemRole);
     }
 }

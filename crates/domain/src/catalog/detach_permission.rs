@@ -18,15 +18,19 @@ pub struct DetachPermission {
 impl Decide<Catalog> for DetachPermission {
     fn decide(self, catalog: &Catalog, _: &Context) -> Result<Vec<CatalogEvent>, Error> {
         let (role_id, role) = catalog.role_by_name(&self.role).ok_or(Error::NoSuchRole)?;
-        let (permission_id, _) =
-            catalog.permission_by_name(&self.permission).ok_or(Error::NoSuchPermission)?;
+        let (permission_id, _) = catalog
+            .permission_by_name(&self.permission)
+            .ok_or(Error::NoSuchPermission)?;
         if !catalog.is_attached(role_id, permission_id) {
             return Ok(vec![]);
         }
         if role.is_system_role && !self.system {
             return Err(Error::SystemRole);
         }
-        Ok(vec![CatalogEvent::PermissionDetached(PermissionDetached { role_id, permission_id })])
+        Ok(vec![CatalogEvent::PermissionDetached(PermissionDetached {
+            role_id,
+            permission_id,
+        })])
     }
 }
 
@@ -39,7 +43,11 @@ mod tests {
     };
 
     fn detach(role: &str, permission: &str) -> DetachPermission {
-        DetachPermission { role: role.to_owned(), permission: permission.to_owned(), system: false }
+        DetachPermission {
+            role: role.to_owned(),
+            permission: permission.to_owned(),
+            system: false,
+        }
     }
 
     fn attached() -> Given<Catalog> {
@@ -52,22 +60,36 @@ mod tests {
     #[test]
     fn a_permission_is_detached_once() {
         let (role_id, permission_id) = (role(1), permission(1));
-        let detached = PermissionDetached { role_id, permission_id };
+        let detached = PermissionDetached {
+            role_id,
+            permission_id,
+        };
         let command = detach("a", "invoice:read");
-        attached().when(command.clone()).then([CatalogEvent::PermissionDetached(detached)]);
+        attached()
+            .when(command.clone())
+            .then([CatalogEvent::PermissionDetached(detached)]);
         attached().and(command.clone()).when(command).then_nothing();
     }
 
     #[test]
     fn role_and_permission_must_exist() {
-        attached().when(detach("b", "invoice:read")).then_error(Error::NoSuchRole);
-        attached().when(detach("a", "invoice:write")).then_error(Error::NoSuchPermission);
+        attached()
+            .when(detach("b", "invoice:read"))
+            .then_error(Error::NoSuchRole);
+        attached()
+            .when(detach("a", "invoice:write"))
+            .then_error(Error::NoSuchPermission);
     }
 
     #[test]
     fn what_a_system_role_has_is_up_to_rolecall() {
-        let by_rolecall = AttachPermission { system: true, ..attach("root", "rolecall.own") };
+        let by_rolecall = AttachPermission {
+            system: true,
+            ..attach("root", "rolecall.own")
+        };
         let attached = with_system_things().and(by_rolecall);
-        attached.when(detach("root", "rolecall.own")).then_error(Error::SystemRole);
+        attached
+            .when(detach("root", "rolecall.own"))
+            .then_error(Error::SystemRole);
     }
 }

@@ -14,9 +14,18 @@ pub const MAX_DEPTH: i32 = 32;
 pub(super) fn level_under(catalog: &Catalog, parent_id: Option<RoleId>) -> Result<i32, Error> {
     let level = match parent_id {
         None => 0,
-        Some(id) => catalog.roles.get(&id).ok_or(Error::NoSuchParent)?.level.saturating_add(1),
+        Some(id) => catalog
+            .roles
+            .get(&id)
+            .ok_or(Error::NoSuchParent)?
+            .level
+            .saturating_add(1),
     };
-    if level < MAX_DEPTH { Ok(level) } else { Err(Error::TooDeep) }
+    if level < MAX_DEPTH {
+        Ok(level)
+    } else {
+        Err(Error::TooDeep)
+    }
 }
 
 /// A role must not come to stand below itself.
@@ -36,10 +45,22 @@ pub(super) fn check_acyclic(
 pub(super) fn moved_below(catalog: &Catalog, role_id: RoleId, level: i32) -> Result<Vec<RoleLevel>, Error> {
     let moved: Vec<RoleLevel> = below(catalog, role_id)
         .into_iter()
-        .map(|(id, distance)| RoleLevel { role_id: id, level: level.saturating_add(distance) })
-        .filter(|new| catalog.roles.get(&new.role_id).is_some_and(|old| old.level != new.level))
+        .map(|(id, distance)| RoleLevel {
+            role_id: id,
+            level: level.saturating_add(distance),
+        })
+        .filter(|new| {
+            catalog
+                .roles
+                .get(&new.role_id)
+                .is_some_and(|old| old.level != new.level)
+        })
         .collect();
-    if moved.iter().all(|role| role.level < MAX_DEPTH) { Ok(moved) } else { Err(Error::TooDeep) }
+    if moved.iter().all(|role| role.level < MAX_DEPTH) {
+        Ok(moved)
+    } else {
+        Err(Error::TooDeep)
+    }
 }
 
 /// The roles below, with their distance from `role_id`.

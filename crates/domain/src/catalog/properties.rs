@@ -53,7 +53,10 @@ pub(crate) fn any_catalog() -> impl Strategy<Value = Catalog> {
     prop::collection::vec(any_command(), 0..120).prop_map(|commands| {
         let mut catalog = Catalog::default();
         for command in commands {
-            for event in command.decide(&catalog, &Context { now: NOW }).unwrap_or_default() {
+            for event in command
+                .decide(&catalog, &Context { now: NOW })
+                .unwrap_or_default()
+            {
                 catalog.apply(&event);
             }
         }

@@ -59,7 +59,9 @@ impl Catalog {
     }
 
     pub(super) fn is_attached(&self, role_id: RoleId, permission_id: PermissionId) -> bool {
-        self.attachments.get(&role_id).is_some_and(|own| own.contains(&permission_id))
+        self.attachments
+            .get(&role_id)
+            .is_some_and(|own| own.contains(&permission_id))
     }
 
     pub fn apply(&mut self, event: &CatalogEvent) {
@@ -70,7 +72,10 @@ impl Catalog {
             CatalogEvent::PermissionDefined(e) => self.define_permission(e),
             CatalogEvent::PermissionDeleted(e) => self.delete_permission(e),
             CatalogEvent::PermissionAttached(e) => {
-                self.attachments.entry(e.role_id).or_default().insert(e.permission_id);
+                self.attachments
+                    .entry(e.role_id)
+                    .or_default()
+                    .insert(e.permission_id);
             }
             CatalogEvent::PermissionDetached(e) => {
                 if let Some(own) = self.attachments.get_mut(&e.role_id) {
@@ -112,7 +117,8 @@ impl Catalog {
     }
 
     fn define_permission(&mut self, event: &PermissionDefined) {
-        self.permission_names.insert(event.name.clone(), event.permission_id);
+        self.permission_names
+            .insert(event.name.clone(), event.permission_id);
         let permission = Permission {
             name: event.name.clone(),
             resource: event.resource.clone(),

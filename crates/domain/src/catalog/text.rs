@@ -50,7 +50,11 @@ mod tests {
         }
         let too_long = "a".repeat(MAX_DESCRIPTION_CHARS + 1);
         for bad in ["a\0b", "\u{1b}[31m", &too_long] {
-            assert_eq!(check_description(Some(bad)), Err(Error::InvalidDescription), "{bad}");
+            assert_eq!(
+                check_description(Some(bad)),
+                Err(Error::InvalidDescription),
+                "{bad}"
+            );
         }
     }
 }

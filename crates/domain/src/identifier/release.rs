@@ -35,7 +35,10 @@ mod tests {
     use crate::testing::{claim, given, identifier_reserved, user};
 
     fn release(number: u128) -> Release {
-        Release { user_id: user(number), claim_id: claim(number) }
+        Release {
+            user_id: user(number),
+            claim_id: claim(number),
+        }
     }
 
     #[test]
@@ -48,7 +51,10 @@ mod tests {
             })
         };
         let reserved = || given([identifier_reserved(user(1), claim(1))]);
-        let confirm = Confirm { user_id: user(1), claim_id: claim(1) };
+        let confirm = Confirm {
+            user_id: user(1),
+            claim_id: claim(1),
+        };
         reserved().when(release(1)).then([released()]);
         reserved().and(confirm).when(release(1)).then([released()]);
         reserved().and(release(1)).when(release(1)).then_nothing();
@@ -56,8 +62,14 @@ mod tests {
 
     #[test]
     fn a_late_release_does_not_touch_another_holder() {
-        given([identifier_reserved(user(2), claim(2))]).when(release(1)).then_nothing();
-        given([identifier_reserved(user(1), claim(2))]).when(release(1)).then_nothing();
-        given([identifier_reserved(user(2), claim(1))]).when(release(1)).then_nothing();
+        given([identifier_reserved(user(2), claim(2))])
+            .when(release(1))
+            .then_nothing();
+        given([identifier_reserved(user(1), claim(2))])
+            .when(release(1))
+            .then_nothing();
+        given([identifier_reserved(user(2), claim(1))])
+            .when(release(1))
+            .then_nothing();
     }
 }

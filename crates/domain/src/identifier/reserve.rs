@@ -56,19 +56,30 @@ mod tests {
     }
 
     fn held() -> Given<Identifier> {
-        let confirm = Confirm { user_id: user(1), claim_id: claim(1) };
+        let confirm = Confirm {
+            user_id: user(1),
+            claim_id: claim(1),
+        };
         given([]).and(reserve(1)).and(confirm)
     }
 
     #[test]
     fn a_free_identifier_is_reserved() {
-        given([]).when(reserve(1)).then([identifier_reserved(user(1), claim(1))]);
+        given([])
+            .when(reserve(1))
+            .then([identifier_reserved(user(1), claim(1))]);
     }
 
     #[test]
     fn a_released_identifier_is_free() {
-        let release = Release { user_id: user(1), claim_id: claim(1) };
-        held().and(release).when(reserve(2)).then([identifier_reserved(user(2), claim(2))]);
+        let release = Release {
+            user_id: user(1),
+            claim_id: claim(1),
+        };
+        held()
+            .and(release)
+            .when(reserve(2))
+            .then([identifier_reserved(user(2), claim(2))]);
     }
 
     #[test]
@@ -79,7 +90,11 @@ mod tests {
 
     #[test]
     fn a_contender_learns_whom_to_ask_and_expiry_frees_nothing() {
-        let error = Error::Reserved { user_id: user(1), claim_id: claim(1), expires_at: minutes(60) };
+        let error = Error::Reserved {
+            user_id: user(1),
+            claim_id: claim(1),
+            expires_at: minutes(60),
+        };
         let reserved = || given([]).and(reserve(1));
         reserved().when(reserve(2)).then_error(error.clone());
         reserved().at(minutes(600)).when(reserve(2)).then_error(error);
@@ -88,7 +103,10 @@ mod tests {
     #[test]
     fn a_held_identifier_is_taken() {
         held().when(reserve(2)).then_error(Error::Taken);
-        let another_claim = Reserve { claim_id: claim(2), ..reserve(1) };
+        let another_claim = Reserve {
+            claim_id: claim(2),
+            ..reserve(1)
+        };
         held().when(another_claim).then_error(Error::Taken);
     }
 }

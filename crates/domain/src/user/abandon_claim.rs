@@ -16,7 +16,11 @@ pub struct AbandonClaim {
 impl Decide<User> for AbandonClaim {
     fn decide(self, user: &User, _: &Context) -> Result<Vec<UserEvent>, Error> {
         let claim_id = self.claim_id;
-        if user.account.as_ref().is_some_and(|account| account.claim_id == claim_id) {
+        if user
+            .account
+            .as_ref()
+            .is_some_and(|account| account.claim_id == claim_id)
+        {
             return Err(Error::ClaimUsed);
         }
         if user.abandoned_claims.contains(&claim_id) {
@@ -37,12 +41,16 @@ mod tests {
 
     #[test]
     fn a_claim_is_abandoned_before_anyone_registered() {
-        given([]).when(AbandonClaim { claim_id: claim(1) }).then([abandoned(claim(1))]);
+        given([])
+            .when(AbandonClaim { claim_id: claim(1) })
+            .then([abandoned(claim(1))]);
     }
 
     #[test]
     fn abandoning_twice_records_one_event() {
-        given([abandoned(claim(1))]).when(AbandonClaim { claim_id: claim(1) }).then_nothing();
+        given([abandoned(claim(1))])
+            .when(AbandonClaim { claim_id: claim(1) })
+            .then_nothing();
     }
 
     #[test]

@@ -35,16 +35,22 @@ mod tests {
     use crate::testing::{given, logged_in, registered, sealed, session, user_deactivated};
 
     fn change(credentials: i64) -> ChangePassword {
-        ChangePassword { password_hash: sealed("new"), credentials, keep: Some(session(2)) }
+        ChangePassword {
+            password_hash: sealed("new"),
+            credentials,
+            keep: Some(session(2)),
+        }
     }
 
     #[test]
     fn other_sessions_end_with_the_old_password() {
         let signed_in = || given([registered(), logged_in(session(1)), logged_in(session(2))]);
-        signed_in().when(change(1)).then([UserEvent::PasswordChanged(PasswordChanged {
-            password_hash: sealed("new"),
-            revoked_sessions: vec![session(1)],
-        })]);
+        signed_in()
+            .when(change(1))
+            .then([UserEvent::PasswordChanged(PasswordChanged {
+                password_hash: sealed("new"),
+                revoked_sessions: vec![session(1)],
+            })]);
         let changed = signed_in().and(change(1));
         let user = changed.state();
         assert_eq!(user.account.as_ref().unwrap().password_hash, sealed("new"));

@@ -28,8 +28,12 @@ mod tests {
     #[test]
     fn deactivation_ends_all_sessions_and_keeps_the_grants() {
         let active = || given([registered(), logged_in(session(1)), user_granted(role(1), None)]);
-        let deactivated = UserDeactivated { revoked_sessions: vec![session(1)] };
-        active().when(Deactivate {}).then([UserEvent::Deactivated(deactivated)]);
+        let deactivated = UserDeactivated {
+            revoked_sessions: vec![session(1)],
+        };
+        active()
+            .when(Deactivate {})
+            .then([UserEvent::Deactivated(deactivated)]);
         let after = active().and(Deactivate {});
         assert_eq!(after.state().status(), Status::Deactivated);
         assert!(after.state().sessions.is_empty() && after.state().grants.len() == 1);
@@ -37,7 +41,10 @@ mod tests {
 
     #[test]
     fn deactivating_twice_records_one_event() {
-        given([registered()]).and(Deactivate {}).when(Deactivate {}).then_nothing();
+        given([registered()])
+            .and(Deactivate {})
+            .when(Deactivate {})
+            .then_nothing();
     }
 
     #[test]

@@ -24,7 +24,10 @@ impl Decide<User> for GrantRole {
         if user.grants.get(&role_id) == Some(&expires_at) {
             return Ok(vec![]);
         }
-        let others = user.grants.iter().filter(|(id, expiry)| **id != role_id && lives(**expiry));
+        let others = user
+            .grants
+            .iter()
+            .filter(|(id, expiry)| **id != role_id && lives(**expiry));
         if others.count() >= MAX_GRANTS {
             return Err(Error::TooManyGrants);
         }
@@ -50,7 +53,9 @@ mod tests {
     fn a_role_is_granted_for_good_or_until_a_time() {
         for expires_at in [None, Some(minutes(1))] {
             let granted = user_granted(role(1), expires_at);
-            given([registered()]).when(grant(role(1), expires_at)).then([granted]);
+            given([registered()])
+                .when(grant(role(1), expires_at))
+                .then([granted]);
         }
     }
 
@@ -58,12 +63,16 @@ mod tests {
     fn granting_again_moves_the_expiry_and_the_same_grant_records_nothing() {
         let granted = || given([registered(), user_granted(role(1), Some(minutes(1)))]);
         granted().when(grant(role(1), Some(minutes(1)))).then_nothing();
-        granted().when(grant(role(1), None)).then([user_granted(role(1), None)]);
+        granted()
+            .when(grant(role(1), None))
+            .then([user_granted(role(1), None)]);
     }
 
     #[test]
     fn a_grant_that_never_counts_is_refused() {
-        given([registered()]).when(grant(role(1), Some(NOW))).then_error(Error::ExpiryInPast);
+        given([registered()])
+            .when(grant(role(1), Some(NOW)))
+            .then_error(Error::ExpiryInPast);
     }
 
     #[test]
@@ -74,7 +83,9 @@ mod tests {
     #[test]
     fn a_user_holds_a_bounded_number_of_roles() {
         let full = || with_grants(MAX_GRANTS, None);
-        full().when(grant(role(5_000), None)).then_error(Error::TooManyGrants);
+        full()
+            .when(grant(role(5_000), None))
+            .then_error(Error::TooManyGrants);
         let moved = user_granted(role(1), Some(minutes(1)));
         full().when(grant(role(1), Some(minutes(1)))).then([moved]);
     }

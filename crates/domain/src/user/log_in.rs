@@ -25,12 +25,17 @@ impl Decide<User> for LogIn {
 
 /// Ends as many live sessions as the new one needs room, those first that would expire first.
 fn make_room(user: &User, now: Timestamp) -> Vec<UserEvent> {
-    let mut live: Vec<(Timestamp, SessionId)> =
-        user.live_sessions(now).map(|(id, session)| (session.expires_at, id)).collect();
+    let mut live: Vec<(Timestamp, SessionId)> = user
+        .live_sessions(now)
+        .map(|(id, session)| (session.expires_at, id))
+        .collect();
     live.sort_unstable();
     let surplus = (live.len() + 1).saturating_sub(MAX_SESSIONS);
     let revoke = |(_, session_id)| {
-        UserEvent::SessionRevoked(SessionRevoked { session_id, reason: RevokeReason::Other })
+        UserEvent::SessionRevoked(SessionRevoked {
+            session_id,
+            reason: RevokeReason::Other,
+        })
     };
     live.into_iter().take(surplus).map(revoke).collect()
 }
@@ -44,7 +49,10 @@ mod tests {
     use crate::user::{ChangePassword, RecordLoginFailure};
 
     fn log_in(number: u128) -> LogIn {
-        LogIn { login: login(session(number), minutes(60)), credentials: 1 }
+        LogIn {
+            login: login(session(number), minutes(60)),
+            credentials: 1,
+        }
     }
 
     fn revoked(number: u128) -> UserEvent {
@@ -54,7 +62,9 @@ mod tests {
 
     #[test]
     fn a_login_begins_a_session() {
-        given([registered()]).when(log_in(7)).then([logged_in(session(7))]);
+        given([registered()])
+            .when(log_in(7))
+            .then([logged_in(session(7))]);
     }
 
     #[test]
@@ -70,29 +80,48 @@ mod tests {
 
     #[test]
     fn a_locked_user_cannot_log_in_until_the_lock_ends() {
-        let failure = RecordLoginFailure { failure: login_failure(5), credentials: 1 };
+        let failure = RecordLoginFailure {
+            failure: login_failure(5),
+            credentials: 1,
+        };
         let locked = || given([registered()]).and(failure.clone());
-        locked().when(log_in(7)).then_error(Error::Locked { until: minutes(1) });
-        locked().at(minutes(1)).when(log_in(7)).then([logged_in(session(7))]);
+        locked()
+            .when(log_in(7))
+            .then_error(Error::Locked { until: minutes(1) });
+        locked()
+            .at(minutes(1))
+            .when(log_in(7))
+            .then([logged_in(session(7))]);
     }
 
     #[test]
     fn a_password_checked_before_it_changed_is_checked_again() {
         let password_hash = crate::testing::sealed("second hash");
-        let change = ChangePassword { password_hash, credentials: 1, keep: None };
+        let change = ChangePassword {
+            password_hash,
+            credentials: 1,
+            keep: None,
+        };
         let changed = || given([registered()]).and(change.clone());
         changed().when(log_in(7)).then_error(Error::CredentialsChanged);
-        let checked_again = LogIn { credentials: 2, ..log_in(7) };
+        let checked_again = LogIn {
+            credentials: 2,
+            ..log_in(7)
+        };
         changed().when(checked_again).then([logged_in(session(7))]);
     }
 
     #[test]
     fn a_login_beyond_the_bound_ends_the_session_that_would_expire_first() {
         let first_to_expire = UserEvent::LoggedIn(login(session(50), minutes(30)));
-        let others = (1..100).filter(|n| *n != 50).chain([500]).map(|n| logged_in(session(n)));
+        let others = (1..100)
+            .filter(|n| *n != 50)
+            .chain([500])
+            .map(|n| logged_in(session(n)));
         let full = given::<User>([registered(), first_to_expire]).after(others);
         assert_eq!(full.state().sessions.len(), MAX_SESSIONS);
-        full.when(log_in(7_000)).then([revoked(50), logged_in(session(7_000))]);
+        full.when(log_in(7_000))
+            .then([revoked(50), logged_in(session(7_000))]);
     }
 
     #[test]

@@ -25,7 +25,9 @@ fn refresh(number: u128, generation: i32, hash_of: i32) -> UserCommand {
 /// Ids and times from a small range, so that commands meet each other.
 fn any_command() -> impl Strategy<Value = UserCommand> {
     let expiry = prop_oneof![Just(None), (0..300_i64).prop_map(|at| Some(minutes(at)))];
-    let registered = Register { registration: registration() };
+    let registered = Register {
+        registration: registration(),
+    };
     prop_oneof![
         2 => Just(UserCommand::Register(Box::new(registered))),
         1 => (1..4_u128)

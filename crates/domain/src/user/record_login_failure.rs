@@ -53,7 +53,10 @@ mod tests {
     };
 
     fn fail(count: i32) -> RecordLoginFailure {
-        RecordLoginFailure { failure: login_failure(count), credentials: 1 }
+        RecordLoginFailure {
+            failure: login_failure(count),
+            credentials: 1,
+        }
     }
 
     fn failed(count: i32) -> UserEvent {
@@ -87,7 +90,9 @@ mod tests {
 
     #[test]
     fn a_lock_refuses_to_count_further_failures() {
-        failing(5).when(fail(1)).then_error(Error::Locked { until: minutes(1) });
+        failing(5)
+            .when(fail(1))
+            .then_error(Error::Locked { until: minutes(1) });
     }
 
     #[test]
@@ -118,7 +123,12 @@ mod tests {
 
     #[test]
     fn a_password_checked_before_it_changed_is_checked_again() {
-        let outdated = RecordLoginFailure { credentials: 0, ..fail(1) };
-        given([registered()]).when(outdated).then_error(Error::CredentialsChanged);
+        let outdated = RecordLoginFailure {
+            credentials: 0,
+            ..fail(1)
+        };
+        given([registered()])
+            .when(outdated)
+            .then_error(Error::CredentialsChanged);
     }
 }

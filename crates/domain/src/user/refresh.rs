@@ -23,7 +23,9 @@ pub struct Refresh {
 impl Decide<User> for Refresh {
     fn decide(self, user: &User, ctx: &Context) -> Result<Vec<UserEvent>, Error> {
         user.active()?;
-        let session = user.session(self.session_id, ctx.now).ok_or(Error::SessionEnded)?;
+        let session = user
+            .session(self.session_id, ctx.now)
+            .ok_or(Error::SessionEnded)?;
         if self.presented_generation < session.generation {
             return Ok(vec![UserEvent::RefreshReuseDetected(RefreshReuseDetected {
                 session_id: self.session_id,
@@ -75,52 +77,82 @@ mod tests {
 
     #[test]
     fn the_current_token_is_replaced_by_the_next_generation() {
-        signed_in().when(refresh(FIRST_GENERATION)).then([UserEvent::SessionRefreshed(SessionRefreshed {
-            session_id: session(1),
-            generation: 2,
-            nonce: sealed("next nonce"),
-            refresh_token_hash: digest("token 2"),
-            ip_network: None,
-            ip_address: None,
-            user_agent: None,
-        })]);
+        signed_in()
+            .when(refresh(FIRST_GENERATION))
+            .then([UserEvent::SessionRefreshed(SessionRefreshed {
+                session_id: session(1),
+                generation: 2,
+                nonce: sealed("next nonce"),
+                refresh_token_hash: digest("token 2"),
+                ip_network: None,
+                ip_address: None,
+                user_agent: None,
+            })]);
         let refreshed = signed_in().and(refresh(1)).and(refresh(2));
         let session = &refreshed.state().sessions[&session(1)];
-        assert_eq!((session.generation, session.refresh_token_hash), (3, digest("token 3")));
+        assert_eq!(
+            (session.generation, session.refresh_token_hash),
+            (3, digest("token 3"))
+        );
     }
 
     #[test]
     fn a_replaced_token_that_comes_back_ends_the_session() {
         let refreshed = || signed_in().and(refresh(1)).and(refresh(2));
-        let reuse =
-            RefreshReuseDetected { session_id: session(1), presented_generation: 1, current_generation: 3 };
-        refreshed().when(refresh(1)).then([UserEvent::RefreshReuseDetected(reuse)]);
-        refreshed().and(refresh(1)).when(refresh(3)).then_error(Error::SessionEnded);
+        let reuse = RefreshReuseDetected {
+            session_id: session(1),
+            presented_generation: 1,
+            current_generation: 3,
+        };
+        refreshed()
+            .when(refresh(1))
+            .then([UserEvent::RefreshReuseDetected(reuse)]);
+        refreshed()
+            .and(refresh(1))
+            .when(refresh(3))
+            .then_error(Error::SessionEnded);
     }
 
     #[test]
     fn a_forged_token_changes_nothing() {
-        let forged = Refresh { presented_hash: digest("guess"), ..refresh(1) };
+        let forged = Refresh {
+            presented_hash: digest("guess"),
+            ..refresh(1)
+        };
         signed_in().when(forged).then_error(Error::InvalidToken);
         signed_in().when(refresh(2)).then_error(Error::InvalidToken);
     }
 
     #[test]
     fn an_unknown_or_expired_session_has_ended() {
-        given([registered()]).when(refresh(1)).then_error(Error::SessionEnded);
-        signed_in().at(minutes(60)).when(refresh(1)).then_error(Error::SessionEnded);
+        given([registered()])
+            .when(refresh(1))
+            .then_error(Error::SessionEnded);
+        signed_in()
+            .at(minutes(60))
+            .when(refresh(1))
+            .then_error(Error::SessionEnded);
     }
 
     #[test]
     fn refreshing_does_not_prolong_the_session() {
         let refreshed = signed_in().at(minutes(59)).and(refresh(1));
-        refreshed.at(minutes(60)).when(refresh(2)).then_error(Error::SessionEnded);
+        refreshed
+            .at(minutes(60))
+            .when(refresh(2))
+            .then_error(Error::SessionEnded);
     }
 
     #[test]
     fn only_active_users_refresh() {
         given([]).when(refresh(1)).then_error(Error::NotFound);
-        signed_in().and(Deactivate {}).when(refresh(1)).then_error(Error::Deactivated);
-        signed_in().after([user_deactivated()]).when(refresh(1)).then_error(Error::Deactivated);
+        signed_in()
+            .and(Deactivate {})
+            .when(refresh(1))
+            .then_error(Error::Deactivated);
+        signed_in()
+            .after([user_deactivated()])
+            .when(refresh(1))
+            .then_error(Error::Deactivated);
     }
 }

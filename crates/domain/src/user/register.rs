@@ -31,7 +31,10 @@ mod tests {
     use crate::testing::{claim, given, registered, registration};
 
     fn register(claim_number: u128) -> Register {
-        let registration = UserRegistered { claim_id: claim(claim_number), ..registration() };
+        let registration = UserRegistered {
+            claim_id: claim(claim_number),
+            ..registration()
+        };
         Register { registration }
     }
 
@@ -50,7 +53,9 @@ mod tests {
     #[test]
     fn an_abandoned_claim_comes_too_late() {
         let abandoned = UserEvent::ClaimAbandoned(ClaimAbandoned { claim_id: claim(1) });
-        given([abandoned]).when(register(1)).then_error(Error::ClaimAbandoned);
+        given([abandoned])
+            .when(register(1))
+            .then_error(Error::ClaimAbandoned);
     }
 
     #[test]
@@ -62,6 +67,8 @@ mod tests {
 
     #[test]
     fn a_user_registers_once() {
-        given([registered()]).when(register(2)).then_error(Error::AlreadyRegistered);
+        given([registered()])
+            .when(register(2))
+            .then_error(Error::AlreadyRegistered);
     }
 }

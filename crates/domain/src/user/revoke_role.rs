@@ -18,7 +18,9 @@ impl Decide<User> for RevokeRole {
         if !user.grants.contains_key(&self.role_id) {
             return Ok(vec![]);
         }
-        Ok(vec![UserEvent::RoleRevoked(RoleRevoked { role_id: self.role_id })])
+        Ok(vec![UserEvent::RoleRevoked(RoleRevoked {
+            role_id: self.role_id,
+        })])
     }
 }
 
@@ -37,6 +39,8 @@ mod tests {
 
     #[test]
     fn an_unknown_user_loses_no_role() {
-        given([]).when(RevokeRole { role_id: role(1) }).then_error(Error::NotFound);
+        given([])
+            .when(RevokeRole { role_id: role(1) })
+            .then_error(Error::NotFound);
     }
 }

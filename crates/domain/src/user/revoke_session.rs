@@ -16,7 +16,8 @@ pub struct RevokeSession {
 impl Decide<User> for RevokeSession {
     fn decide(self, user: &User, ctx: &Context) -> Result<Vec<UserEvent>, Error> {
         // An expired one is as unknown as one long forgotten: the answer must not tell them apart.
-        user.session(self.session_id, ctx.now).ok_or(Error::NoSuchSession)?;
+        user.session(self.session_id, ctx.now)
+            .ok_or(Error::NoSuchSession)?;
         Ok(vec![UserEvent::SessionRevoked(SessionRevoked {
             session_id: self.session_id,
             reason: self.reason,
@@ -30,7 +31,10 @@ mod tests {
     use crate::testing::{given, logged_in, minutes, registered, session};
 
     fn revoke(number: u128) -> RevokeSession {
-        RevokeSession { session_id: session(number), reason: RevokeReason::Logout }
+        RevokeSession {
+            session_id: session(number),
+            reason: RevokeReason::Logout,
+        }
     }
 
     #[test]
@@ -46,8 +50,14 @@ mod tests {
     fn an_unknown_ended_or_expired_session_is_not_there() {
         let signed_in = || given([registered(), logged_in(session(1))]);
         signed_in().when(revoke(2)).then_error(Error::NoSuchSession);
-        signed_in().and(revoke(1)).when(revoke(1)).then_error(Error::NoSuchSession);
-        signed_in().at(minutes(60)).when(revoke(1)).then_error(Error::NoSuchSession);
+        signed_in()
+            .and(revoke(1))
+            .when(revoke(1))
+            .then_error(Error::NoSuchSession);
+        signed_in()
+            .at(minutes(60))
+            .when(revoke(1))
+            .then_error(Error::NoSuchSession);
         given([]).when(revoke(1)).then_error(Error::NoSuchSession);
     }
 }

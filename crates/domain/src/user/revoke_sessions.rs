@@ -21,7 +21,10 @@ impl Decide<User> for RevokeSessions {
             return Ok(vec![]);
         }
         let reason = self.reason;
-        Ok(vec![UserEvent::SessionsRevoked(SessionsRevoked { session_ids, reason })])
+        Ok(vec![UserEvent::SessionsRevoked(SessionsRevoked {
+            session_ids,
+            reason,
+        })])
     }
 }
 
@@ -31,7 +34,10 @@ mod tests {
     use crate::testing::{Given, NOW, given, logged_in, login, registered, session};
 
     fn revoke(except: Option<SessionId>) -> RevokeSessions {
-        RevokeSessions { except, reason: RevokeReason::UserRequest }
+        RevokeSessions {
+            except,
+            reason: RevokeReason::UserRequest,
+        }
     }
 
     fn revoked(session_ids: Vec<SessionId>) -> UserEvent {
@@ -41,12 +47,19 @@ mod tests {
 
     fn signed_in_twice() -> Given<User> {
         let expired = UserEvent::LoggedIn(login(session(3), NOW));
-        given([registered(), logged_in(session(1)), logged_in(session(2)), expired])
+        given([
+            registered(),
+            logged_in(session(1)),
+            logged_in(session(2)),
+            expired,
+        ])
     }
 
     #[test]
     fn all_live_sessions_end() {
-        signed_in_twice().when(revoke(None)).then([revoked(vec![session(1), session(2)])]);
+        signed_in_twice()
+            .when(revoke(None))
+            .then([revoked(vec![session(1), session(2)])]);
     }
 
     #[test]
@@ -59,7 +72,10 @@ mod tests {
     #[test]
     fn nothing_is_recorded_without_a_session_to_end() {
         given([registered()]).when(revoke(None)).then_nothing();
-        signed_in_twice().and(revoke(None)).when(revoke(None)).then_nothing();
+        signed_in_twice()
+            .and(revoke(None))
+            .when(revoke(None))
+            .then_nothing();
     }
 
     #[test]

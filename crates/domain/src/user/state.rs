@@ -85,7 +85,10 @@ impl User {
 
     pub fn live_sessions(&self, now: Timestamp) -> impl Iterator<Item = (SessionId, &Session)> {
         let live = move |(_, session): &(SessionId, &Session)| now < session.expires_at;
-        self.sessions.iter().map(|(id, session)| (*id, session)).filter(live)
+        self.sessions
+            .iter()
+            .map(|(id, session)| (*id, session))
+            .filter(live)
     }
 
     pub(super) fn live_session_ids(&self, now: Timestamp, except: Option<SessionId>) -> Vec<SessionId> {
@@ -99,7 +102,11 @@ impl User {
 
     pub(super) fn active(&self) -> Result<&Account, Error> {
         let account = self.registered()?;
-        if account.deactivated { Err(Error::Deactivated) } else { Ok(account) }
+        if account.deactivated {
+            Err(Error::Deactivated)
+        } else {
+            Ok(account)
+        }
     }
 
     /// Refuses an attempt to sign in, right or wrong, before its outcome counts.
@@ -188,7 +195,10 @@ impl User {
         // The login ended what was live beyond the bound, so only expired ones are forgotten here.
         while self.sessions.len() > MAX_SESSIONS {
             let others = self.sessions.iter().filter(|(id, _)| **id != event.session_id);
-            match others.min_by_key(|(id, session)| (session.expires_at, **id)).map(|(id, _)| *id) {
+            match others
+                .min_by_key(|(id, session)| (session.expires_at, **id))
+                .map(|(id, _)| *id)
+            {
                 Some(oldest) => self.sessions.remove(&oldest),
                 None => break,
             };
@@ -200,7 +210,9 @@ impl User {
         // As with sessions: the bound holds for live grants, so the first to expire has expired.
         while self.grants.len() > MAX_GRANTS {
             let expiring = self.grants.iter().filter(|(id, _)| **id != role_id);
-            let oldest = expiring.filter_map(|(id, expiry)| expiry.map(|at| (at, *id))).min();
+            let oldest = expiring
+                .filter_map(|(id, expiry)| expiry.map(|at| (at, *id)))
+                .min();
             match oldest {
                 Some((_, oldest)) => self.grants.remove(&oldest),
                 None => break,

@@ -38,7 +38,10 @@ pub struct AuditCursor {
 
 impl AuditRow {
     pub fn cursor(&self) -> AuditCursor {
-        AuditCursor { occurred_at: self.occurred_at, log_offset: self.log_offset }
+        AuditCursor {
+            occurred_at: self.occurred_at,
+            log_offset: self.log_offset,
+        }
     }
 }
 
@@ -49,8 +52,10 @@ pub async fn audit_of_user(
     after: Option<AuditCursor>,
     limit: u32,
 ) -> Result<Vec<AuditRow>, Error> {
-    let end =
-        AuditCursor { occurred_at: chrono::DateTime::<chrono::Utc>::MAX_UTC.into(), log_offset: i64::MAX };
+    let end = AuditCursor {
+        occurred_at: chrono::DateTime::<chrono::Utc>::MAX_UTC.into(),
+        log_offset: i64::MAX,
+    };
     let after = after.unwrap_or(end);
     // The date beside the time lets the planner leave out later months.
     let rows = sqlx::query(
@@ -90,7 +95,10 @@ fn read(row: &PgRow) -> Result<AuditRow, Error> {
         risk_score: row.try_get("risk_score")?,
         is_suspicious: row.try_get("is_suspicious")?,
         occurred_at: time(row, "occurred_at")?,
-        actor: actor.parse().map_err(|_| Error::Corrupt { column: "actor", value: actor })?,
+        actor: actor.parse().map_err(|_| Error::Corrupt {
+            column: "actor",
+            value: actor,
+        })?,
         ledger: i32::from(row.try_get::<i16, _>("ledger")?),
         log_offset: row.try_get("log_offset")?,
     })

@@ -25,7 +25,10 @@ pub struct Snapshot(Transaction<'static, Postgres>);
 
 impl Snapshot {
     pub async fn begin(pool: &PgPool) -> Result<Self, Error> {
-        Ok(Self(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?))
+        Ok(Self(
+            pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                .await?,
+        ))
     }
 
     /// How far this server had applied the log at that moment.
@@ -51,7 +54,10 @@ fn optional_sealed(row: &PgRow, column: &'static str) -> Result<Option<Sealed>, 
 }
 
 fn unseal_text(text: &str, column: &'static str) -> Result<Sealed, Error> {
-    Sealed::from_base64(text).map_err(|_| Error::Corrupt { column, value: "no base64".to_owned() })
+    Sealed::from_base64(text).map_err(|_| Error::Corrupt {
+        column,
+        value: "no base64".to_owned(),
+    })
 }
 
 fn time(row: &PgRow, column: &str) -> Result<Timestamp, Error> {
@@ -59,5 +65,7 @@ fn time(row: &PgRow, column: &str) -> Result<Timestamp, Error> {
 }
 
 fn optional_time(row: &PgRow, column: &str) -> Result<Option<Timestamp>, Error> {
-    Ok(row.try_get::<Option<chrono::DateTime<chrono::Utc>>, _>(column)?.map(Timestamp::from))
+    Ok(row
+        .try_get::<Option<chrono::DateTime<chrono::Utc>>, _>(column)?
+        .map(Timestamp::from))
 }

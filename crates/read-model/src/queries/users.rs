@@ -52,7 +52,10 @@ pub async fn rights_positions(snapshot: &mut Snapshot, ledger: i32) -> Result<Ve
             .bind(ledger)
             .fetch_all(snapshot.connection())
             .await?;
-    Ok(rows.into_iter().map(|(id, position)| (id.into(), position)).collect())
+    Ok(rows
+        .into_iter()
+        .map(|(id, position)| (id.into(), position))
+        .collect())
 }
 
 fn read(row: &PgRow) -> Result<UserRow, Error> {
