@@ -5,9 +5,9 @@ use std::sync::Arc;
 use axum::extract::State;
 use domain::rolecall_permissions::Permission;
 use domain::user::User;
-use event_log::NewDataKey;
+use event_log::{NewDataKey, Receipt};
 use schemas::identifier::IdentifierKind;
-use schemas::user::UserRegistered;
+use schemas::user::{UserEvent, UserRegistered};
 use schemas::{ClaimId, DataKey, NormaliseError, UserId, sealed_field as field};
 use serde::{Deserialize, Serialize};
 use service_kit::at_least::{Written, WrittenBody};
@@ -97,13 +97,7 @@ pub async fn register(
             .await
             .map_err(problem)?
     {
-        let token = call.token(&app, &[], &receipt);
-        return Ok(Written::created(
-            Registered {
-                user_id: user_id.as_uuid(),
-            },
-            token,
-        ));
+        return replay(&app, &call, user_id, request.password, &receipt).await;
     }
     let new_user = NewUser {
         user_id,
@@ -125,6 +119,37 @@ pub async fn register(
             user_id: user_id.as_uuid(),
         },
         token,
+    ))
+}
+
+/// The first try's answer, for whoever knows the password that it set: another password under the
+/// same key is another request.
+async fn replay(
+    app: &App,
+    call: &OpenCall,
+    user: UserId,
+    password: String,
+    receipt: &Receipt<UserEvent>,
+) -> Result<Written<Registered>, Problem> {
+    let state = app
+        .bus
+        .inspect::<User>(&user.to_string())
+        .await
+        .map_err(problem)?
+        .aggregate;
+    let account = state.account.ok_or(ProblemType::Conflict)?;
+    let phc = app
+        .seal_of(user)
+        .await?
+        .open(field::PASSWORD_HASH, &account.password_hash)?;
+    if !app.passwords.verify(password, phc).await? {
+        return Err(ProblemType::IdempotencyMismatch.into());
+    }
+    Ok(Written::created(
+        Registered {
+            user_id: user.as_uuid(),
+        },
+        call.token(app, &[], receipt),
     ))
 }
 

@@ -140,9 +140,13 @@ impl Bus {
         A::Error: Send + 'static,
     {
         let (bus, id) = (self.clone(), id.to_owned());
-        let task = self
-            .running
-            .spawn(async move { bus.run::<A>(&id, command, context).await });
+        let task = self.running.spawn(async move {
+            let outcome = bus.run::<A>(&id, command, context).await;
+            if let Ok(Owner { ledger, .. }) = bus.owner::<A>(bus.partition_of::<A>(&id)) {
+                A::map(&ledger).forget_unborn(&id);
+            }
+            outcome
+        });
         match tokio::time::timeout(DEADLINE + SETTLE, task).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(error)) => Err(BusError::Internal(error.to_string())),

@@ -36,6 +36,18 @@ impl<A: LedgerAggregate> AggregateMap<A> {
         self.0.lock().get(id).map(Arc::clone)
     }
 
+    /// Lets go of an aggregate that never came to be: commands to made-up ids must not fill the
+    /// memory. Under the map's lock nobody can begin to use it.
+    pub(crate) fn forget_unborn(&self, id: &str) {
+        let mut map = self.0.lock();
+        let unborn = map.get(id).is_some_and(|entry| {
+            Arc::strong_count(entry) == 1 && entry.try_lock().is_ok_and(|entry| entry.sequence == 0)
+        });
+        if unborn {
+            map.remove(id);
+        }
+    }
+
     fn replay(&self, stored: Stored<Event>, position: Position) -> ControlFlow<()> {
         let id = stored.meta.aggregate_id.clone();
         let Stored { meta, data } = stored;
