@@ -1,0 +1,214 @@
+//! Measures Rolecall against the bare servers it rests on, side by side in one run.
+//!
+//! `bench` runs everything, `bench NAME...` some of it; both write their table into
+//! docs/performance.md.
+//!
+//! To add a bench: write it in a file of its own that returns a [`report::Section`], name it in
+//! [`Name`] and call it from `measure`.
+
+mod ack;
+mod bare_handler;
+mod bare_producer;
+mod checks;
+mod client;
+mod logins;
+mod memory;
+mod process;
+mod replay;
+mod report;
+mod seed;
+mod stats;
+mod visibility;
+mod world;
+mod writer_groups;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use clap::{Parser, ValueEnum};
+use local_stack::{Progress, Stack};
+
+use crate::report::Section;
+use crate::world::World;
+
+const PREFIX: &str = "bench";
+/// As a new log has by default.
+const GROUPS: i32 = 4;
+
+/// Measures Rolecall against the bare servers it rests on.
+#[derive(Parser)]
+struct Arguments {
+    /// What to measure; everything by default.
+    names: Vec<Name>,
+    /// People in the log.
+    #[arg(long, default_value_t = 100_000)]
+    users: usize,
+    /// Writer groups of the log.
+    #[arg(long, default_value_t = GROUPS)]
+    groups: i32,
+    /// The page to write the tables into.
+    #[arg(long, default_value = "docs/performance.md")]
+    page: PathBuf,
+    /// Only print.
+    #[arg(long)]
+    no_page: bool,
+    /// Keep the servers' data and logs in this folder.
+    #[arg(long)]
+    folder: Option<PathBuf>,
+    /// Be the handler that checks are compared with.
+    #[arg(long, hide = true)]
+    serve_bare: Option<SocketAddr>,
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+enum Name {
+    /// Time of a command, against a bare transaction
+    Ack,
+    /// Logins a second, against bare argon2id
+    Logins,
+    /// From a grant to the check that sees it
+    Visibility,
+    /// Checks a second, against a bare handler
+    Checks,
+    /// Events a second when shards are rebuilt, against a bare COPY
+    Replay,
+    /// Resident memory
+    Memory,
+    /// 1, 4 and 16 writer groups
+    WriterGroups,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    // Several libraries bring a TLS provider; one must be the chosen one.
+    if rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .is_err()
+    {
+        eprintln!("bench: a TLS provider was installed before");
+    }
+    let arguments = Arguments::parse();
+    let outcome = match arguments.serve_bare {
+        Some(address) => bare_handler::serve(address).await,
+        None => run(&arguments).await,
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: &Arguments) -> Result<()> {
+    let line: Vec<String> = std::env::args().skip(1).collect();
+    let machine = report::machine(&line);
+    let mut builder = Stack::builder().progress(Progress::shown());
+    if let Some(folder) = &arguments.folder {
+        builder = builder.data_dir(folder);
+    }
+    let stack = builder.start().await?;
+    let outcome = tokio::select! {
+        outcome = measure(&stack, arguments) => outcome,
+        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("stopped")),
+    };
+    stack.shutdown().await?;
+    let sections = outcome?;
+    let rows: Vec<_> = sections
+        .iter()
+        .flat_map(|section| &section.rows)
+        .cloned()
+        .collect();
+    println!("\n{machine}\n\n{}", report::table(&rows));
+    if !arguments.no_page {
+        report::write(&arguments.page, &sections, &machine)?;
+        println!("Written into {}.", arguments.page.display());
+    }
+    Ok(())
+}
+
+async fn measure(stack: &Stack, arguments: &Arguments) -> Result<Vec<Section>> {
+    let wanted = |name: Name| arguments.names.is_empty() || arguments.names.contains(&name);
+    let mut sections = Vec::new();
+    let mut memory = Vec::new();
+    if wanted(Name::Memory) {
+        say("memory of idle services");
+        memory.extend(memory::idle(stack).await.context("measuring idle services")?);
+    }
+    let of_services = [
+        Name::Memory,
+        Name::Ack,
+        Name::Visibility,
+        Name::Checks,
+        Name::Logins,
+    ];
+    let with_services = of_services.into_iter().any(wanted);
+    if with_services || wanted(Name::Replay) {
+        let began = Instant::now();
+        say(&format!("a log with {} users", arguments.users));
+        let people = seed::seed(stack, PREFIX, arguments.groups, arguments.users)
+            .await
+            .context("making the log")?;
+        say(&format!("{} events in {:.1?}", people.events, began.elapsed()));
+        if wanted(Name::Replay) {
+            say("replay");
+            sections.push(
+                replay::run(stack, PREFIX, &people)
+                    .await
+                    .context("measuring replay")?,
+            );
+        }
+        if with_services {
+            let world = World::start(stack, PREFIX, people)
+                .await
+                .context("starting the services")?;
+            if wanted(Name::Memory) {
+                memory.extend(memory::with_people(&world)?);
+                sections.push(Section {
+                    name: "memory",
+                    rows: memory,
+                });
+            }
+            sections.extend(with_world(stack, &world, wanted).await?);
+            world.services.shutdown().await?;
+        }
+    }
+    if wanted(Name::WriterGroups) {
+        say("writer groups");
+        sections.push(
+            writer_groups::run(stack)
+                .await
+                .context("measuring writer groups")?,
+        );
+    }
+    Ok(sections)
+}
+
+async fn with_world(stack: &Stack, world: &World, wanted: impl Fn(Name) -> bool) -> Result<Vec<Section>> {
+    let mut sections = Vec::new();
+    if wanted(Name::Ack) {
+        say("ack");
+        sections.push(ack::run(stack, world).await.context("measuring ack")?);
+    }
+    if wanted(Name::Visibility) {
+        say("visibility");
+        sections.push(visibility::run(world).await.context("measuring visibility")?);
+    }
+    if wanted(Name::Checks) {
+        say("checks");
+        sections.push(checks::run(stack, world).await.context("measuring checks")?);
+    }
+    if wanted(Name::Logins) {
+        say("logins");
+        sections.push(logins::run(world).await.context("measuring logins")?);
+    }
+    Ok(sections)
+}
+
+fn say(what: &str) {
+    eprintln!("bench        {what}");
+}

@@ -1,0 +1,32 @@
+//! What the kernel says of a process.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+/// Clock ticks a second that /proc counts in: fixed by Linux's ABI.
+const TICKS: f64 = 100.0;
+
+/// Resident memory in megabytes (10^6 bytes).
+pub fn resident_mb(pid: u32) -> Result<f64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).context("reading a process' status")?;
+    let kilobytes = text
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
+    let kilobytes: f64 = kilobytes.context("no VmRSS")?.trim().parse()?;
+    Ok(kilobytes * 1024.0 / 1e6)
+}
+
+/// Processor time used so far.
+pub fn cpu(pid: u32) -> Result<Duration> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).context("reading a process' times")?;
+    // Behind the name, which may hold anything, user and system time are the 12th and 13th field.
+    let fields = text.rsplit_once(')').context("a process without a name")?.1;
+    let ticks: f64 = fields
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|n| n.parse::<f64>().ok())
+        .sum();
+    Ok(Duration::from_secs_f64(ticks / TICKS))
+}
