@@ -38,8 +38,7 @@ pub async fn revoke(
     call: OpenCall,
     form: Result<Form<RevokeRequest>, FormRejection>,
 ) -> Result<Written, Problem> {
-    let Form(request) =
-        form.map_err(|error| Problem::new(ProblemType::InvalidBody).detail(error.body_text()))?;
+    let Form(request) = form.map_err(|rejection| refused(&rejection))?;
     let nothing = Written::at(call.token_of(&app, []));
     let Some(presented) = RefreshToken::parse(&request.token).filter(|token| app.issued(token)) else {
         return Ok(nothing);
@@ -56,4 +55,21 @@ pub async fn revoke(
         Err(BusError::Refused(user::Error::NoSuchSession | user::Error::NotFound)) => Ok(nothing),
         Err(error) => Err(problem(error)),
     }
+}
+
+/// OAuth clients look for `error`; the rest is as everywhere.
+fn refused(rejection: &FormRejection) -> Problem {
+    let (kind, detail) = match rejection {
+        FormRejection::InvalidFormContentType(_) => (
+            ProblemType::UnsupportedMediaType,
+            "send the body with Content-Type: application/x-www-form-urlencoded",
+        ),
+        FormRejection::BytesRejection(error) if error.status() == 413 => {
+            (ProblemType::BodyTooLarge, "a token is shorter")
+        }
+        _ => (ProblemType::InvalidParameter, "send one form field token"),
+    };
+    Problem::new(kind)
+        .detail(detail)
+        .extension("error", "invalid_request")
 }
