@@ -6,6 +6,7 @@ use domain::access::CompiledCatalog;
 use domain::rolecall_permissions::{Permission, RESOURCE};
 use schemas::{Position, RoleId, Stream, Timestamp, UserId};
 use service_kit::at_least::AtLeast;
+use service_kit::auth::{Authenticate, SessionState};
 use service_kit::problem::{Problem, ProblemType};
 
 use crate::app::App;
@@ -13,12 +14,13 @@ use crate::call::Call;
 
 /// How long a request waits for the node to apply what it must rest on.
 const WAIT: Duration = Duration::from_secs(2);
+const SOON: Duration = Duration::from_secs(1);
 
 impl App {
     /// Lets the caller pass who holds the permission, as of what the request demands. Gives the
     /// positions that the decision relied on.
     pub async fn authorise(&self, call: &Call, permission: Permission) -> Result<Vec<Position>, Problem> {
-        self.await_at_least(&call.open.at_least).await?;
+        self.await_demanded(call).await?;
         self.require(call.caller.user_id, permission)
     }
 
@@ -30,7 +32,7 @@ impl App {
         call: &Call,
         permission: Permission,
     ) -> Result<Vec<Position>, Problem> {
-        self.await_at_least(&call.open.at_least).await?;
+        self.await_demanded(call).await?;
         self.await_latest(Some(self.node.ledger(call.caller.user_id)))
             .await?;
         self.require(call.caller.user_id, permission)
@@ -44,16 +46,31 @@ impl App {
         permission: Permission,
     ) -> Result<Vec<Position>, Problem> {
         if call.caller.user_id == user {
-            self.await_at_least(&call.open.at_least).await?;
+            self.await_demanded(call).await?;
             return Ok(Vec::new());
         }
         self.authorise(call, permission).await
     }
 
+    /// Waits for what the caller demands. It may be the very event that ended the caller's session,
+    /// so the session is looked at again.
+    pub async fn await_demanded(&self, call: &Call) -> Result<(), Problem> {
+        let (demanded, caller) = (&call.open.at_least, call.caller);
+        if demanded.token.is_none() && !demanded.latest {
+            return Ok(());
+        }
+        self.await_at_least(demanded).await?;
+        match self.session_state(caller.user_id, caller.session_id) {
+            SessionState::Live => Ok(()),
+            SessionState::Ended | SessionState::UserInactive => Err(ProblemType::SessionEnded.into()),
+            SessionState::Unknown => Err(Problem::new(ProblemType::NotYet).retry_after(SOON)),
+        }
+    }
+
     pub async fn await_at_least(&self, at_least: &AtLeast) -> Result<(), Problem> {
         if let Some(token) = &at_least.token {
             let wanted: Vec<_> = token.positions().collect();
-            self.node.wait_for(&wanted, WAIT).await.map_err(not_yet)?;
+            self.node.wait_for_logged(&wanted, WAIT).await.map_err(not_yet)?;
         }
         if at_least.latest {
             self.await_latest(None).await?;
@@ -62,7 +79,7 @@ impl App {
     }
 
     /// Waits until the node has applied what is in the log now: of all ledgers, or of one.
-    async fn await_latest(&self, ledger: Option<i32>) -> Result<(), Problem> {
+    pub async fn await_latest(&self, ledger: Option<i32>) -> Result<(), Problem> {
         let mut wanted = self
             .node
             .latest()
@@ -136,5 +153,5 @@ fn escalation(permission: &str) -> Problem {
 fn not_yet(error: access_node::NotYet) -> Problem {
     Problem::new(ProblemType::NotYet)
         .detail(error.to_string())
-        .retry_after(Duration::from_secs(1))
+        .retry_after(SOON)
 }

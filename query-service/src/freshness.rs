@@ -3,59 +3,47 @@
 use std::time::Duration;
 
 use access_node::AccessNode;
-use schemas::{Position, Stream};
 use service_kit::at_least::AtLeast;
+use service_kit::auth::{Authenticate, Caller, SessionState};
 use service_kit::problem::{Problem, ProblemType};
 use tokio::time::Instant;
+
+use crate::app::App;
 
 /// How long a request waits for the log.
 pub const WAIT: Duration = Duration::from_secs(2);
 
-/// Returns at once where nothing is demanded.
-pub async fn reach(node: &AccessNode, at_least: &AtLeast) -> Result<(), Problem> {
+impl App {
+    /// Returns at once where nothing is demanded. What is demanded may be the very event that ended
+    /// the caller's session, so the session is looked at again.
+    pub async fn reach(&self, caller: Caller, at_least: &AtLeast) -> Result<(), Problem> {
+        if at_least.token.is_none() && !at_least.latest {
+            return Ok(());
+        }
+        reach(&self.node, at_least).await?;
+        match self.session_state(caller.user_id, caller.session_id) {
+            SessionState::Live => Ok(()),
+            SessionState::Ended | SessionState::UserInactive => Err(ProblemType::SessionEnded.into()),
+            SessionState::Unknown => Err(not_yet()),
+        }
+    }
+}
+
+async fn reach(node: &AccessNode, at_least: &AtLeast) -> Result<(), Problem> {
     let deadline = Instant::now() + WAIT;
+    let left = || deadline.saturating_duration_since(Instant::now());
     if let Some(token) = &at_least.token {
         let wanted: Vec<_> = token.positions().collect();
-        reach_positions(node, &wanted, deadline).await?;
+        node.wait_for_logged(&wanted, left()).await.map_err(|_| not_yet())?;
     }
     if at_least.latest {
         let latest = tokio::time::timeout_at(deadline, node.latest())
             .await
             .map_err(|_| not_yet())?
             .map_err(|error| Problem::unavailable(&error))?;
-        wait(node, &latest, deadline).await?;
+        node.wait_for(&latest, left()).await.map_err(|_| not_yet())?;
     }
     Ok(())
-}
-
-async fn reach_positions(node: &AccessNode, wanted: &[Position], deadline: Instant) -> Result<(), Problem> {
-    tokio::select! {
-        biased;
-        reached = wait(node, wanted, deadline) => reached,
-        () = is_beyond_the_end(node, wanted) => Err(not_yet()),
-    }
-}
-
-async fn wait(node: &AccessNode, wanted: &[Position], deadline: Instant) -> Result<(), Problem> {
-    let left = deadline.saturating_duration_since(Instant::now());
-    node.wait_for(wanted, left).await.map_err(|_| not_yet())
-}
-
-/// Ends when a position is known to lie beyond what is in the log: waiting for it is of no use.
-async fn is_beyond_the_end(node: &AccessNode, wanted: &[Position]) {
-    let Ok(last) = node.latest().await else {
-        return std::future::pending().await;
-    };
-    let is_in_log = |position: &Position| {
-        let place = (position.stream, position.partition);
-        let mut ends = last.iter();
-        // Checks rest on nothing in the identifiers, so the node does not follow them.
-        position.stream == Stream::Identifiers
-            || ends.any(|end| (end.stream, end.partition) == place && position.offset <= end.offset)
-    };
-    if wanted.iter().all(is_in_log) {
-        std::future::pending().await
-    }
 }
 
 pub fn not_yet() -> Problem {

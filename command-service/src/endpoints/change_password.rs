@@ -47,12 +47,16 @@ pub async fn change_password(
     Path(user): Path<UserId>,
     Json(request): Json<ChangePasswordRequest>,
 ) -> Result<Written, Problem> {
-    app.await_at_least(&call.open.at_least).await?;
+    app.await_demanded(&call).await?;
     if call.caller.user_id != user {
         return Err(Problem::new(ProblemType::Forbidden).detail("a password is changed by its owner"));
     }
     let id = user.to_string();
     let state = app.bus.inspect::<User>(&id).await.map_err(problem)?.aggregate;
+    // The owner's own state is exact, where the session of the token was looked up in a tail.
+    if state.session(call.caller.session_id, Timestamp::now()).is_none() {
+        return Err(ProblemType::SessionEnded.into());
+    }
     if let Some(until) = state.locked_at(Timestamp::now()) {
         return Err(problem(BusError::Refused(user::Error::Locked { until })));
     }

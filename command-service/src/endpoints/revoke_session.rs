@@ -27,13 +27,14 @@ pub async fn revoke_session(
     call: Call,
     Path(session_id): Path<SessionId>,
 ) -> Result<Written, Problem> {
-    app.await_at_least(&call.open.at_least).await?;
+    app.await_demanded(&call).await?;
     let own = call.caller.session_id == session_id;
-    let owner = if own {
-        Some(call.caller.user_id)
-    } else {
-        app.node.session_owner(session_id)
-    };
+    let mut owner = if own { Some(call.caller.user_id) } else { app.node.session_owner(session_id) };
+    if owner.is_none() {
+        // It may have begun a moment ago.
+        app.await_latest(None).await?;
+        owner = app.node.session_owner(session_id);
+    }
     let Some(owner) = owner else {
         // Who may not see sessions does not learn which exist.
         app.authorise(&call, Permission::SessionRevoke).await?;

@@ -11,7 +11,6 @@ use service_kit::json::Json;
 
 use crate::app::App;
 use crate::authzen::{Answer, Evaluation, Incoming, Plain, Question, parse};
-use crate::freshness;
 
 /// Whether a user may do something
 ///
@@ -49,7 +48,7 @@ pub async fn answer_one(
     asked: Evaluation<'_>,
 ) -> Result<Response, Plain> {
     let question = Question::of(asked).map_err(Plain::bad_request)?;
-    freshness::reach(&app.node, at_least).await?;
+    app.reach(caller, at_least).await?;
     app.may_ask(caller, [&question])?;
     let token = app.token_of_answers([&question]);
     let answer = app.decide(&question, Timestamp::now());

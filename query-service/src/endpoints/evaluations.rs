@@ -10,7 +10,6 @@ use service_kit::json::Json;
 use crate::app::App;
 use crate::authzen::{Answer, Answers, Batch, Incoming, MAX_EVALUATIONS, Plain, Question, Semantic, parse};
 use crate::endpoints::evaluation::answer_one;
-use crate::freshness;
 
 /// Whether users may do several things
 ///
@@ -52,7 +51,7 @@ pub async fn evaluations(
         .map(|item| Question::of_item(item.get(), &defaults))
         .collect();
 
-    freshness::reach(&app.node, &at_least).await?;
+    app.reach(caller, &at_least).await?;
     app.may_ask(caller, questions.iter().flatten())?;
     let token = app.token_of_answers(questions.iter().flatten());
     let evaluations = decide(&app, questions, semantic);

@@ -18,7 +18,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::freshness::{self, not_yet};
+use crate::freshness::not_yet;
 
 #[derive(Deserialize, ToSchema)]
 pub struct IntrospectRequest {
@@ -79,7 +79,7 @@ pub async fn introspect(
     form: Result<Form<IntrospectRequest>, FormRejection>,
 ) -> Result<Response, Problem> {
     let Form(request) = form.map_err(|rejection| refused(&rejection))?;
-    freshness::reach(&app.node, &at_least).await?;
+    app.reach(caller, &at_least).await?;
     app.require(caller, Permission::TokenIntrospect)?;
     let Ok(claims) = app.verifier.verify(&request.token, app.now()) else {
         // That a token is no token of ours rests on no position.

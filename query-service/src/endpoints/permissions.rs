@@ -15,7 +15,6 @@ use service_kit::problem::{Problem, ProblemDetails};
 use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::freshness;
 
 #[derive(Serialize, ToSchema)]
 pub struct PermissionsAnswer {
@@ -62,7 +61,7 @@ pub async fn permissions(
     caller: Caller,
     at_least: AtLeast,
 ) -> Result<Response, Problem> {
-    freshness::reach(&app.node, &at_least).await?;
+    app.reach(caller, &at_least).await?;
     app.require(caller, Permission::CatalogRead)?;
     let token = app.catalog_basis();
     let catalog = app.node.catalog();

@@ -16,7 +16,7 @@ use service_kit::problem::{Problem, ProblemDetails};
 use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::freshness::{self, not_yet};
+use crate::freshness::not_yet;
 use crate::personal_data::PersonalData;
 
 /// An account; what says who it is is null once the user is erased.
@@ -66,7 +66,7 @@ pub async fn user(
     at_least: AtLeast,
     Path(id): Path<UserId>,
 ) -> Result<Response, Problem> {
-    freshness::reach(&app.node, &at_least).await?;
+    app.reach(caller, &at_least).await?;
     app.require_unless_self(caller, id, Permission::UserRead)?;
     app.require_known(id)?;
     let (row, token) = app

@@ -19,7 +19,6 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
 use crate::endpoints::limit::Limit;
-use crate::freshness;
 use crate::personal_data::PersonalData;
 
 #[derive(Deserialize, IntoParams)]
@@ -138,7 +137,7 @@ pub async fn user_audit(
     Path(id): Path<UserId>,
     Query(query): Query<AuditQuery>,
 ) -> Result<Response, Problem> {
-    freshness::reach(&app.node, &at_least).await?;
+    app.reach(caller, &at_least).await?;
     app.require_unless_self(caller, id, Permission::AuditRead)?;
     app.require_known(id)?;
     let (limit, before) = (query.limit.0, query.before.map(|cursor| cursor.0));

@@ -17,7 +17,6 @@ use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::endpoints::permissions::PermissionAnswer;
-use crate::freshness;
 
 #[derive(Serialize, ToSchema)]
 pub struct UserPermissionsAnswer {
@@ -49,7 +48,7 @@ pub async fn user_permissions(
     at_least: AtLeast,
     Path(id): Path<UserId>,
 ) -> Result<Response, Problem> {
-    freshness::reach(&app.node, &at_least).await?;
+    app.reach(caller, &at_least).await?;
     app.require_unless_self(caller, id, Permission::UserRead)?;
     let token = app.basis(id);
     // The user before the catalog: a grant seen implies that its role is seen.

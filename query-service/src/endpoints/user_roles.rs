@@ -16,7 +16,6 @@ use service_kit::problem::{Problem, ProblemDetails};
 use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::freshness;
 
 #[derive(Serialize, ToSchema)]
 pub struct UserRolesAnswer {
@@ -61,7 +60,7 @@ pub async fn user_roles(
     at_least: AtLeast,
     Path(id): Path<UserId>,
 ) -> Result<Response, Problem> {
-    freshness::reach(&app.node, &at_least).await?;
+    app.reach(caller, &at_least).await?;
     app.require_unless_self(caller, id, Permission::UserRead)?;
     let token = app.basis(id);
     // The user before the catalog: a grant seen implies that its role is seen.

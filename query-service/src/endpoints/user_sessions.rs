@@ -17,7 +17,6 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
 use crate::endpoints::limit::Limit;
-use crate::freshness;
 use crate::personal_data::PersonalData;
 
 #[derive(Deserialize, IntoParams)]
@@ -81,7 +80,7 @@ pub async fn user_sessions(
     Path(id): Path<UserId>,
     Query(query): Query<SessionsQuery>,
 ) -> Result<Response, Problem> {
-    freshness::reach(&app.node, &at_least).await?;
+    app.reach(caller, &at_least).await?;
     app.require_unless_self(caller, id, Permission::SessionRead)?;
     app.require_known(id)?;
     let limit = query.limit.0;
