@@ -236,12 +236,20 @@ impl App {
 
     /// Who holds an identifier for good.
     pub async fn holder_of(&self, index: BlindIndex) -> Result<Option<UserId>, Problem> {
-        let found = self
-            .bus
-            .inspect::<Identifier>(&index.to_hex())
-            .await
-            .map_err(problem)?;
-        Ok(found.aggregate.holder().map(|holder| holder.user_id))
+        let index = index.to_hex();
+        let found = self.bus.inspect::<Identifier>(&index).await.map_err(problem)?;
+        let found = match found.aggregate {
+            // That there is nobody is an answer by itself; somebody is asked further.
+            Identifier::Free => {
+                self.bus
+                    .inspect_proven::<Identifier>(&index)
+                    .await
+                    .map_err(problem)?
+                    .aggregate
+            }
+            known => known,
+        };
+        Ok(found.holder().map(|holder| holder.user_id))
     }
 }
 

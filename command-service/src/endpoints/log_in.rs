@@ -106,14 +106,17 @@ async fn attempt(
         .aggregate;
     let now = Timestamp::now();
     if let Some(until) = state.locked_at(now) {
+        prove(app, user).await?;
         return Err(problem(BusError::Refused(user::Error::Locked { until })));
     }
     let Some(account) = &state.account else {
+        prove(app, user).await?;
         return Err(ProblemType::InvalidCredentials.into());
     };
     let phc = seal.open(field::PASSWORD_HASH, &account.password_hash)?;
     let right = app.passwords.verify(password.to_owned(), phc).await?;
     if right && account.deactivated {
+        prove(app, user).await?;
         return Err(ProblemType::UserDeactivated.into());
     }
     let command = if right {
@@ -141,6 +144,12 @@ async fn attempt(
         Err(BusError::Refused(user::Error::CredentialsChanged)) => Ok(None),
         Err(error) => Err(problem(error)),
     }
+}
+
+/// What is refused from memory, with no command to follow, must be as true as a command's outcome.
+async fn prove(app: &App, user: UserId) -> Result<(), Problem> {
+    let proven = app.bus.inspect_proven::<User>(&user.to_string()).await;
+    proven.map(drop).map_err(problem)
 }
 
 fn login(
