@@ -34,7 +34,9 @@ async fn reach(node: &AccessNode, at_least: &AtLeast) -> Result<(), Problem> {
     let left = || deadline.saturating_duration_since(Instant::now());
     if let Some(token) = &at_least.token {
         let wanted: Vec<_> = token.positions().collect();
-        node.wait_for_logged(&wanted, left()).await.map_err(|_| not_yet())?;
+        node.wait_for_logged(&wanted, left())
+            .await
+            .map_err(|_| not_yet())?;
     }
     if at_least.latest {
         let latest = tokio::time::timeout_at(deadline, node.latest())

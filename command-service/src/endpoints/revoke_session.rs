@@ -29,7 +29,11 @@ pub async fn revoke_session(
 ) -> Result<Written, Problem> {
     app.await_demanded(&call).await?;
     let own = call.caller.session_id == session_id;
-    let mut owner = if own { Some(call.caller.user_id) } else { app.node.session_owner(session_id) };
+    let mut owner = if own {
+        Some(call.caller.user_id)
+    } else {
+        app.node.session_owner(session_id)
+    };
     if owner.is_none() {
         // It may have begun a moment ago.
         app.await_latest(None).await?;

@@ -154,7 +154,12 @@ async fn oversized(world: &World, operation: &Operation, media_type: &str, body:
         let call = operation
             .call(&world.client, &nobody)
             .bearer(&world.admin.access_token);
-        if let Ok(answer) = call.header("connection", "close").bytes(media_type, body).try_send().await {
+        if let Ok(answer) = call
+            .header("connection", "close")
+            .bytes(media_type, body)
+            .try_send()
+            .await
+        {
             assert_eq!(answer.status, 413, "{}: {}", operation.name(), answer.text);
             return;
         }
