@@ -55,8 +55,8 @@ _test:
     #!/usr/bin/env bash
     set -euo pipefail
     if command -v cargo-nextest > /dev/null; then
-        cargo nextest run --workspace
+        cargo nextest run --workspace --no-fail-fast
         cargo test --workspace --doc
     else
-        cargo test --workspace
+        cargo test --workspace --no-fail-fast
     fi

@@ -178,14 +178,14 @@ mod tests {
             name: "ack",
             rows: vec![Row::new("x", figure).ratio(1.5).goal("<= 2", true)],
         };
-        let once = replace("# Page\n\nWhy.\n", &section("1"), "here");
-        let twice = replace(&format!("{once}\nAfter.\n"), &section("2"), "there");
+        let once = replace("# Page\n\nWhy.\n", &section("1"), "machine one");
+        let twice = replace(&format!("{once}\nAfter.\n"), &section("2"), "machine two");
         assert!(
             twice.starts_with("# Page\n\nWhy.\n") && twice.ends_with("\nAfter.\n"),
             "{twice}"
         );
         assert!(
-            twice.contains("| x        | 2        |") && !twice.contains("here"),
+            twice.contains("| x        | 2        |") && !twice.contains("machine one"),
             "{twice}"
         );
         assert!(twice.contains("1.50") && twice.contains("<= 2: met"));
