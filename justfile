@@ -51,6 +51,7 @@ setup:
 programs:
     cargo build --release {{ services }} -p demo --bins
 
+# One after the other: many start the whole stack, and two of them crowd a small machine.
 _test:
     #!/usr/bin/env bash
     set -euo pipefail

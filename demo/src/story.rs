@@ -96,7 +96,7 @@ async fn tell(running: &Running, screen: Screen) -> Result<()> {
     screen.output(&replay(running, &["timeline", "alice"]).await?);
 
     screen.scene("Has anyone touched the log? replay verify");
-    screen.output(&without_empty_partitions(&replay(running, &["verify"]).await?));
+    screen.output(&without_dull_partitions(&replay(running, &["verify"]).await?));
     Ok(())
 }
 
@@ -257,17 +257,21 @@ async fn replay(running: &Running, arguments: &[&str]) -> Result<String> {
     String::from_utf8(output.stdout).context("what replay printed")
 }
 
-/// Most partitions of a new log are empty or hold little but their owner's claim.
-fn without_empty_partitions(report: &str) -> String {
+/// Most partitions of a new log hold little but their owner's claim; their lines say nothing here.
+fn without_dull_partitions(report: &str) -> String {
     let is_dull = |line: &&str| {
         let mut words = line.split_whitespace();
-        let is_partition = words
+        let is_ledger = words
             .next()
-            .is_some_and(|name| name.contains("users-") || name.contains("identifiers-"));
-        !(is_partition && words.next().is_some_and(|events| matches!(events, "0" | "1")))
+            .is_some_and(|it| it.starts_with("users-") || it.starts_with("identifiers-"));
+        is_ledger && words.next().is_some_and(|events| matches!(events, "0" | "1"))
     };
-    let lines: Vec<&str> = report.lines().filter(is_dull).collect();
-    lines.join("\n")
+    let (dull, telling): (Vec<&str>, Vec<&str>) = report.lines().partition(is_dull);
+    format!(
+        "{}\n({} partitions with no more than their owner's claim are not shown)",
+        telling.join("\n"),
+        dull.len()
+    )
 }
 
 fn password_of(name: &str) -> String {
