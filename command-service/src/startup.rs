@@ -70,7 +70,7 @@ pub enum StartError {
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), StartError> {
     let metrics = init_metrics()?;
     let listener = bind(config.listen).await?;
-    let readiness = Readiness::awaiting(["log", "ledgers", "access", "administrator"]);
+    let readiness = Readiness::awaiting(["log", "ledgers", "access", "administrator", "doors"]);
     let health = health_router::<()>(readiness.clone(), metrics);
     // Health answers from the first moment; the API joins it once it can serve.
     let starting = health.clone().route(
@@ -106,6 +106,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
         .merge(health)
         .merge(docs_router(api));
     doors.store(Arc::new(standard(router)));
+    readiness.set_ready("doors");
     let watching = tokio::spawn(watch(Arc::clone(&app), readiness.clone()));
     shutdown.cancelled().await;
     readiness.set_not_ready("running", "stopping");

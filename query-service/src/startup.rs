@@ -84,8 +84,9 @@ pub async fn run_on(
         served = &mut serving => return Ok(served?),
         app = start(&config, config.public_url(address)) => app?,
     };
-    let watching = tokio::spawn(watch(Arc::clone(&app.node), readiness));
+    let node = Arc::clone(&app.node);
     api.get_or_init(|| routes::router(app));
+    let watching = tokio::spawn(watch(node, readiness));
     let served = serving.await;
     watching.abort();
     Ok(served?)
