@@ -7,6 +7,8 @@ use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::Value;
 
+const AT_LEAST: &str = "Rolecall-At-Least";
+
 pub struct Client {
     http: reqwest::Client,
     command_url: String,
@@ -53,10 +55,11 @@ impl Client {
         Ok(reply)
     }
 
-    /// A read that reflects the last command.
+    /// A read that reflects everything in the log by now: a refused command gives no token.
     pub async fn get(&self, path: &str) -> Result<Reply> {
         let url = format!("{}{path}", self.query_url);
-        self.send(Method::GET, &url, path, |request| request)
+        let latest = |request: RequestBuilder| request.header(AT_LEAST, "latest");
+        self.send(Method::GET, &url, path, latest)
             .await?
             .expect(StatusCode::OK)
     }
@@ -108,7 +111,7 @@ impl Client {
             request = request.bearer_auth(bearer);
         }
         if let Some(token) = &self.token {
-            request = request.header("Rolecall-At-Least", token);
+            request = request.header(AT_LEAST, token);
         }
         let began = Instant::now();
         let response = finish(request)
