@@ -29,6 +29,11 @@ test: setup
     cargo build --workspace --bins
     just _test
 
+# Kill, freeze and restart everything under load; wants a machine that does nothing else
+test-faults: setup
+    cargo build --workspace --bins
+    cargo test -p tests --test faults
+
 # Measure against the bare servers, side by side
 bench *ARGS: setup programs
     cargo run --release -p bench -- {{ ARGS }}
