@@ -4,8 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use access_node::{AccessNode, NodeError};
-use arc_swap::ArcSwap;
-use axum::Router;
 use axum::routing::any;
 use event_log::identity::LogIdentity;
 use event_log::{
@@ -19,11 +17,10 @@ use service_kit::http::standard;
 use service_kit::jwt::{Signer, Verifier};
 use service_kit::keys::KeyError;
 use service_kit::problem::{Problem, ProblemType, chain};
-use service_kit::serve::{ServeError, bind, serve};
+use service_kit::serve::{Doors, ServeError, bind, serve};
 use service_kit::telemetry::{TelemetryError, init_metrics};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::{ServiceExt, service_fn};
 
 use crate::app::App;
 use crate::bootstrap::{BootstrapError, bootstrap};
@@ -81,13 +78,9 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
                 .retry_after(Duration::from_secs(1))
         }),
     );
-    let doors = Arc::new(ArcSwap::from_pointee(standard(starting)));
-    let front = Router::new().fallback_service(service_fn({
-        let doors = Arc::clone(&doors);
-        move |request| Router::clone(&doors.load()).oneshot(request)
-    }));
+    let doors = Doors::from(standard(starting));
     let stop_serving = CancellationToken::new();
-    let served = tokio::spawn(serve(listener, front, stop_serving.clone(), GRACE));
+    let served = tokio::spawn(serve(listener, doors.clone(), stop_serving.clone(), GRACE));
     tracing::info!(address = %config.listen, "Listening on {}", config.listen);
     let started = tokio::select! {
         started = start(&config, &readiness) => started,
@@ -105,7 +98,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
         .with_state(Arc::clone(&app))
         .merge(health)
         .merge(docs_router(api));
-    doors.store(Arc::new(standard(router)));
+    doors.open(standard(router));
     readiness.set_ready("doors");
     let watching = tokio::spawn(watch(Arc::clone(&app), readiness.clone()));
     shutdown.cancelled().await;

@@ -3,10 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
-use axum::middleware::{Next, from_fn};
-use axum::response::Response;
-use service_kit::request_id::X_REQUEST_ID;
+use axum::extract::DefaultBodyLimit;
 use service_kit::{docs_router, http};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
@@ -76,19 +73,6 @@ pub fn api() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
 pub fn router(app: Arc<App>) -> Router {
     let (routes, api) = api();
     let routes = routes.merge(docs_router(api)).with_state(app);
-    http::standard(routes).layer(from_fn(echo_request_id))
-}
-
-/// AuthZEN callers get their own request id back, whatever its form. Logs keep the one that
-/// replaces an id which is no UUID.
-async fn echo_request_id(request: Request, next: Next) -> Response {
-    let path = request.uri().path();
-    let given = path
-        .starts_with("/access/")
-        .then(|| request.headers().get(X_REQUEST_ID).cloned());
-    let mut response = next.run(request).await;
-    if let Some(given) = given.flatten() {
-        response.headers_mut().insert(X_REQUEST_ID, given);
-    }
-    response
+    // AuthZEN callers get their own request id back, whatever its form.
+    http::standard_with_echo(routes, "/access/")
 }

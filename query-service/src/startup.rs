@@ -1,12 +1,9 @@
 //! Starting the service, and serving until told to stop.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use access_node::{AccessNode, NodeError};
-use axum::Router;
-use axum::extract::Request;
-use axum::response::{IntoResponse, Response};
 use domain::LEDGER_FUNCTION;
 use event_log::identity::{IdentityError, LogIdentity, await_log};
 use event_log::{KafkaConfig, KeyRing, KeyRingError};
@@ -16,11 +13,10 @@ use service_kit::health::{Readiness, health_router};
 use service_kit::jwt::Verifier;
 use service_kit::keys::KeyError;
 use service_kit::problem::{Problem, ProblemType};
-use service_kit::serve::{ServeError, bind, serve};
+use service_kit::serve::{Doors, ServeError, bind, serve};
 use service_kit::telemetry::{TelemetryError, init_metrics};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
 
 use crate::app::{App, Decisions};
 use crate::config::Config;
@@ -74,34 +70,26 @@ pub async fn run_on(
 ) -> Result<(), StartError> {
     let address = listener.local_addr().map_err(StartError::Address)?;
     let readiness = Readiness::awaiting([LOG]);
-    let api = Arc::new(OnceLock::new());
+    let health = health_router::<()>(readiness.clone(), init_metrics()?);
     // Health answers from the first moment: to wait for the log is no reason to be restarted.
-    let doors = health_router(readiness.clone(), init_metrics()?).merge(behind(Arc::clone(&api)));
+    let doors = Doors::from(health.clone().fallback(starting));
     tracing::info!(%address, "Serving on {address}");
-    let serving = serve(listener, doors, shutdown.clone(), GRACE);
+    let serving = serve(listener, doors.clone(), shutdown.clone(), GRACE);
     tokio::pin!(serving);
     let app = tokio::select! {
         served = &mut serving => return Ok(served?),
         app = start(&config, config.public_url(address)) => app?,
     };
     let node = Arc::clone(&app.node);
-    api.get_or_init(|| routes::router(app));
+    doors.open(health.merge(routes::router(app)));
     let watching = tokio::spawn(watch(node, readiness));
     let served = serving.await;
     watching.abort();
     Ok(served?)
 }
 
-/// Everything but health, once there is something behind it.
-fn behind(api: Arc<OnceLock<Router>>) -> Router {
-    Router::new().fallback(async move |request: Request| -> Response {
-        match api.get() {
-            Some(router) => router.clone().oneshot(request).await.into_response(),
-            None => Problem::new(ProblemType::NotYet)
-                .detail("the service is starting")
-                .into_response(),
-        }
-    })
+async fn starting() -> Problem {
+    Problem::new(ProblemType::NotYet).detail("the service is starting")
 }
 
 async fn start(config: &Config, public_url: String) -> Result<Arc<App>, StartError> {

@@ -279,7 +279,8 @@ impl AccessNode {
 
     /// The ledger of a user.
     pub fn ledger(&self, user: UserId) -> i32 {
-        ledger_of(&user.to_string(), self.ledgers)
+        let mut text = uuid::Uuid::encode_buffer();
+        ledger_of(user.as_uuid().hyphenated().encode_lower(&mut text), self.ledgers)
     }
 
     fn partition(&self, user: UserId) -> &RwLock<UsersPartition> {

@@ -1,13 +1,15 @@
 //! What surrounds every route: request id, span, metrics, body limit, panics and fallbacks.
 
 use std::any::Any;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
-use axum::http::{Method, StatusCode};
-use axum::middleware::{Next, from_fn};
+use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
+use tower::{Layer, Service, ServiceBuilder};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 
@@ -18,12 +20,30 @@ use crate::telemetry::REQUEST_DURATION;
 
 /// Wraps a service's whole router; call it last, with all routes in place.
 pub fn standard(router: Router) -> Router {
+    surround(router, Observe { echo_under: None })
+}
+
+/// As [`standard`], but callers of paths that begin so get the request id back that they sent,
+/// whatever its form. Logs keep the one that replaces an id which is no UUID.
+pub fn standard_with_echo(router: Router, under: &'static str) -> Router {
+    surround(
+        router,
+        Observe {
+            echo_under: Some(under),
+        },
+    )
+}
+
+/// One layer made of all: the router boxes what surrounds a route once for each layer it is given.
+fn surround(router: Router, observe: Observe) -> Router {
+    let layers = ServiceBuilder::new()
+        .layer(observe)
+        .layer(CatchPanicLayer::custom(answer_panic))
+        .layer(DefaultBodyLimit::max(BODY_LIMIT));
     router
         .fallback(async || ProblemType::NotFound)
         .method_not_allowed_fallback(async || ProblemType::MethodNotAllowed)
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .layer(CatchPanicLayer::custom(answer_panic))
-        .layer(from_fn(observe))
+        .layer(layers)
 }
 
 fn answer_panic(panic: Box<dyn Any + Send>) -> Response {
@@ -36,44 +56,120 @@ fn answer_panic(panic: Box<dyn Any + Send>) -> Response {
     Problem::new(ProblemType::Internal).into_response()
 }
 
-/// The route's pattern stands for the path: paths hold ids, and a metric per id never ends.
-async fn observe(mut request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let id = request_id::from_headers(request.headers());
-    let method = method_label(request.method());
-    let matched = request.extensions().get::<MatchedPath>().cloned();
-    let route = matched.as_ref().map_or("(none)", MatchedPath::as_str);
-    let span = tracing::info_span!(
-        "http",
-        request.id = %id,
-        http.method = method,
-        http.route = route,
-        trace.parent = tracing::field::Empty,
-    );
-    if let Some(parent) = TraceParent::from_headers(request.headers()) {
-        span.record("trace.parent", parent.as_str());
-        request.extensions_mut().insert(parent);
+/// Request id, span and metrics. A service by hand: the router's own kind of middleware clones and
+/// boxes what it surrounds for every request.
+#[derive(Clone, Copy)]
+struct Observe {
+    echo_under: Option<&'static str>,
+}
+
+#[derive(Clone)]
+struct Observed<S> {
+    inner: S,
+    observe: Observe,
+}
+
+impl<S> Layer<S> for Observe {
+    type Service = Observed<S>;
+
+    fn layer(&self, inner: S) -> Observed<S> {
+        Observed {
+            inner,
+            observe: *self,
+        }
     }
-    request.extensions_mut().insert(id);
+}
 
-    let mut response = request_id::scope(id, next.run(request))
-        .instrument(span.clone())
-        .await;
-    response
-        .headers_mut()
-        .insert(X_REQUEST_ID, request_id::header_value(id));
+impl<S, B> Service<Request> for Observed<S>
+where
+    S: Service<Request, Response = Response<B>>,
+    S::Future: Send + 'static,
+    S::Error: 'static,
+    B: 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
 
-    let latency = started.elapsed();
-    let status = response.status();
-    span.in_scope(|| report(method, route, status, latency.as_micros()));
-    metrics::histogram!(
-        REQUEST_DURATION,
-        "method" => method,
-        "route" => route.to_owned(),
-        "status" => class(status),
-    )
-    .record(latency.as_secs_f64());
-    response
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let call = Call::of(&mut request, self.observe);
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let mut response = request_id::scope(call.id, answer)
+                .instrument(call.span.clone())
+                .await?;
+            call.finish(&mut response);
+            Ok(response)
+        })
+    }
+}
+
+/// What is known of a request while it is answered.
+struct Call {
+    id: schemas::RequestId,
+    started: Instant,
+    method: &'static str,
+    /// The route's pattern stands for the path: paths hold ids, and a metric per id never ends.
+    route: Option<MatchedPath>,
+    echo: Option<HeaderValue>,
+    span: tracing::Span,
+}
+
+impl Call {
+    fn of(request: &mut Request, observe: Observe) -> Self {
+        let started = Instant::now();
+        let id = request_id::from_headers(request.headers());
+        let method = method_label(request.method());
+        let route = request.extensions().get::<MatchedPath>().cloned();
+        let span = tracing::info_span!(
+            "http",
+            request.id = %id,
+            http.method = method,
+            http.route = name_of(route.as_ref()),
+            trace.parent = tracing::field::Empty,
+        );
+        if let Some(parent) = TraceParent::from_headers(request.headers()) {
+            span.record("trace.parent", parent.as_str());
+            request.extensions_mut().insert(parent);
+        }
+        request.extensions_mut().insert(id);
+        let echoes = observe
+            .echo_under
+            .is_some_and(|under| request.uri().path().starts_with(under));
+        let echo = request.headers().get(X_REQUEST_ID).filter(|_| echoes).cloned();
+        Self {
+            id,
+            started,
+            method,
+            route,
+            echo,
+            span,
+        }
+    }
+
+    fn finish<B>(self, response: &mut Response<B>) {
+        let echo = self.echo.unwrap_or_else(|| request_id::header_value(self.id));
+        response.headers_mut().insert(X_REQUEST_ID, echo);
+        let latency = self.started.elapsed();
+        let (status, route) = (response.status(), name_of(self.route.as_ref()));
+        self.span
+            .in_scope(|| report(self.method, route, status, latency.as_micros()));
+        metrics::histogram!(
+            REQUEST_DURATION,
+            "method" => self.method,
+            "route" => route.to_owned(),
+            "status" => class(status),
+        )
+        .record(latency.as_secs_f64());
+    }
+}
+
+fn name_of(route: Option<&MatchedPath>) -> &str {
+    route.map_or("(none)", MatchedPath::as_str)
 }
 
 fn report(method: &str, route: &str, status: StatusCode, latency_us: u128) {

@@ -38,4 +38,4 @@ pub use keys::{KeyError, KeyFiles, TokenKey, generate_key_files};
 pub use params::{Path, Query};
 pub use problem::{FieldError, Problem, ProblemDetails, ProblemType};
 pub use request_id::{RequestContext, TraceParent};
-pub use serve::{ServeError, bind, serve, shutdown_signal};
+pub use serve::{Doors, ServeError, bind, serve, shutdown_signal};

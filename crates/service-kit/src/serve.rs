@@ -3,8 +3,10 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
@@ -39,14 +41,36 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
         .map_err(|source| ServeError::Bind { address, source })
 }
 
+/// The routes served at this moment. They may be exchanged while connections are open, as when a
+/// service has started.
+#[derive(Clone)]
+pub struct Doors(Arc<ArcSwap<Router>>);
+
+impl Doors {
+    pub fn open(&self, router: Router) {
+        self.0.store(Arc::new(router));
+    }
+
+    fn router(&self) -> Router {
+        Router::clone(&self.0.load())
+    }
+}
+
+impl From<Router> for Doors {
+    fn from(router: Router) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(router)))
+    }
+}
+
 /// Serves until `shutdown`; then accepts nothing, finishes what is in flight within `grace`, and
 /// closes the rest.
 pub async fn serve(
     listener: TcpListener,
-    router: Router,
+    doors: impl Into<Doors>,
     shutdown: CancellationToken,
     grace: Duration,
 ) -> Result<(), ServeError> {
+    let doors = doors.into();
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     loop {
@@ -57,7 +81,7 @@ pub async fn serve(
         };
         match accepted {
             Ok((stream, peer)) => {
-                connections.spawn(connection(stream, peer, router.clone(), graceful.watcher()));
+                connections.spawn(connection(stream, peer, doors.clone(), graceful.watcher()));
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
@@ -76,13 +100,13 @@ pub async fn serve(
     }
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, watcher: Watcher) {
+async fn connection(stream: TcpStream, peer: SocketAddr, doors: Doors, watcher: Watcher) {
     // Answers are small: without this, Nagle's algorithm holds them back for 40 ms.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY could not be set");
     }
     let service = service_fn(move |request: Request<Incoming>| {
-        let router = router.clone();
+        let router = doors.router();
         async move {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(ConnectInfo(peer));
