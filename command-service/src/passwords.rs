@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use argon2::password_hash::phc::PasswordHash;
-use argon2::{Argon2, PasswordHasher, PasswordVerifier};
+use argon2::password_hash::phc::{Output, PasswordHash};
+use argon2::{Algorithm, Argon2, Block, Params, PasswordHasher, Version};
+use parking_lot::Mutex;
 use service_kit::problem::{Problem, ProblemType};
 use tokio::sync::Semaphore;
 
@@ -55,6 +56,7 @@ const COMMON: &[&str] = &[
 /// more is refused at once, since a login that waits for minutes helps nobody.
 pub struct Passwords {
     threads: Arc<Semaphore>,
+    memory: Arc<Memory>,
     waiting: AtomicUsize,
     queue: usize,
     dummy: String,
@@ -64,6 +66,7 @@ impl Passwords {
     pub fn new(threads: usize, queue: usize) -> Result<Self, argon2::password_hash::Error> {
         Ok(Self {
             threads: Arc::new(Semaphore::new(threads.max(1))),
+            memory: Arc::default(),
             waiting: AtomicUsize::new(0),
             queue,
             dummy: hash_now(b"checked for users who do not exist")?,
@@ -79,17 +82,14 @@ impl Passwords {
 
     /// Whether the password fits the PHC string.
     pub async fn verify(&self, password: String, phc: String) -> Result<bool, Problem> {
-        let verified = self
-            .run(move || {
-                let hash = PasswordHash::new(&phc)?;
-                Argon2::default().verify_password(password.as_bytes(), &hash)
-            })
-            .await?;
-        match verified {
-            Ok(()) => Ok(true),
-            Err(argon2::password_hash::Error::PasswordInvalid) => Ok(false),
-            Err(error) => Err(Problem::internal(&error)),
-        }
+        let memory = Arc::clone(&self.memory);
+        let verified = self.run(move || {
+            let mut blocks = memory.lock().pop().unwrap_or_default();
+            let verified = fits(password.as_bytes(), &phc, &mut blocks);
+            memory.lock().push(blocks);
+            verified
+        });
+        verified.await?.map_err(|error| Problem::internal(&error))
     }
 
     /// Takes as long as checking a wrong password: an unknown user must look the same.
@@ -104,9 +104,15 @@ impl Passwords {
             .acquire_owned()
             .await
             .map_err(|error| Problem::unavailable(&error))?;
+        let (threads, memory) = (Arc::clone(&self.threads), Arc::clone(&self.memory));
         let done = tokio::task::spawn_blocking(move || {
             let outcome = work();
             drop(thread);
+            let mut memory = memory.lock();
+            // Had somebody waited, this thread would be theirs already.
+            if threads.available_permits() > 0 {
+                memory.clear();
+            }
             outcome
         });
         done.await.map_err(|error| Problem::internal(&error))
@@ -134,6 +140,32 @@ impl Drop for Place<'_> {
     }
 }
 
+/// What argon2 fills. To ask the kernel for 19 MiB and to zero it costs a tenth of a hash, so it is
+/// kept from one password to the next while others wait, and no longer.
+type Memory = Mutex<Vec<Vec<Block>>>;
+
+/// Whether the password fits the PHC string, whatever parameters that was made with.
+fn fits(password: &[u8], phc: &str, blocks: &mut Vec<Block>) -> Result<bool, argon2::password_hash::Error> {
+    let hash = PasswordHash::new(phc)?;
+    let (Some(salt), Some(expected)) = (&hash.salt, &hash.hash) else {
+        return Ok(false);
+    };
+    let params = Params::try_from(&hash)?;
+    let algorithm = Algorithm::try_from(hash.algorithm.as_str())?;
+    let version = hash
+        .version
+        .map(Version::try_from)
+        .transpose()?
+        .unwrap_or_default();
+    blocks.resize(params.block_count(), Block::default());
+    let argon2 = Argon2::new(algorithm, version, params);
+    let mut computed = [0; Output::MAX_LENGTH];
+    let computed = &mut computed[..expected.len()];
+    argon2.hash_password_into_with_memory(password, salt, computed, blocks)?;
+    // Compares in constant time.
+    Ok(Output::new(computed)? == *expected)
+}
+
 fn hash_now(password: &[u8]) -> Result<String, argon2::password_hash::Error> {
     Ok(Argon2::default().hash_password(password)?.to_string())
 }
@@ -156,4 +188,34 @@ pub fn check_strength(password: &str, names: &[&str]) -> Result<(), Problem> {
         return weak("the password is the user's own name".to_owned());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_used_before_gives_the_same_answers() {
+        let phc = hash_now(b"right").unwrap();
+        let mut memory = Vec::new();
+        for (password, expected) in [("right", true), ("wrong", false), ("right", true)] {
+            assert_eq!(
+                fits(password.as_bytes(), &phc, &mut memory),
+                Ok(expected),
+                "{password}"
+            );
+        }
+        assert!(fits(b"right", "$argon2id$nonsense", &mut memory).is_err());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn memory_is_kept_only_while_somebody_waits() {
+        let passwords = Passwords::new(2, 100).unwrap();
+        let phc = passwords.hash("right".to_owned()).await.unwrap();
+        let tries = (0..12)
+            .map(|i| passwords.verify(if i % 2 == 0 { "right" } else { "wrong" }.to_owned(), phc.clone()));
+        let answers: Vec<bool> = futures::future::try_join_all(tries).await.unwrap();
+        assert_eq!(answers, [true, false].repeat(6));
+        assert!(passwords.memory.lock().is_empty());
+    }
 }
