@@ -42,7 +42,7 @@ pub struct Config {
 
 impl Config {
     pub fn kafka(&self) -> KafkaConfig {
-        KafkaConfig::new(&self.kafka, &self.topic_prefix)
+        KafkaConfig::new(&self.kafka, &self.topic_prefix).patient()
     }
 
     pub fn shard_dsns(&self) -> Vec<String> {

@@ -1,8 +1,14 @@
 //! How a program reaches Kafka.
 
+use std::time::Duration;
+
 use rdkafka::ClientConfig;
 
 use crate::topics::Topics;
+
+/// How long a fetch that finds nothing stays at the broker. Records end it at once, but that a marker
+/// was passed shows only when it comes back empty: who asks for the latest waits so long.
+const FETCH_WAIT: Duration = Duration::from_millis(30);
 
 /// Where the log is. Several logs may share a cluster under different prefixes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +17,7 @@ pub struct KafkaConfig {
     pub bootstrap: String,
     /// First part of every topic's name and transactional id, `rolecall` by default.
     pub topic_prefix: String,
+    fetch_wait: Duration,
 }
 
 impl KafkaConfig {
@@ -18,7 +25,16 @@ impl KafkaConfig {
         Self {
             bootstrap: bootstrap.into(),
             topic_prefix: topic_prefix.into(),
+            fetch_wait: FETCH_WAIT,
         }
+    }
+
+    /// For a reader of whom nobody asks for the latest: each empty fetch costs the broker as much as
+    /// a small transaction.
+    #[must_use]
+    pub fn patient(mut self) -> Self {
+        self.fetch_wait = FETCH_WAIT * 5;
+        self
     }
 
     pub fn topics(&self) -> Topics {
@@ -51,8 +67,7 @@ impl KafkaConfig {
             .set("enable.partition.eof", "true")
             .set("check.crcs", "true")
             .set("fetch.min.bytes", "1")
-            // Passing a marker shows only when a fetch comes back empty: who asks for the latest waits so long.
-            .set("fetch.wait.max.ms", "30")
+            .set("fetch.wait.max.ms", self.fetch_wait.as_millis().to_string())
             // One partition that is slow to come back must not stall the rest for a second.
             .set("fetch.error.backoff.ms", "50")
             .set("fetch.queue.backoff.ms", "20")

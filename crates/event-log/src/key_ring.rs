@@ -69,7 +69,7 @@ impl KeyRing {
         let topic = config.topics().keys();
         // Compaction moves the beginning, so "from 0" is asked for as what it means.
         let start: Vec<_> = (0..ledgers).map(|p| (topic.clone(), p, BEGINNING)).collect();
-        let mut reader = Reader::open(config, &start, Headers::Only(c"content-type"))?;
+        let mut reader = Reader::open(&config.clone().patient(), &start, Headers::Only(c"content-type"))?;
         let shared = Arc::new(Shared {
             keys: RwLock::default(),
             positions: RwLock::new(vec![0; usize::try_from(ledgers).unwrap_or(0)]),

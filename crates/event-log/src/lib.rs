@@ -20,6 +20,7 @@ mod key_ring;
 mod ledger;
 mod memory;
 mod native;
+mod polled_producer;
 mod producer;
 mod record;
 mod settle;

@@ -7,13 +7,14 @@ use parking_lot::{Condvar, Mutex};
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::{ClientContext, Message};
 use schemas::{LogId, Stream};
 
 use crate::config::KafkaConfig;
 use crate::consumer::Reader;
 use crate::native::{Headers, Polled};
+use crate::polled_producer::PolledProducer;
 use crate::record::Record;
 use crate::tail::{is_permanent, to_record};
 use crate::topics::Topics;
@@ -154,14 +155,13 @@ impl ProducerContext for Deliveries {
 
 /// One claimed transactional id.
 pub struct KafkaTransaction {
-    producer: ThreadedProducer<Deliveries>,
+    producer: PolledProducer<Deliveries>,
     topics: Topics,
 }
 
 impl KafkaTransaction {
     pub(crate) fn init(config: &KafkaConfig, id: &str) -> Result<Self, KafkaError> {
-        let producer: ThreadedProducer<Deliveries> =
-            config.writer(id).create_with_context(Deliveries::default())?;
+        let producer = PolledProducer::start(&config.writer(id), Deliveries::default())?;
         producer.init_transactions(INIT)?;
         Ok(Self {
             producer,
