@@ -1,16 +1,17 @@
 //! The least a command could cost: one record in one transaction, its delivery awaited.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use event_log::{KafkaConfig, Record, Tail, TailItem};
 use local_stack::Stack;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
+use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 use rdkafka::{ClientConfig, ClientContext};
 use schemas::Stream;
 
@@ -73,10 +74,11 @@ fn sample(record: Record) -> Sample {
     }
 }
 
+/// Filled by the producer's polling thread: whether the one record under way arrived.
 #[derive(Default)]
 struct Delivered {
-    good: AtomicUsize,
-    bad: AtomicUsize,
+    outcome: Mutex<Option<Result<(), KafkaError>>>,
+    arrived: Condvar,
 }
 
 impl ClientContext for Delivered {}
@@ -85,14 +87,26 @@ impl ProducerContext for Delivered {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        let counter = if result.is_ok() { &self.good } else { &self.bad };
-        counter.fetch_add(1, Ordering::Release);
+        let outcome = result.as_ref().map(|_| ()).map_err(|(error, _)| error.clone());
+        *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
+        self.arrived.notify_one();
+    }
+}
+
+impl Delivered {
+    fn wait(&self) -> Result<()> {
+        let waiting = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self
+            .arrived
+            .wait_timeout_while(waiting, LIMIT, |outcome| outcome.is_none());
+        let (mut outcome, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        Ok(outcome.take().context("a record was not delivered in time")??)
     }
 }
 
 /// A transactional producer with the settings of Rolecall's own.
 pub struct BareProducer {
-    producer: BaseProducer<Delivered>,
+    producer: ThreadedProducer<Delivered>,
     sample: Sample,
     next_partition: AtomicUsize,
 }
@@ -110,7 +124,7 @@ impl BareProducer {
             .set("acks", "all")
             .set("enable.idempotence", "true")
             .set("linger.ms", "0");
-        let producer: BaseProducer<Delivered> = config.create_with_context(Delivered::default())?;
+        let producer: ThreadedProducer<Delivered> = config.create_with_context(Delivered::default())?;
         tokio::task::block_in_place(|| producer.init_transactions(LIMIT))?;
         Ok(Self {
             producer,
@@ -124,8 +138,6 @@ impl BareProducer {
     pub fn commit_one(&self) -> Result<()> {
         let partitions = usize::try_from(LEDGERS)?;
         let partition = i32::try_from(self.next_partition.fetch_add(1, Ordering::Relaxed) % partitions)?;
-        let delivered = self.producer.context();
-        let before = delivered.good.load(Ordering::Acquire);
         self.producer.begin_transaction()?;
         self.producer
             .send(
@@ -136,12 +148,10 @@ impl BareProducer {
                     .headers(self.sample.headers.clone()),
             )
             .map_err(|(error, _)| error)?;
-        while delivered.good.load(Ordering::Acquire) == before || self.producer.in_flight_count() > 0 {
-            ensure!(
-                delivered.bad.load(Ordering::Acquire) == 0,
-                "a record was not delivered"
-            );
-            self.producer.poll(Duration::from_millis(10));
+        self.producer.context().wait()?;
+        // Committed while it is in flight, librdkafka's own flush would sleep for 100 ms.
+        while self.producer.in_flight_count() > 0 {
+            std::thread::yield_now();
         }
         self.producer.commit_transaction(LIMIT)?;
         Ok(())
