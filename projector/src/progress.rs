@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use parking_lot::Mutex;
 use schemas::{Position, Stream};
 use tokio::sync::watch;
 
@@ -20,25 +21,41 @@ enum State {
 /// Shared by the workers of one shard. A basis on another shard's partitions is not waited for:
 /// the rows of this shard do not refer to rows of another.
 #[derive(Debug)]
-pub struct Progress(watch::Sender<HashMap<Lane, State>>);
+pub struct Progress {
+    lanes: watch::Sender<HashMap<Lane, State>>,
+    /// The checkpoints in the database, as the workers left them.
+    checkpoints: Mutex<HashMap<Lane, i64>>,
+}
 
 impl Default for Progress {
     fn default() -> Self {
-        Self(watch::Sender::new(HashMap::new()))
+        let lanes = watch::Sender::new(HashMap::new());
+        Self {
+            lanes,
+            checkpoints: Mutex::default(),
+        }
     }
 }
 
 impl Progress {
+    /// The checkpoint of a partition stands at `next_offset`.
     pub fn applied(&self, lane: Lane, next_offset: i64) {
-        self.0.send_modify(|lanes| {
+        self.checkpoints.lock().insert(lane, next_offset);
+        self.lanes.send_modify(|lanes| {
             lanes.insert(lane, State::Applied(next_offset));
         });
     }
 
-    /// The next record stands at `offset`: everything before it is applied, markers too, on which
-    /// another lane may rest while this one waits in turn.
+    /// Where the workers left the checkpoints.
+    pub fn checkpoints(&self) -> Vec<(Lane, i64)> {
+        let checkpoints = self.checkpoints.lock();
+        checkpoints.iter().map(|(lane, next)| (*lane, *next)).collect()
+    }
+
+    /// Nothing before `offset` is left to apply: the next record stands there, or the end. Markers
+    /// count too, on which another lane may rest while this one waits in turn.
     pub fn reached(&self, lane: Lane, offset: i64) {
-        self.0.send_if_modified(|lanes| match lanes.get_mut(&lane) {
+        self.lanes.send_if_modified(|lanes| match lanes.get_mut(&lane) {
             Some(State::Applied(next)) if *next < offset => {
                 *next = offset;
                 true
@@ -48,13 +65,13 @@ impl Progress {
     }
 
     pub fn halted(&self, lane: Lane) {
-        self.0.send_modify(|lanes| {
+        self.lanes.send_modify(|lanes| {
             lanes.insert(lane, State::Halted);
         });
     }
 
     pub fn finished(&self, lane: Lane) {
-        self.0.send_modify(|lanes| {
+        self.lanes.send_modify(|lanes| {
             lanes.insert(lane, State::Finished);
         });
     }
@@ -62,14 +79,14 @@ impl Progress {
     /// How many of `events` may be applied now: those before the first whose basis is not. Within a
     /// partition the order itself is the proof, so positions of `own` count as applied.
     pub fn ready<'a>(&self, own: Lane, bases: impl Iterator<Item = &'a [Position]>) -> usize {
-        let lanes = self.0.borrow();
+        let lanes = self.lanes.borrow();
         bases
             .take_while(|basis| basis.iter().all(|position| covers(&lanes, own, position)))
             .count()
     }
 
     pub fn subscribe(&self) -> Changes {
-        Changes(self.0.subscribe())
+        Changes(self.lanes.subscribe())
     }
 }
 

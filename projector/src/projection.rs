@@ -147,39 +147,70 @@ impl<L: Log> Projection<L> {
 }
 
 impl<L: Log> Run<L> {
+    /// Fills a shard; anew from its checkpoints whenever they are not where a worker left them.
+    /// Then all partitions start again, since what one took for applied may be lost to the others
+    /// too. Another projector that goes on alternates with this one; one that is gone is replaced.
     async fn fill(self: Arc<Self>, shard: Shard) -> Result<Vec<Ending>, ShardError> {
+        let lanes = self.lanes(shard.id);
+        let mut backoff = Backoff::default();
+        loop {
+            let endings = self.fill_once(&shard, &lanes).await?;
+            if endings.iter().all(|(_, _, ended)| *ended != Ended::Fenced) {
+                return Ok(endings);
+            }
+            let stop = self.shutdown.clone();
+            if stop
+                .run_until_cancelled(tokio::time::sleep(backoff.next_wait()))
+                .await
+                .is_none()
+            {
+                return Ok(endings);
+            }
+        }
+    }
+
+    async fn fill_once(&self, shard: &Shard, lanes: &[Lane]) -> Result<Vec<Ending>, ShardError> {
         let status = Status::new(self.projection.readiness.clone(), shard.id);
         status.starting("connecting");
-        let lanes = self.lanes(shard.id);
-        let stop = self.shutdown.clone();
-        let opened = stop.run_until_cancelled(self.open(&shard, &lanes, &status)).await;
+        let opened = self
+            .shutdown
+            .run_until_cancelled(self.open(shard, lanes, &status))
+            .await;
         let Some(checkpoints) = opened.transpose()? else {
             return Ok(Vec::new());
         };
+        let stop = self.shutdown.child_token();
         let context = Arc::new(ShardContext {
             pool: shard.pool.clone(),
             months: AuditMonths::default(),
             progress: Progress::default(),
             status: status.clone(),
             schema_ids: self.schema_ids.clone(),
-            shutdown: self.shutdown.clone(),
+            topics: self.projection.log.topics(),
+            shutdown: stop.clone(),
         });
         // All before the first worker starts: a partition not named here counts as another shard's.
         for (lane, (checkpoint, _)) in &checkpoints {
             context.progress.applied(*lane, checkpoint.next_offset);
+            status.restarted(*lane);
         }
         let mut workers = JoinSet::new();
         for (lane, (checkpoint, had_failure)) in checkpoints {
             let worker = self.worker(&context, shard.id, lane, checkpoint, had_failure);
-            workers.spawn(async move { (shard.id, lane, worker.run().await) });
+            let id = shard.id;
+            workers.spawn(async move { (id, lane, worker.run().await) });
         }
         status.started();
         let mut endings = Vec::new();
         while let Some(ended) = workers.join_next().await {
-            endings.push(ended.map_err(|panic| ShardError {
+            let ended = ended.map_err(|panic| ShardError {
                 shard: shard.id,
                 reason: panic.to_string(),
-            })?);
+            })?;
+            if ended.2 == Ended::Fenced {
+                stop.cancel();
+            }
+            endings.push(ended);
         }
         Ok(endings)
     }

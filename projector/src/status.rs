@@ -28,6 +28,11 @@ impl Status {
         self.readiness.set_ready(self.shard_name());
     }
 
+    /// A worker takes the partition up, whatever became of the one before.
+    pub fn restarted(&self, lane: Lane) {
+        self.readiness.remove(&self.lane_name(lane));
+    }
+
     pub fn applied(&self, lane: Lane, events: usize, next_offset: i64, took: Duration) {
         let (stream, partition) = labels(lane);
         metrics::counter!("projector_events_applied_total", "stream" => stream).increment(events as u64);

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use event_log::Record;
+use event_log::{Record, Topics};
 use read_model::audit_months::AuditMonths;
 use read_model::checkpoint::{self, Checkpoint};
 use schemas::log::LogEvent;
@@ -39,6 +39,7 @@ pub struct ShardContext {
     pub progress: Progress,
     pub status: Status,
     pub schema_ids: watch::Sender<SchemaIds>,
+    pub topics: Topics,
     pub shutdown: CancellationToken,
 }
 
@@ -49,6 +50,8 @@ pub enum Ended {
     /// It applied everything before the position it was to stop at.
     Finished,
     Halted,
+    /// The checkpoint is not where this worker left it: another projector moved it, or the database
+    /// went back in time, as a restored backup does.
     Fenced,
 }
 
@@ -127,7 +130,7 @@ impl Worker {
                 return self.halt(offset, &reason).await;
             }
             if let Some(end) = self.pending.end.take() {
-                self.shard.progress.applied(self.lane, end);
+                self.shard.progress.reached(self.lane, end);
             }
             if self.pending.finished {
                 return Step::End(Ended::Finished);
@@ -320,11 +323,27 @@ impl Worker {
             self.batch_limit = count / 2;
             return Step::Again;
         }
-        self.halt(
-            self.pending.events.front().map_or(0, |event| event.offset),
-            &reason,
-        )
-        .await
+        if self.was_set_back().await {
+            self.shard.status.fenced(self.lane, "the database was set back");
+            return Step::End(Ended::Fenced);
+        }
+        let offset = self.pending.events.front().map_or(0, |event| event.offset);
+        self.halt(offset, &reason).await
+    }
+
+    /// Whether the database lacks what any worker of the shard applied. Then it is no fault of the
+    /// event that rows it refers to are not there.
+    async fn was_set_back(&self) -> bool {
+        for ((stream, partition), left_at) in self.shard.progress.checkpoints() {
+            let topic = self.shard.topics.of(stream);
+            match checkpoint::load(&self.shard.pool, &topic, partition).await {
+                Ok(found) if found.next_offset >= left_at => {}
+                Ok(_) => return true,
+                // Cannot tell now; the next attempt asks again.
+                Err(error) => return matches!(ApplyError::from(error), ApplyError::Transient(_)),
+            }
+        }
+        false
     }
 
     async fn halt(&self, offset: i64, reason: &str) -> Step {

@@ -1,8 +1,6 @@
 //! How fast a replay is, from memory: the projector and PostgreSQL alone. Ignored by default:
 //! `cargo test --release -p projector --test throughput -- --ignored --nocapture`.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests may fail like tests")]
-
 mod common;
 
 use std::time::Instant;

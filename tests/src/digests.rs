@@ -1,5 +1,6 @@
 //! Is the read model what the log says?
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use projector::Known;
@@ -18,29 +19,29 @@ impl World {
 
     /// Waits until every shard has applied what is in the log now.
     pub async fn projected(&self) {
-        let history = self.history().await;
-        let (shards, topics) = (self.shards(), self.kafka().topics());
+        let topics = self.kafka().topics();
+        let mut last: HashMap<(String, i32), i64> = HashMap::new();
+        for (at, _) in &self.history().await.events {
+            last.insert((topics.of(at.stream), at.partition), at.offset);
+        }
+        let shards = self.shards();
         let deadline = Instant::now() + Duration::from_secs(60);
         for shard in shards.iter() {
             let ledgers = shards.map().ledgers_of(shard.id, self.ledgers());
-            let concerns =
-                |stream: Stream, partition: i32| stream == Stream::Catalog || ledgers.contains(&partition);
+            let catalog = topics.of(Stream::Catalog);
+            let concerns = |topic: &str, partition: i32| topic == catalog || ledgers.contains(&partition);
             loop {
-                let found = Snapshot::begin(&shard.pool)
-                    .await
-                    .unwrap()
-                    .checkpoints()
-                    .await
-                    .unwrap();
-                let behind = history.events.iter().map(|(it, _)| it).find(|it| {
-                    let topic = topics.of(it.stream);
+                let mut shard_at = Snapshot::begin(&shard.pool).await.unwrap();
+                let found = shard_at.checkpoints().await.unwrap();
+                let is_behind = |((topic, partition), offset): &(&(String, i32), &i64)| {
                     let mut places = found
                         .iter()
-                        .filter(|at| at.topic == topic && at.partition == it.partition);
-                    concerns(it.stream, it.partition)
-                        && !places.any(|at| at.checkpoint.next_offset > it.offset)
-                });
-                let Some(behind) = behind else { break };
+                        .filter(|at| at.topic == *topic && at.partition == *partition);
+                    concerns(topic, *partition) && !places.any(|at| at.checkpoint.next_offset > **offset)
+                };
+                let Some(behind) = last.iter().find(is_behind) else {
+                    break;
+                };
                 assert!(
                     Instant::now() < deadline,
                     "shard {} does not reach {behind:?}",

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use schemas::user::UserEvent;
 use schemas::{Event, Timestamp, UserId};
@@ -42,6 +43,8 @@ pub struct Load {
     stop: Arc<AtomicBool>,
     acknowledged: watch::Receiver<u64>,
 }
+
+const PACE: Duration = Duration::from_millis(40);
 
 /// Numbers the grants of this process.
 static GRANTS: AtomicU64 = AtomicU64::new(0);
@@ -83,7 +86,7 @@ impl Load {
         let mut acknowledged = self.acknowledged.clone();
         let target = *acknowledged.borrow() + commands;
         let reached = acknowledged.wait_for(|count| *count >= target);
-        let reached = tokio::time::timeout(std::time::Duration::from_secs(60), reached).await;
+        let reached = tokio::time::timeout(Duration::from_secs(60), reached).await;
         assert!(reached.is_ok(), "commands are not acknowledged any more");
     }
 
@@ -171,6 +174,8 @@ impl Worker {
                 self.grant().await;
             }
             turn += 1;
+            // Enough to be in the middle of something at any moment.
+            tokio::time::sleep(PACE).await;
         }
         self.ledger
     }
@@ -197,7 +202,7 @@ impl Worker {
             if self.stop.load(Ordering::Relaxed) {
                 break if doubt { Outcome::Unknown } else { outcome };
             }
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
         };
         if outcome == Outcome::Acknowledged {
             self.count.send_modify(|count| *count += 1);
@@ -224,7 +229,7 @@ impl Worker {
             if self.stop.load(Ordering::Relaxed) {
                 return;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
@@ -246,8 +251,6 @@ impl Worker {
             | "deadline-exceeded"
             | "busy" => Outcome::NotApplied,
             "outcome-unknown" => Outcome::Unknown,
-            // Health answers before the API does: during a start there are no routes yet.
-            "not-found" if answer.status == 404 => Outcome::NotApplied,
             _ => panic!(
                 "under a fault the service answers {}: {}",
                 answer.status, answer.text

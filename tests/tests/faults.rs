@@ -22,6 +22,7 @@ fn main() -> ExitCode {
         a_restarted_broker_loses_nothing_acknowledged,
         a_killed_broker_loses_nothing_acknowledged,
         without_databases_commands_and_checks_go_on,
+        killed_databases_lose_no_event,
         without_the_registry_services_start_and_serve,
         a_name_is_free_or_taken_but_never_lost_in_a_crash,
     ];
@@ -179,6 +180,18 @@ async fn without_databases_commands_and_checks_go_on(world: Arc<World>) {
         .await
         .expect(200);
     assert_eq!(user.body["username"], json!(bob.name));
+    proven(&world, load).await;
+}
+
+/// Rows and checkpoint are one transaction: what a crash takes comes again from the log.
+async fn killed_databases_lose_no_event(world: Arc<World>) {
+    let load = Load::start(&world, 4).await;
+    for _ in 0..3 {
+        world.stack.postgres().kill().await.unwrap();
+        load.more(20).await;
+        world.stack.postgres().restart().await.unwrap();
+        load.more(50).await;
+    }
     proven(&world, load).await;
 }
 

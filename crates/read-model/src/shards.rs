@@ -16,8 +16,6 @@ pub struct PoolSettings {
     pub max_connections: u32,
     pub acquire_timeout: Duration,
     pub statement_timeout: Duration,
-    /// Off for projectors: rows and checkpoint are lost together and come again from the log.
-    pub synchronous_commit: bool,
 }
 
 impl PoolSettings {
@@ -28,7 +26,6 @@ impl PoolSettings {
             max_connections: 8,
             acquire_timeout: Duration::from_secs(2),
             statement_timeout: Duration::from_secs(5),
-            synchronous_commit: true,
         }
     }
 
@@ -39,7 +36,6 @@ impl PoolSettings {
             max_connections: 3,
             acquire_timeout: Duration::from_secs(30),
             statement_timeout: Duration::from_secs(60),
-            synchronous_commit: false,
         }
     }
 
@@ -52,10 +48,6 @@ impl PoolSettings {
                 ("statement_timeout", statement_timeout.as_str()),
                 ("lock_timeout", "10s"),
                 ("idle_in_transaction_session_timeout", "60s"),
-                (
-                    "synchronous_commit",
-                    if self.synchronous_commit { "on" } else { "off" },
-                ),
                 ("client_min_messages", "warning"),
                 // Digests hash the text of rows.
                 ("timezone", "UTC"),

@@ -1,6 +1,7 @@
 //! A log in memory, histories to fill it with, and databases to project into.
 
 #![allow(dead_code, reason = "each test file uses its own part")]
+#![expect(clippy::unwrap_used, reason = "only tests use this")]
 
 pub mod history;
 
