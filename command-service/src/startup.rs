@@ -1,14 +1,14 @@
 //! Starting: the log first, then its ledgers, then the doors.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use access_node::{AccessNode, NodeError};
 use axum::routing::any;
 use event_log::identity::LogIdentity;
 use event_log::{
-    Bus, CreateError, Group, GroupSpec, GroupStatus, KafkaConfig, KafkaWriterLog, KeyRing, KeyRingError,
-    LogSpec, create_log,
+    Bus, CreateError, Group, GroupSpec, GroupStatus, HEARTBEAT, KafkaConfig, KafkaWriterLog, KeyRing,
+    KeyRingError, LogSpec, create_log,
 };
 use schemas::WriterId;
 use service_kit::docs_ui::docs_router;
@@ -31,6 +31,10 @@ use crate::routes;
 /// Requests in flight get this long to finish when the service stops.
 const GRACE: Duration = Duration::from_secs(20);
 const WATCH: Duration = Duration::from_millis(200);
+/// An owner whose clock differs more from the broker's writes times that others would not believe.
+const CLOCK_TOLERANCE_MS: u64 = 1_000;
+/// How often a clock that is off is looked at again.
+const CLOCK_CHECK: Duration = Duration::from_secs(5);
 
 /// Why the service does not run. Each message is one line that names the cause.
 #[derive(Debug, thiserror::Error)]
@@ -235,11 +239,30 @@ fn halted(bus: &Bus) -> Option<(i32, String)> {
         })
 }
 
-/// Keeps `/readyz` true to what the ledgers and the node say.
+/// Keeps `/readyz` true to what the ledgers, the node, the keys and the clock say.
 async fn watch(app: Arc<App>, readiness: Readiness) {
     let mut tick = tokio::time::interval(WATCH);
+    let mut last_beat = Instant::now();
     loop {
         tick.tick().await;
+        let ahead = app.bus.clock_ahead_ms();
+        let clock_is_off = ahead.unsigned_abs() > CLOCK_TOLERANCE_MS;
+        if clock_is_off {
+            readiness.set_not_ready(
+                "clock",
+                format!("this machine's clock is {ahead} ms ahead of the broker's"),
+            );
+        } else {
+            readiness.set_ready("clock");
+        }
+        if last_beat.elapsed() > if clock_is_off { CLOCK_CHECK } else { HEARTBEAT } {
+            app.bus.heartbeat();
+            last_beat = Instant::now();
+        }
+        match app.keys.trouble() {
+            None => readiness.set_ready("keys"),
+            Some(why) => readiness.set_not_ready("keys", why),
+        }
         match app.bus.not_serving().first() {
             None => readiness.set_ready("ledgers"),
             Some(((stream, partition), status)) => {

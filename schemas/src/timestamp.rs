@@ -19,6 +19,11 @@ impl Timestamp {
         self.0
     }
 
+    /// Milliseconds since the Unix epoch, as Kafka's own time stamps are.
+    pub const fn as_millis(self) -> i64 {
+        self.0.div_euclid(1_000)
+    }
+
     /// The machine's clock. Only owners of the log and services ask it, never a projection.
     pub fn now() -> Self {
         Self(Utc::now().timestamp_micros())

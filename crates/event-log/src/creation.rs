@@ -1,20 +1,17 @@
 //! Creating a log: its topics, `log.created`, and the ids of its schemas.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::KafkaError;
 use schemas::log::{LogCreated, LogEvent, SchemaRegistered};
 use schemas::{
-    CodecError, Event, EventType, KeyEncryptionKey, LogId, Registry, RegistryError, RequestId, SchemaIdError,
-    SchemaIds, Stream, Timestamp, UserId, WriterId, schema_text,
+    CodecError, Event, EventType, KeyEncryptionKey, LogId, Registry, RegistryError, SchemaIdError, SchemaIds,
+    Stream, Timestamp, UserId, WriterId, schema_text,
 };
-use tokio::sync::oneshot;
 
 use crate::config::KafkaConfig;
-use crate::entry::CommandContext;
 use crate::group::GroupSpec;
 use crate::group_log::{Append, GroupLog};
 use crate::identity_reader::{IdentityError, LogIdentity, find_log};
@@ -233,7 +230,11 @@ fn write_first_events(
     if !events.is_empty() {
         let mut batch = heads.prepare();
         heads
-            .add(&mut batch, &first_events(events), Timestamp::now())
+            .add(
+                &mut batch,
+                &Append::of_log(Stream::Catalog, 0, events),
+                Timestamp::now(),
+            )
             .map_err(|error| CreateError::Encode(error.to_string()))?;
         transaction.commit(&batch.outgoing)?;
     }
@@ -264,18 +265,4 @@ fn require_empty(config: &KafkaConfig, log: &KafkaWriterLog, ledgers: i32) -> Re
         }
     }
     Ok(())
-}
-
-fn first_events(events: Vec<LogEvent>) -> Append {
-    Append {
-        stream: Stream::Catalog,
-        partition: 0,
-        aggregate_id: "log".to_owned(),
-        version: Arc::new(AtomicI64::new(0)),
-        expected: 0,
-        events: events.into_iter().map(Event::Log).collect(),
-        context: CommandContext::system(RequestId::new_v7()),
-        deadline: Instant::now(),
-        reply: oneshot::channel().0,
-    }
 }

@@ -1,8 +1,8 @@
 //! A writer group: its thread, its ledgers and its standing.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use schemas::{SchemaIds, Stream, WriterId};
 use tokio::sync::{mpsc, watch};
@@ -64,12 +64,17 @@ impl GroupSpec {
     }
 }
 
+/// No room, or nobody to take it.
+#[derive(Debug)]
+pub(crate) struct GroupBusy;
+
 /// A group that this process owns, or wants to.
 pub struct Group {
     appends: mpsc::Sender<Append>,
     status: watch::Receiver<GroupStatus>,
     ledgers: BTreeMap<(Stream, i32), Arc<Ledger>>,
     ends: Arc<Ends>,
+    clock_ahead_ms: Arc<AtomicI64>,
 }
 
 impl Group {
@@ -95,7 +100,7 @@ impl Group {
             })
             .collect();
         let heads = GroupLog::new(log.log_id(), ids, &spec.partitions, |stream| log.topic(stream));
-        let ends = heads.ends();
+        let (ends, clock_ahead_ms) = (heads.ends(), heads.clock_ahead_ms());
         let worker = Worker {
             log,
             id: spec.transactional_id(),
@@ -119,7 +124,25 @@ impl Group {
             status: watch,
             ledgers,
             ends,
+            clock_ahead_ms,
         }
+    }
+
+    /// How far this machine's clock was ahead of the broker's at the last commit, in milliseconds.
+    pub(crate) fn clock_ahead_ms(&self) -> i64 {
+        self.clock_ahead_ms.load(Ordering::Relaxed)
+    }
+
+    /// Has a heartbeat written to each ledger; `Err` where the queue is full or closed, and so busy
+    /// enough, or gone.
+    pub(crate) fn heartbeat(&self) -> Result<(), GroupBusy> {
+        let partitions: BTreeSet<i32> = self.ledgers.keys().map(|(_, partition)| *partition).collect();
+        for partition in partitions {
+            self.appends
+                .try_send(Append::heartbeat(partition))
+                .map_err(|_| GroupBusy)?;
+        }
+        Ok(())
     }
 
     pub fn status(&self) -> watch::Receiver<GroupStatus> {

@@ -4,17 +4,19 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use schemas::{
-    ChainHead, CloudEventHeaders, CodecError, Event, EventId, LogId, Meta, Position, SchemaIdError,
-    SchemaIds, Stored, Stream, Timestamp, ce, encode_body, frame, key::KEY_STORED, key::KeyStored,
+    ChainHead, CloudEventHeaders, CodecError, Event, EventId, LogId, Meta, Position, RequestId,
+    SchemaIdError, SchemaIds, Stored, Stream, Timestamp, ce, encode_body, frame, key::KEY_STORED,
+    key::KeyStored, log::LogEvent,
 };
 use tokio::sync::oneshot;
 
 use crate::entry::CommandContext;
 use crate::record::{Record, decode};
-use crate::writer_log::{Outgoing, Target, WriterLogError};
+use crate::topics::HEARTBEAT_KEY;
+use crate::writer_log::{Committed, Outgoing, Target, WriterLogError};
 
 /// Why an append gave no positions.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,6 +46,8 @@ pub(crate) struct Append {
     pub expected: i64,
     /// Empty: the answer changes nothing, and only needs proof that the owner still is one.
     pub events: Vec<Event>,
+    /// Writes a heartbeat to the ledger's partition of the keys topic.
+    pub heartbeat: bool,
     pub context: CommandContext,
     pub deadline: Instant,
     pub reply: oneshot::Sender<Result<Vec<(Meta, Position)>, AppendError>>,
@@ -82,6 +86,8 @@ pub(crate) struct GroupLog {
     heads: BTreeMap<(Stream, i32), Head>,
     /// The heads' ends, for readers outside the writer's thread.
     ends: Arc<Ends>,
+    /// See [`Committed::clock_ahead_ms`]; of the last transaction.
+    clock_ahead_ms: Arc<AtomicI64>,
 }
 
 /// Offset behind the owner's last record, by partition.
@@ -111,7 +117,12 @@ impl GroupLog {
                 .collect(),
             heads: partitions.iter().map(|&p| (p, Head::START)).collect(),
             ends: Arc::new(partitions.iter().map(|&p| (p, AtomicI64::new(0))).collect()),
+            clock_ahead_ms: Arc::default(),
         }
+    }
+
+    pub(crate) fn clock_ahead_ms(&self) -> Arc<AtomicI64> {
+        Arc::clone(&self.clock_ahead_ms)
     }
 
     pub(crate) fn ends(&self) -> Arc<Ends> {
@@ -171,12 +182,14 @@ impl GroupLog {
     }
 
     /// The batch is in the log at these offsets: moves the heads, gives each event its position.
-    pub(crate) fn committed(&mut self, prepared: Prepared, offsets: &[i64]) -> Vec<(Meta, Position)> {
+    pub(crate) fn committed(&mut self, prepared: Prepared, committed: &Committed) -> Vec<(Meta, Position)> {
+        self.clock_ahead_ms
+            .store(committed.clock_ahead_ms, Ordering::Relaxed);
         let mut placed = Vec::with_capacity(prepared.metas.len());
         self.heads = prepared.heads;
         for (index, meta) in prepared.metas {
             let (Target::Event(stream, partition), Some(&offset)) =
-                (prepared.outgoing[index].target, offsets.get(index))
+                (prepared.outgoing[index].target, committed.offsets.get(index))
             else {
                 continue;
             };
@@ -209,6 +222,14 @@ impl GroupLog {
             _ => return Ok(()),
         };
         let (mut outgoing, mut metas) = (Vec::new(), Vec::new());
+        if append.heartbeat {
+            outgoing.push(Outgoing {
+                target: Target::Key(append.partition),
+                key: HEARTBEAT_KEY.to_vec(),
+                value: Vec::new(),
+                headers: Vec::new(),
+            });
+        }
         for (event, sequence) in append.events.iter().zip(append.expected + 1..) {
             head.last_at = head.last_at.max(now);
             let meta = Meta {
@@ -295,7 +316,35 @@ fn decode_for_owner(record: &Record, ids: &SchemaIds) -> Result<Stored<Event>, W
     }
 }
 
+/// How long a heartbeat may wait for its transaction.
+const HEARTBEAT_DEADLINE: Duration = Duration::from_secs(10);
+
 impl Append {
+    /// For what nobody waits for: see [`crate::topics::HEARTBEAT`].
+    pub(crate) fn heartbeat(partition: i32) -> Self {
+        Self {
+            heartbeat: true,
+            deadline: Instant::now() + HEARTBEAT_DEADLINE,
+            ..Self::of_log(Stream::Users, partition, Vec::new())
+        }
+    }
+
+    /// Of the log itself, and no aggregate's history.
+    pub(crate) fn of_log(stream: Stream, partition: i32, events: Vec<LogEvent>) -> Self {
+        Self {
+            stream,
+            partition,
+            aggregate_id: "log".to_owned(),
+            version: Arc::default(),
+            expected: 0,
+            events: events.into_iter().map(Event::Log).collect(),
+            heartbeat: false,
+            context: CommandContext::system(RequestId::new_v7()),
+            deadline: Instant::now(),
+            reply: oneshot::channel().0,
+        }
+    }
+
     /// Whether the aggregate still is where the decision found it.
     pub(crate) fn is_current(&self) -> bool {
         self.version.load(Ordering::Acquire) == self.expected

@@ -15,6 +15,7 @@ use schemas::{DataKey, KeyEncryptionKey, LogId, UserId, WrappedKey, decode_body,
 use crate::config::KafkaConfig;
 use crate::consumer::Reader;
 use crate::native::{Headers, Polled};
+use crate::topics::HEARTBEAT_KEY;
 use crate::watermarks;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -111,6 +112,11 @@ impl KeyRing {
         self.shared.keys.write().entry(user).or_insert(Some(wrapped));
     }
 
+    /// Why new keys are not seen any more, if that is so.
+    pub fn trouble(&self) -> Option<String> {
+        self.shared.failed.read().clone()
+    }
+
     fn lookup(&self, user: UserId) -> Option<Result<DataKey, KeyRingError>> {
         let wrapped = self.shared.keys.read().get(&user).cloned()?;
         Some(match wrapped {
@@ -136,6 +142,9 @@ impl Shared {
     fn take(&self, polled: Vec<Polled>) -> Result<(), String> {
         for item in polled {
             let (partition, next) = match item {
+                Polled::Message(message) if message.key == HEARTBEAT_KEY => {
+                    (message.partition, message.offset + 1)
+                }
                 Polled::Message(message) => {
                     let (_, body) = unframe(&message.value).map_err(|error| error.to_string())?;
                     let stored: KeyStored =

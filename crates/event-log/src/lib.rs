@@ -48,6 +48,8 @@ pub use producer::KafkaWriterLog;
 pub use record::{DecodeError, Record, TailItem, decode};
 pub use store::KafkaEventStore;
 pub use tail::{Tail, TailError};
-pub use topics::Topics;
+pub use topics::{HEARTBEAT, Topics};
 pub use watermarks::{HighWatermarks, WatermarkError};
-pub use writer_log::{CommitError, Outgoing, Target, WriterLog, WriterLogError, WriterTransaction};
+pub use writer_log::{
+    CommitError, Committed, Outgoing, Target, WriterLog, WriterLogError, WriterTransaction,
+};

@@ -8,7 +8,9 @@ use parking_lot::Mutex;
 use schemas::{LogId, Stream, ce, parse_data_schema};
 
 use crate::record::{DecodeError, Record};
-use crate::writer_log::{CommitError, Outgoing, Target, WriterLog, WriterLogError, WriterTransaction};
+use crate::writer_log::{
+    CommitError, Committed, Outgoing, Target, WriterLog, WriterLogError, WriterTransaction,
+};
 
 /// Shared by all who read and write it. Clones are the same log.
 #[derive(Clone)]
@@ -23,6 +25,7 @@ struct State {
     partitions: BTreeMap<Target, Vec<Option<Outgoing>>>,
     epochs: HashMap<String, u64>,
     failures: Vec<Failure>,
+    clock_ahead_ms: i64,
 }
 
 /// A fault to come up at the next commit.
@@ -45,6 +48,11 @@ impl MemoryLog {
     /// The next commits fail like this, first one first.
     pub fn fail_next(&self, failures: &[Failure]) {
         self.state.lock().failures.extend_from_slice(failures);
+    }
+
+    /// From now on its owners' clocks are this far ahead of the log's.
+    pub fn set_clock_ahead(&self, milliseconds: i64) {
+        self.state.lock().clock_ahead_ms = milliseconds;
     }
 
     /// Records of a partition with their offsets.
@@ -150,7 +158,7 @@ pub struct MemoryTransaction {
 }
 
 impl WriterTransaction for MemoryTransaction {
-    fn commit(&mut self, records: &[Outgoing]) -> Result<Vec<i64>, CommitError> {
+    fn commit(&mut self, records: &[Outgoing]) -> Result<Committed, CommitError> {
         let mut state = self.log.state.lock();
         if state.epochs.get(&self.id) != Some(&self.epoch) {
             return Err(CommitError::Fenced);
@@ -176,7 +184,10 @@ impl WriterTransaction for MemoryTransaction {
             state.partitions.entry(target).or_default().push(None);
         }
         match failure {
-            None => Ok(offsets),
+            None => Ok(Committed {
+                offsets,
+                clock_ahead_ms: state.clock_ahead_ms,
+            }),
             Some(_) => Err(CommitError::Unclear("made to fail after the commit".to_owned())),
         }
     }

@@ -1,6 +1,7 @@
 //! The transactional producer of a writer group.
 
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
@@ -9,7 +10,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::{ClientContext, Message};
-use schemas::{LogId, Stream};
+use schemas::{LogId, Stream, Timestamp};
 
 use crate::config::KafkaConfig;
 use crate::consumer::Reader;
@@ -19,7 +20,9 @@ use crate::record::Record;
 use crate::tail::{is_permanent, to_record};
 use crate::topics::Topics;
 use crate::watermarks;
-use crate::writer_log::{CommitError, Outgoing, Target, WriterLog, WriterLogError, WriterTransaction};
+use crate::writer_log::{
+    CommitError, Committed, Outgoing, Target, WriterLog, WriterLogError, WriterTransaction,
+};
 
 const INIT: Duration = Duration::from_secs(15);
 const DELIVERY: Duration = Duration::from_secs(9);
@@ -136,6 +139,8 @@ pub(crate) fn read_range(
 struct Deliveries {
     done: Mutex<Vec<(usize, Result<i64, KafkaError>)>>,
     more: Condvar,
+    /// The broker's time stamp of the last record, in milliseconds since 1970; 0: none yet.
+    stamp_ms: AtomicI64,
 }
 
 impl ClientContext for Deliveries {}
@@ -145,7 +150,12 @@ impl ProducerContext for Deliveries {
 
     fn delivery(&self, result: &DeliveryResult<'_>, index: usize) {
         let outcome = match result {
-            Ok(message) => Ok(message.offset()),
+            Ok(message) => {
+                if let rdkafka::Timestamp::LogAppendTime(stamp) = message.timestamp() {
+                    self.stamp_ms.store(stamp, Ordering::Relaxed);
+                }
+                Ok(message.offset())
+            }
             Err((error, _)) => Err(error.clone()),
         };
         self.done.lock().push((index, outcome));
@@ -227,6 +237,14 @@ impl KafkaTransaction {
         Ok(offsets)
     }
 
+    /// The broker stamped the last record at some moment between these two.
+    fn clock_ahead_ms(&self, sent: Timestamp, delivered: Timestamp) -> i64 {
+        match self.producer.context().stamp_ms.load(Ordering::Relaxed) {
+            0 => 0,
+            stamp => clock_ahead_ms(sent.as_millis(), stamp, delivered.as_millis()),
+        }
+    }
+
     fn end(&self) -> Result<(), KafkaError> {
         let deadline = Instant::now() + COMMIT * 2;
         loop {
@@ -240,14 +258,20 @@ impl KafkaTransaction {
 }
 
 impl WriterTransaction for KafkaTransaction {
-    fn commit(&mut self, records: &[Outgoing]) -> Result<Vec<i64>, CommitError> {
+    fn commit(&mut self, records: &[Outgoing]) -> Result<Committed, CommitError> {
         // What an earlier failure left behind belongs to no record of this batch.
         self.producer.context().done.lock().clear();
+        self.producer.context().stamp_ms.store(0, Ordering::Relaxed);
         let outcome = self.producer.begin_transaction().and_then(|()| {
+            let sent = Timestamp::now();
             self.send(records)?;
             let offsets = self.await_deliveries(records.len())?;
+            let clock_ahead_ms = self.clock_ahead_ms(sent, Timestamp::now());
             self.end()?;
-            Ok(offsets)
+            Ok(Committed {
+                offsets,
+                clock_ahead_ms,
+            })
         });
         outcome.map_err(|error| {
             let error = unclear(&error);
@@ -262,6 +286,11 @@ impl WriterTransaction for KafkaTransaction {
     }
 }
 
+/// The least difference of the clocks that puts `stamp` between `sent` and `delivered`.
+fn clock_ahead_ms(sent: i64, stamp: i64, delivered: i64) -> i64 {
+    (sent - stamp).max(0) + (delivered - stamp).min(0)
+}
+
 /// Whatever went wrong, the group settles it by reading; only being fenced is told apart.
 fn unclear(error: &KafkaError) -> CommitError {
     match error.rdkafka_error_code() {
@@ -271,5 +300,18 @@ fn unclear(error: &KafkaError) -> CommitError {
             | RDKafkaErrorCode::InvalidProducerEpoch,
         ) => CommitError::Fenced,
         _ => CommitError::Unclear(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_way_cannot_explain_is_a_difference_of_clocks() {
+        assert_eq!(clock_ahead_ms(1_000, 1_000, 1_000), 0);
+        assert_eq!(clock_ahead_ms(1_000, 1_400, 6_000), 0);
+        assert_eq!(clock_ahead_ms(5_000, 3_000, 5_100), 2_000);
+        assert_eq!(clock_ahead_ms(5_000, 7_000, 5_100), -1_900);
     }
 }

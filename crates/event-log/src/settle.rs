@@ -10,15 +10,10 @@
 //! this commit, and the procedure starts again.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
-use std::time::Instant;
 
 use schemas::log::{LedgerClaimed, LogEvent};
-use schemas::{Event, Position, RequestId, Stored, Stream, Timestamp, WriterId};
-use tokio::sync::oneshot;
+use schemas::{Event, Position, Stored, Stream, Timestamp, WriterId};
 
-use crate::entry::CommandContext;
 use crate::group_log::{Append, GroupLog, flow};
 use crate::writer_log::{CommitError, WriterLog, WriterLogError, WriterTransaction};
 
@@ -79,8 +74,8 @@ pub(crate) fn write_claim<T: WriterTransaction>(
             )
             .map_err(|error| ClaimError::Encode(error.to_string()))?;
     }
-    let offsets = transaction.commit(&batch.outgoing)?;
-    heads.committed(batch, &offsets);
+    let committed = transaction.commit(&batch.outgoing)?;
+    heads.committed(batch, &committed);
     Ok(())
 }
 
@@ -95,19 +90,9 @@ pub(crate) enum ClaimError {
 }
 
 fn claim_of(stream: Stream, partition: i32, group: i32, instance: WriterId) -> Append {
+    let claimed = LogEvent::LedgerClaimed(LedgerClaimed { instance, group });
     Append {
-        stream,
-        partition,
         aggregate_id: format!("ledger-{partition}"),
-        version: Arc::new(AtomicI64::new(0)),
-        // A claim belongs to no aggregate's history.
-        expected: 0,
-        events: vec![Event::Log(LogEvent::LedgerClaimed(LedgerClaimed {
-            instance,
-            group,
-        }))],
-        context: CommandContext::system(RequestId::new_v7()),
-        deadline: Instant::now(),
-        reply: oneshot::channel().0,
+        ..Append::of_log(stream, partition, vec![claimed])
     }
 }

@@ -97,6 +97,7 @@ impl<A: LedgerAggregate> EventStore<A> for &KafkaEventStore<A> {
             version: std::sync::Arc::clone(&context.entry.version),
             expected: context.entry.sequence,
             events: events.iter().cloned().map(A::wrap).collect(),
+            heartbeat: false,
             context: self.context.clone(),
             deadline: self.deadline,
             reply,

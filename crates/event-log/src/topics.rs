@@ -10,6 +10,12 @@ use schemas::Stream;
 
 use crate::config::KafkaConfig;
 
+/// Kafka lets go of overwritten keys only in closed segments, and closes a segment only on an append:
+/// so each owner appends something this often even where no user's key changes.
+pub const HEARTBEAT: Duration = Duration::from_secs(3600);
+/// Key of those records in the keys topic; their value is empty.
+pub const HEARTBEAT_KEY: &[u8] = b"heartbeat";
+
 /// Topic names under a prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topics {
@@ -37,6 +43,7 @@ impl Topics {
 pub(crate) async fn create(config: &KafkaConfig, ledgers: i32, replication: i32) -> Result<(), KafkaError> {
     let admin: AdminClient<DefaultClientContext> = config.client().create()?;
     let topics = config.topics();
+    let heartbeat = HEARTBEAT.as_millis().to_string();
     let min_insync = if replication >= 3 { "2" } else { "1" };
     let names = [
         (topics.of(Stream::Users), ledgers, false),
@@ -54,8 +61,8 @@ pub(crate) async fn create(config: &KafkaConfig, ledgers: i32, replication: i32)
             if *compacted {
                 topic
                     .set("cleanup.policy", "compact")
-                    .set("segment.ms", "3600000")
-                    .set("max.compaction.lag.ms", "3600000")
+                    .set("segment.ms", &heartbeat)
+                    .set("max.compaction.lag.ms", &heartbeat)
             } else {
                 topic.set("retention.ms", "-1").set("retention.bytes", "-1")
             }

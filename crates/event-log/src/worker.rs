@@ -230,8 +230,8 @@ impl<L: WriterLog> Worker<L> {
         let outcome = transaction.commit(&prepared.outgoing);
         metrics::histogram!("ledger_commit_seconds").record(started.elapsed().as_secs_f64());
         match outcome {
-            Ok(offsets) => {
-                let mut placed = self.heads.committed(prepared, &offsets).into_iter();
+            Ok(committed) => {
+                let mut placed = self.heads.committed(prepared, &committed).into_iter();
                 for append in appends {
                     let own = placed.by_ref().take(append.events.len()).collect();
                     append.answer(Ok(own));
@@ -311,6 +311,16 @@ impl<L: WriterLog> Worker<L> {
                     appends.into_iter().map(|append| (append, Vec::new())).collect(),
                 ))
             }
+        }
+    }
+}
+
+impl<L: WriterLog> Drop for Worker<L> {
+    /// A thread that is gone must not be taken for one that serves.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.status
+                .send_replace(GroupStatus::Halted("the writer's thread panicked".to_owned()));
         }
     }
 }

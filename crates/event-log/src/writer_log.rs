@@ -79,8 +79,18 @@ pub trait WriterLog: Send + Sync + 'static {
     fn log_id(&self) -> LogId;
 }
 
+/// A transaction that is in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// Of the records, in the order given.
+    pub offsets: Vec<i64>,
+    /// How far this machine's clock is ahead of the broker's (behind: negative), in milliseconds, as
+    /// far as the broker's time stamps prove it. What the way to the broker may explain counts as 0.
+    pub clock_ahead_ms: i64,
+}
+
 /// The right to write, until another claims the same id.
 pub trait WriterTransaction: Send {
-    /// Appends all records in one transaction; gives their offsets in the same order.
-    fn commit(&mut self, records: &[Outgoing]) -> Result<Vec<i64>, CommitError>;
+    /// Appends all records in one transaction.
+    fn commit(&mut self, records: &[Outgoing]) -> Result<Committed, CommitError>;
 }

@@ -7,6 +7,8 @@
 mod cases;
 #[path = "conformance/failures.rs"]
 mod failures;
+#[path = "conformance/keys.rs"]
+mod keys;
 #[path = "conformance/owner.rs"]
 mod owner;
 #[path = "conformance/tail.rs"]
@@ -71,6 +73,7 @@ async fn the_log_on_kafka_conforms() {
     for case in 0..3 {
         tail::a_paused_tail_misses_nothing(&created(&stack, &format!("tail-{case}")).await).await;
     }
+    keys::a_key_ring_finds_keys_among_heartbeats(&created(&stack, "keys").await).await;
     stack.shutdown().await.unwrap();
 }
 

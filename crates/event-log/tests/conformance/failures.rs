@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use event_log::{BusError, Failure, MemoryLog};
+use event_log::{BusError, Failure, MemoryLog, Target};
 use futures::future::join_all;
 use proptest::prelude::*;
 use schemas::user::UserEvent;
 use schemas::{Event, LogId, Timestamp, UserId};
 
-use crate::owner::{Owner, chain_is_whole, events, grant, history, is_not_done, keyed, role};
+use crate::owner::{LEDGERS, Owner, chain_is_whole, events, grant, history, is_not_done, keyed, role};
 
 fn new_log() -> Arc<MemoryLog> {
     Arc::new(MemoryLog::new(LogId::new_v7()))
@@ -209,4 +209,25 @@ proptest! {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(acknowledged_is_once_and_refused_is_never(steps));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_off_shows_and_heartbeats_show_that_it_no_longer_is() {
+    let log = new_log();
+    let owner = Owner::claim(&log).await;
+    assert_eq!(owner.bus.clock_ahead_ms(), 0);
+    log.set_clock_ahead(-1_700);
+    owner.registered().await;
+    assert_eq!(owner.bus.clock_ahead_ms(), -1_700);
+    log.set_clock_ahead(3);
+    owner.bus.heartbeat();
+    while owner.bus.clock_ahead_ms() != 3 {
+        tokio::task::yield_now().await;
+    }
+    for ledger in 0..LEDGERS {
+        while log.records(Target::Key(ledger)).is_empty() {
+            tokio::task::yield_now().await;
+        }
+    }
+    chain_is_whole(&log);
 }
