@@ -13,6 +13,8 @@ mod call;
 mod claims;
 mod config;
 mod endpoints;
+mod guesses;
+mod open_claims;
 mod passwords;
 mod refusals;
 mod routes;

@@ -54,8 +54,8 @@ impl App {
     pub async fn seal_of(&self, user: UserId) -> Result<Seal, Problem> {
         let key = self.keys.get(user).await.map_err(|error| match error {
             KeyRingError::Destroyed => Problem::new(ProblemType::NoSuchUser),
-            KeyRingError::Kafka(_) => Problem::unavailable(&error),
-            KeyRingError::Missing | KeyRingError::Unwrap => Problem::internal(&error),
+            KeyRingError::Kafka(_) | KeyRingError::Missing => Problem::unavailable(&error),
+            KeyRingError::Unwrap => Problem::internal(&error),
         })?;
         Ok(Seal::new(key, self.node.log_id(), user))
     }

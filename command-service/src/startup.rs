@@ -71,7 +71,7 @@ pub enum StartError {
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), StartError> {
     let metrics = init_metrics()?;
     let listener = bind(config.listen).await?;
-    let readiness = Readiness::awaiting(["log", "ledgers", "access", "administrator", "doors"]);
+    let readiness = Readiness::awaiting(["log", "ledgers", "keys", "access", "administrator", "doors"]);
     let health = health_router::<()>(readiness.clone(), metrics);
     // Health answers from the first moment; the API joins it once it can serve.
     let starting = health.clone().route(
@@ -103,6 +103,9 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
         .merge(health)
         .merge(docs_router(api));
     doors.open(standard(router));
+    let finishing = Arc::clone(&app);
+    app.sagas
+        .spawn(async move { finishing.finish_open_claims().await });
     readiness.set_ready("doors");
     let watching = tokio::spawn(watch(Arc::clone(&app), readiness.clone()));
     shutdown.cancelled().await;
@@ -130,6 +133,7 @@ async fn start(config: &Config, readiness: &Readiness) -> Result<Arc<App>, Start
         return Err(StartError::Ledger { ledger, reason });
     }
     readiness.set_ready("ledgers");
+    read_keys(&app, readiness).await;
     finish_bootstrap(&app, &identity, config).await?;
     readiness.set_ready("administrator");
     app.node.caught_up().await;
@@ -216,6 +220,17 @@ fn app(
     })
 }
 
+/// Nobody signs in before their key is known: each would ask Kafka for it.
+async fn read_keys(app: &App, readiness: &Readiness) {
+    let mut wait = Duration::from_millis(250);
+    while let Err(error) = app.keys.catch_up().await {
+        readiness.set_not_ready("keys", error.to_string());
+        tokio::time::sleep(wait.mul_f64(0.5 + rand::random::<f64>())).await;
+        wait = (wait * 2).min(Duration::from_secs(5));
+    }
+    readiness.set_ready("keys");
+}
+
 /// Every step of it is safe to repeat, so what fails for now is tried again.
 async fn finish_bootstrap(app: &Arc<App>, identity: &LogIdentity, config: &Config) -> Result<(), StartError> {
     let mut wait = Duration::from_millis(250);
@@ -223,6 +238,10 @@ async fn finish_bootstrap(app: &Arc<App>, identity: &LogIdentity, config: &Confi
         match bootstrap(app, identity.created.administrator, config).await {
             Err(error) if error.may_pass() => tracing::warn!("{error}; trying again"),
             outcome => return Ok(outcome?),
+        }
+        // Another instance may have taken a ledger meanwhile, and will not give it back.
+        if let Some((ledger, reason)) = halted(&app.bus) {
+            return Err(StartError::Ledger { ledger, reason });
         }
         tokio::time::sleep(wait.mul_f64(0.5 + rand::random::<f64>())).await;
         wait = (wait * 2).min(Duration::from_secs(5));

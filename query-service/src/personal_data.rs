@@ -19,12 +19,21 @@ impl DataKeys {
         let key = match self.get(user).await {
             Ok(key) => Some(key),
             Err(KeyRingError::Destroyed) => None,
-            Err(error @ KeyRingError::Kafka(_)) => return Err(Problem::unavailable(&error)),
-            Err(error @ (KeyRingError::Missing | KeyRingError::Unwrap)) => {
-                return Err(Problem::internal(&error));
+            Err(error @ (KeyRingError::Kafka(_) | KeyRingError::Missing)) => {
+                return Err(Problem::unavailable(&error));
             }
+            Err(error @ KeyRingError::Unwrap) => return Err(Problem::internal(&error)),
         };
         Ok(PersonalData { key, log, user })
+    }
+
+    /// Why keys cannot be given, or not be trusted to be all there.
+    pub fn trouble(&self) -> Option<String> {
+        match self {
+            Self::Log(ring) => ring.trouble(),
+            #[cfg(test)]
+            Self::Fixed(_) => None,
+        }
     }
 
     async fn get(&self, user: UserId) -> Result<DataKey, KeyRingError> {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use access_node::{AccessNode, NodeError};
-use domain::LEDGER_FUNCTION;
 use event_log::identity::{IdentityError, LogIdentity, await_log};
 use event_log::{KafkaConfig, KeyRing, KeyRingError};
 use read_model::Shards;
@@ -27,6 +26,7 @@ use crate::routes;
 /// Requests in flight at the end get this long.
 const GRACE: Duration = Duration::from_secs(10);
 const LOG: &str = "log";
+const KEYS: &str = "keys";
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Each message is the one line an operator needs.
@@ -38,8 +38,6 @@ pub enum StartError {
     ForeignKey,
     #[error("the index key is not the one this log was created with")]
     ForeignIndexKey,
-    #[error("the log spreads users by {0:?}, this program by {LEDGER_FUNCTION:?}")]
-    LedgerFunction(String),
     #[error("the configured shards")]
     Shards(#[from] read_model::Error),
     #[error(transparent)]
@@ -80,9 +78,8 @@ pub async fn run_on(
         served = &mut serving => return Ok(served?),
         app = start(&config, config.public_url(address)) => app?,
     };
-    let node = Arc::clone(&app.node);
-    doors.open(health.merge(routes::router(app)));
-    let watching = tokio::spawn(watch(node, readiness));
+    doors.open(health.merge(routes::router(Arc::clone(&app))));
+    let watching = tokio::spawn(watch(app, readiness));
     let served = serving.await;
     watching.abort();
     Ok(served?)
@@ -114,12 +111,9 @@ async fn start(config: &Config, public_url: String) -> Result<Arc<App>, StartErr
     }))
 }
 
-/// Under another key or placing of users, everything would be read and nothing would be right.
+/// Under another key everything would be read and nothing would be right.
 fn refuse_foreign(config: &Config, log: &LogIdentity, key: &KeyEncryptionKey) -> Result<(), StartError> {
     let created = &log.created;
-    if created.ledger_function != LEDGER_FUNCTION {
-        return Err(StartError::LedgerFunction(created.ledger_function.clone()));
-    }
     if key.check_value(created.log_id) != created.key_check {
         return Err(StartError::ForeignKey);
     }
@@ -130,13 +124,17 @@ fn refuse_foreign(config: &Config, log: &LogIdentity, key: &KeyEncryptionKey) ->
     Ok(())
 }
 
-/// Tells `/readyz` whether the node can answer.
-async fn watch(node: Arc<AccessNode>, readiness: Readiness) {
-    node.caught_up().await;
+/// Tells `/readyz` whether the node can answer, and personal data can be opened.
+async fn watch(app: Arc<App>, readiness: Readiness) {
+    app.node.caught_up().await;
     loop {
-        match node.trouble() {
+        match app.node.trouble() {
             None => readiness.set_ready(LOG),
             Some(why) => readiness.set_not_ready(LOG, why),
+        }
+        match app.data_keys.trouble() {
+            None => readiness.set_ready(KEYS),
+            Some(why) => readiness.set_not_ready(KEYS, why),
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }

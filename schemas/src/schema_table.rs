@@ -16,10 +16,6 @@ pub enum SchemaIdError {
     },
     #[error("the log has no schema id for {name} version {version} yet")]
     Unregistered { name: String, version: i32 },
-    #[error(
-        "schema {name} version {version} of the log is unknown to this program: it is older than the log"
-    )]
-    Unknown { name: String, version: i32 },
     #[error("the log's schema of {name} version {version} differs from this program's")]
     Fingerprint { name: String, version: i32 },
 }
@@ -31,22 +27,22 @@ pub struct SchemaIds {
 }
 
 impl SchemaIds {
-    /// Takes in one `schema.registered`; refuses a schema that this program does not know alike.
-    pub fn learn(&mut self, event: &SchemaRegistered) -> Result<(), SchemaIdError> {
+    /// Takes in one `schema.registered`; refuses a schema that this program knows differently. One
+    /// that it does not know at all gives `false`: the log is newer, and the first record of that type
+    /// stops whoever meets it.
+    pub fn learn(&mut self, event: &SchemaRegistered) -> Result<bool, SchemaIdError> {
         let (name, version) = (event.event_type.clone(), event.event_version);
         let known = match name.as_str() {
-            "key.stored" => &crate::key::KEY_STORED,
-            other => find_event_type(other, version).ok_or_else(|| SchemaIdError::Unknown {
-                name: name.clone(),
-                version,
-            })?,
+            "key.stored" => Some(&crate::key::KEY_STORED),
+            other => find_event_type(other, version),
         };
+        let Some(known) = known else { return Ok(false) };
         match crate::codec::schema_text(known) {
             Ok((_, fingerprint)) if fingerprint == event.fingerprint => {}
             _ => return Err(SchemaIdError::Fingerprint { name, version }),
         }
         self.by_type.insert((known.name, known.version), event.schema_id);
-        Ok(())
+        Ok(true)
     }
 
     /// The id to write under.

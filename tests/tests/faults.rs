@@ -5,10 +5,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+use std::collections::HashMap;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use schemas::Event;
+use schemas::identifier::IdentifierEvent;
+use schemas::user::UserEvent;
 use serde_json::{Value, json};
 use tests::{Load, PASSWORD, Person, Suite, World, scenarios, unique};
 
@@ -37,6 +41,7 @@ fn main() -> ExitCode {
 async fn proven(world: &World, load: Load) {
     load.more(20).await;
     load.reckon().await;
+    names_are_confirmed(world).await;
     world.verify().await;
     world.rebuild_is_equal().await;
     for server in [
@@ -45,6 +50,33 @@ async fn proven(world: &World, load: Load) {
         world.rolecall.projector(),
     ] {
         until_ready(server).await;
+    }
+}
+
+/// A user's names are confirmed, whatever came between the registration and that.
+async fn names_are_confirmed(world: &World) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let history = world.history().await;
+        let (mut claims, mut confirmed) = (Vec::new(), HashMap::new());
+        for (_, stored) in &history.events {
+            match &stored.data {
+                Event::User(UserEvent::Registered(event)) => claims.push(event.claim_id),
+                Event::Identifier(IdentifierEvent::Confirmed(event)) => {
+                    *confirmed.entry(event.claim_id).or_insert(0) += 1;
+                }
+                _ => {}
+            }
+        }
+        let open = claims
+            .iter()
+            .filter(|claim| confirmed.get(claim) != Some(&2))
+            .count();
+        if open == 0 {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{open} claims are not confirmed twice");
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 

@@ -3,13 +3,16 @@
 //! Command and query service each run one. It answers checks without asking anyone, knows which
 //! positions its answers rest on, and waits for those a caller demands.
 //!
-//! To add a fact that checks depend on: take its event in `partition.rs`.
+//! To add a fact that checks depend on: take its event in `partition.rs`, and say in `waits.rs` whether it may
+//! come before what it rests on.
 
+mod applying;
 mod follower;
 mod node;
 mod partition;
 mod positions;
 mod sessions;
+mod waits;
 
 pub use node::{AccessNode, NodeError, NotYet, UserView};
 pub use sessions::SessionStanding;

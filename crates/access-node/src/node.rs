@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use domain::access::{self, CompiledCatalog, Decision, UserAccess};
+use domain::access::{self, CompiledCatalog, Decision, Reason, UserAccess};
 use domain::ledger::ledger_of;
 use event_log::identity::LogIdentity;
-use event_log::{HighWatermarks, KafkaConfig, Tail, TailError, WatermarkError};
+use event_log::{HighWatermarks, KafkaConfig, TailError, WatermarkError};
 use parking_lot::RwLock;
 use schemas::user::UserEvent;
 use schemas::{LogId, Meta, Position, SessionId, Stream, Timestamp, UserId};
@@ -46,7 +46,7 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    fn new(ledgers: i32) -> Self {
+    pub(crate) fn new(ledgers: i32) -> Self {
         Self {
             users: (0..ledgers).map(|_| RwLock::default()).collect(),
             catalog: ArcSwap::default(),
@@ -103,14 +103,11 @@ impl AccessNode {
     /// Starts to follow the log from its beginning; [`Self::caught_up`] tells when it has arrived.
     pub fn start(config: &KafkaConfig, identity: &LogIdentity) -> Result<Arc<Self>, NodeError> {
         let ledgers = identity.created.ledgers;
-        let start: Vec<_> = followed(ledgers)
-            .map(|(stream, partition)| (stream, partition, 0))
-            .collect();
-        let tail = Tail::open(config, &start)?;
         let watermarks = HighWatermarks::new(config, followed(ledgers).collect())
             .map_err(|error| NodeError::Watermarks(error.to_string()))?;
         let model = Arc::new(Model::new(ledgers));
-        let follower = Follower::new(tail, Arc::clone(&model), identity.schema_ids.clone());
+        let ids = identity.schema_ids.clone();
+        let follower = Follower::open(config, followed(ledgers), Arc::clone(&model), ids)?;
         let (standing, watch) = watch::channel(Standing::Loading);
         let ends = Ends::Kafka(watermarks);
         let node = Arc::new(Self {
@@ -150,6 +147,9 @@ impl AccessNode {
 
     /// Whether the user may; decided on what is applied at this moment.
     pub fn check(&self, user: UserId, resource: &str, action: &str, now: Timestamp) -> Decision {
+        if self.lags(user) {
+            return Reason::NotCurrent.into();
+        }
         // Users before catalog: a grant seen implies its catalog is seen too, as events wait for
         // their basis; the other way round a fresh grant could meet an old catalog.
         let users = self.partition(user).read();
@@ -163,7 +163,15 @@ impl AccessNode {
         })
     }
 
+    /// Whether the user's ledger lags so far behind the others that nothing is said of its users.
+    pub fn lags(&self, user: UserId) -> bool {
+        self.model.positions.is_refused(self.ledger(user))
+    }
+
     pub fn session_standing(&self, user: UserId, session: SessionId, now: Timestamp) -> SessionStanding {
+        if self.lags(user) {
+            return SessionStanding::Unknown;
+        }
         self.partition(user).read().standing(user, session, now)
     }
 

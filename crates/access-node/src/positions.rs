@@ -18,6 +18,8 @@ struct Place {
     next: AtomicI64,
     /// Offset of the last record applied; -1 before the first. Behind it there may be markers.
     record: AtomicI64,
+    /// Offset up to which it must be applied before its users are answered about; -1: none.
+    refused_until: AtomicI64,
 }
 
 impl Default for Place {
@@ -25,6 +27,7 @@ impl Default for Place {
         Self {
             next: AtomicI64::new(0),
             record: AtomicI64::new(-1),
+            refused_until: AtomicI64::new(-1),
         }
     }
 }
@@ -73,6 +76,25 @@ impl Positions {
             stream,
             partition,
             offset,
+        })
+    }
+
+    /// The users of a ledger are refused until its record at `offset` is applied: others went on.
+    pub(crate) fn refuse_until(&self, ledger: i32, offset: i64) {
+        if let Some(slot) = self.slot(Stream::Users, ledger)
+            && slot.refused_until.fetch_max(offset, Ordering::AcqRel) < offset
+        {
+            tracing::warn!(
+                ledger,
+                offset,
+                "Ledger {ledger} lags: its users are refused until {offset}"
+            );
+        }
+    }
+
+    pub(crate) fn is_refused(&self, ledger: i32) -> bool {
+        self.slot(Stream::Users, ledger).is_some_and(|slot| {
+            slot.next.load(Ordering::Acquire) <= slot.refused_until.load(Ordering::Acquire)
         })
     }
 

@@ -38,6 +38,8 @@ pub enum Reason {
         role_id: RoleId,
     },
     NoGrant,
+    /// Not decided: the node lacks events of the user that others rest on already.
+    NotCurrent,
 }
 
 impl From<Reason> for Decision {

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use cqrs_es::{Aggregate, AggregateError, CqrsFramework};
 use domain::catalog::Catalog;
 use domain::decider::Context;
+use domain::identifier::Identifier;
 use domain::ledger::ledger_of;
 use schemas::{Idempotency, Position, RequestId, Stream, Timestamp};
 use tokio::sync::oneshot;
@@ -118,7 +119,7 @@ impl Bus {
     /// the last commits showed; of several brokers the one that differs most.
     pub fn clock_ahead_ms(&self) -> i64 {
         let groups = self.groups.load();
-        let ahead = groups.values().map(|group| group.clock_ahead_ms());
+        let ahead = groups.values().filter_map(|group| group.clock_ahead_ms());
         ahead.max_by_key(|ahead| ahead.abs()).unwrap_or(0)
     }
 
@@ -288,6 +289,15 @@ impl Bus {
             sequence: entry.sequence,
             last: entry.last,
         })
+    }
+
+    /// Identifiers that are reserved and neither confirmed nor released yet, of the ledgers served here.
+    pub fn reserved_identifiers(&self) -> Vec<(String, Identifier)> {
+        let ledgers = (0..self.ledgers).filter_map(|ledger| self.owner::<Identifier>(ledger).ok());
+        let reserved = |it: &Identifier| matches!(it, Identifier::Reserved { .. });
+        ledgers
+            .flat_map(|owner| owner.ledger.identifiers.at_rest(reserved))
+            .collect()
     }
 
     /// The catalog, whole.

@@ -22,7 +22,7 @@ use crate::watermarks;
 use crate::writer_log::{CommitError, WriterLog, WriterLogError, WriterTransaction};
 
 /// Version of the hash chain's rules, see [`schemas::link`].
-const CHAIN_VERSION: i32 = 1;
+pub(crate) const CHAIN_VERSION: i32 = 1;
 const METADATA: Duration = Duration::from_secs(5);
 
 /// What a new log is made with. An existing one keeps what it has.
@@ -184,7 +184,7 @@ fn write_first_events(
     let mut heads = GroupLog::new(log_id, Arc::default(), &catalog.partitions, |stream| {
         config.topics().of(stream)
     });
-    let (mut created, mut ids) = (None, SchemaIds::default());
+    let (mut created, mut ids, mut refused) = (None, SchemaIds::default(), None);
     let mut transaction = fence_and_read(
         &log,
         &mut heads,
@@ -192,10 +192,15 @@ fn write_first_events(
         WriterId::new_v7(),
         &mut |stored, _| match stored.data {
             Event::Log(LogEvent::Created(event)) => created = Some(event),
-            Event::Log(LogEvent::SchemaRegistered(event)) => ids.learn(&event).unwrap_or(()),
+            Event::Log(LogEvent::SchemaRegistered(event)) => {
+                refused = ids.learn(&event).err().or(refused.take())
+            }
             _ => {}
         },
     )?;
+    if let Some(refused) = refused {
+        return Err(refused.into());
+    }
     // Another program may have created the log since it was looked for.
     let fresh = created.is_none();
     if fresh {

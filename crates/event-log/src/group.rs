@@ -1,6 +1,6 @@
 //! A writer group: its thread, its ledgers and its standing.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -128,16 +128,23 @@ impl Group {
         }
     }
 
-    /// How far this machine's clock was ahead of the broker's at the last commit, in milliseconds.
-    pub(crate) fn clock_ahead_ms(&self) -> i64 {
-        self.clock_ahead_ms.load(Ordering::Relaxed)
+    /// How far this machine's clock was ahead of the broker's at the last commit, in milliseconds. Of
+    /// groups with ledgers: only those have heartbeats, which look again.
+    pub(crate) fn clock_ahead_ms(&self) -> Option<i64> {
+        self.has_ledgers()
+            .then(|| self.clock_ahead_ms.load(Ordering::Relaxed))
+    }
+
+    /// Whether it has ledgers; the catalog's group has none.
+    fn has_ledgers(&self) -> bool {
+        self.ledgers.keys().any(|(stream, _)| *stream == Stream::Users)
     }
 
     /// Has a heartbeat written to each ledger; `Err` where the queue is full or closed, and so busy
     /// enough, or gone.
     pub(crate) fn heartbeat(&self) -> Result<(), GroupBusy> {
-        let partitions: BTreeSet<i32> = self.ledgers.keys().map(|(_, partition)| *partition).collect();
-        for partition in partitions {
+        let users = |(stream, partition): &(Stream, i32)| (*stream == Stream::Users).then_some(*partition);
+        for partition in self.ledgers.keys().filter_map(users) {
             self.appends
                 .try_send(Append::heartbeat(partition))
                 .map_err(|_| GroupBusy)?;

@@ -14,7 +14,7 @@ use schemas::{
 use tokio::sync::oneshot;
 
 use crate::entry::CommandContext;
-use crate::record::{Record, decode};
+use crate::record::{DecodeError, Record, decode};
 use crate::topics::HEARTBEAT_KEY;
 use crate::writer_log::{Committed, Outgoing, Target, WriterLogError};
 
@@ -76,6 +76,8 @@ pub(crate) enum EncodeError {
     Codec(#[from] CodecError),
     #[error(transparent)]
     SchemaId(#[from] SchemaIdError),
+    #[error("{0:?}-{1} is not a partition of this group")]
+    ForeignPartition(Stream, i32),
 }
 
 /// The chained partitions of one group.
@@ -159,6 +161,15 @@ impl GroupLog {
         if stored.meta.chain_seq != head.chain.next_seq || stored.meta.prev_hash != head.chain.hash {
             return Err(broken);
         }
+        if let Event::Log(LogEvent::SchemaRegistered(registered)) = &stored.data {
+            let learnt = Arc::make_mut(&mut self.ids).learn(registered);
+            learnt.map_err(|source| DecodeError::SchemaId {
+                stream,
+                partition,
+                offset,
+                source,
+            })?;
+        }
         head.chain = head.chain.after(topic, partition, &record.key, &record.value);
         head.end = offset + 1;
         head.last_at = head.last_at.max(stored.meta.occurred_at);
@@ -219,7 +230,7 @@ impl GroupLog {
         let place = (append.stream, append.partition);
         let (mut head, topic) = match (batch.heads.get(&place), self.topics.get(&append.stream)) {
             (Some(head), Some(topic)) => (*head, topic),
-            _ => return Ok(()),
+            _ => return Err(EncodeError::ForeignPartition(append.stream, append.partition)),
         };
         let (mut outgoing, mut metas) = (Vec::new(), Vec::new());
         if append.heartbeat {
@@ -368,3 +379,6 @@ pub(crate) fn flow(outcome: Result<(), WriterLogError>) -> ControlFlow<WriterLog
         Err(error) => ControlFlow::Break(error),
     }
 }
+
+#[cfg(test)]
+mod tests;

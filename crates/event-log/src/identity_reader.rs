@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use domain::ledger::LEDGER_FUNCTION;
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::KafkaError;
 use schemas::log::{LogCreated, LogEvent};
 use schemas::{Event, SchemaIdError, SchemaIds, Stream};
 
 use crate::config::KafkaConfig;
+use crate::creation::CHAIN_VERSION;
 use crate::group_log::flow;
 use crate::producer::read_range;
 use crate::record::decode_unchecked;
@@ -42,13 +44,19 @@ pub enum IdentityError {
     },
     #[error("the catalog's first event is {0}, not log.created: this is not a Rolecall log")]
     NotALog(&'static str),
+    #[error("the log says its {rule} is {found:?}, and this program knows only {known:?}")]
+    Rules {
+        rule: &'static str,
+        found: String,
+        known: String,
+    },
 }
 
 impl IdentityError {
     /// Whether waiting cannot help.
     pub fn is_permanent(&self) -> bool {
         match self {
-            Self::Partitions { .. } | Self::NotALog(_) | Self::Schema(_) => true,
+            Self::Partitions { .. } | Self::NotALog(_) | Self::Rules { .. } | Self::Schema(_) => true,
             Self::Read(error) => matches!(error, WriterLogError::Decode(_)),
             Self::Kafka(_) => false,
         }
@@ -80,8 +88,15 @@ pub fn find_log(config: &KafkaConfig) -> Result<Option<LogIdentity>, IdentityErr
                         created.get_or_insert(event);
                     }
                     Event::Log(LogEvent::SchemaRegistered(event)) => {
-                        if let Err(error) = ids.learn(&event) {
-                            refused.get_or_insert(error.into());
+                        let (name, version) = (&event.event_type, event.event_version);
+                        match ids.learn(&event) {
+                            Ok(true) => {}
+                            Ok(false) => {
+                                tracing::warn!("The log knows {name}/{version}, and this program does not")
+                            }
+                            Err(error) => {
+                                refused.get_or_insert(error.into());
+                            }
                         }
                     }
                     _ => {}
@@ -92,6 +107,7 @@ pub fn find_log(config: &KafkaConfig) -> Result<Option<LogIdentity>, IdentityErr
         return Err(refused);
     }
     let Some(created) = created else { return Ok(None) };
+    check_rules(&created)?;
     for (topic, expected) in [
         (config.topics().of(Stream::Users), created.ledgers),
         (config.topics().of(Stream::Identifiers), created.ledgers),
@@ -113,6 +129,26 @@ pub fn find_log(config: &KafkaConfig) -> Result<Option<LogIdentity>, IdentityErr
     }))
 }
 
+/// Under other rules of placing users or chaining records everything would be read wrong.
+fn check_rules(created: &LogCreated) -> Result<(), IdentityError> {
+    let rules = [
+        (
+            "ledger function",
+            created.ledger_function.clone(),
+            LEDGER_FUNCTION.to_owned(),
+        ),
+        (
+            "chain version",
+            created.chain_version.to_string(),
+            CHAIN_VERSION.to_string(),
+        ),
+    ];
+    match rules.into_iter().find(|(_, found, known)| found != known) {
+        None => Ok(()),
+        Some((rule, found, known)) => Err(IdentityError::Rules { rule, found, known }),
+    }
+}
+
 /// Waits with back-off until the log exists and Kafka answers; refuses one that does not fit.
 pub async fn await_log(config: &KafkaConfig) -> Result<LogIdentity, IdentityError> {
     let mut wait = BACKOFF;
@@ -120,8 +156,9 @@ pub async fn await_log(config: &KafkaConfig) -> Result<LogIdentity, IdentityErro
         let looked = config.clone();
         let outcome = tokio::task::spawn_blocking(move || find_log(&looked)).await;
         match outcome {
-            Ok(Ok(Some(identity))) if identity.schema_ids.missing().is_empty() => return Ok(identity),
-            Ok(Ok(_)) => tracing::info!("Waiting for the log to be created"),
+            // Types that the log has no id for yet are no reason to wait: readers are upgraded first.
+            Ok(Ok(Some(identity))) => return Ok(identity),
+            Ok(Ok(None)) => tracing::info!("Waiting for the log to be created"),
             Ok(Err(error)) if error.is_permanent() => return Err(error),
             Ok(Err(error)) => {
                 tracing::warn!(

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
-use rdkafka::consumer::BaseConsumer;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
 use schemas::key::{KEY_STORED, KeyStored};
 use schemas::{DataKey, KeyEncryptionKey, LogId, UserId, WrappedKey, decode_body, unframe};
@@ -20,6 +21,8 @@ use crate::watermarks;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(200);
+const BACKOFF: Duration = Duration::from_millis(100);
+const BACKOFF_MAX: Duration = Duration::from_secs(3);
 
 #[derive(Debug, thiserror::Error)]
 pub enum KeyRingError {
@@ -53,10 +56,16 @@ pub struct KeyRing {
 
 struct Shared {
     keys: RwLock<Keys>,
+    /// Offset of the next record to read of each partition.
     positions: RwLock<Vec<i64>>,
     config: KafkaConfig,
+    /// Asks how far the topic reaches.
+    ends: BaseConsumer,
     stop: AtomicBool,
+    /// Why the topic cannot be read at the moment.
     failed: RwLock<Option<String>>,
+    /// Somebody's key was not there: the topic is damaged, and no one knows what else is gone.
+    damaged: RwLock<Option<String>>,
 }
 
 impl KeyRing {
@@ -67,29 +76,20 @@ impl KeyRing {
         log_id: LogId,
         key: KeyEncryptionKey,
     ) -> Result<Self, KeyRingError> {
-        let topic = config.topics().keys();
-        // Compaction moves the beginning, so "from 0" is asked for as what it means.
-        let start: Vec<_> = (0..ledgers).map(|p| (topic.clone(), p, BEGINNING)).collect();
-        let mut reader = Reader::open(&config.clone().patient(), &start, Headers::Only(c"content-type"))?;
         let shared = Arc::new(Shared {
             keys: RwLock::default(),
-            positions: RwLock::new(vec![0; usize::try_from(ledgers).unwrap_or(0)]),
-            config: config.clone(),
+            positions: RwLock::new(vec![BEGINNING; usize::try_from(ledgers).unwrap_or(0)]),
+            config: config.clone().patient(),
+            ends: watermarks::client(config)?,
             stop: AtomicBool::new(false),
             failed: RwLock::default(),
+            damaged: RwLock::default(),
         });
+        let reader = shared.reader()?;
         let follower = Arc::clone(&shared);
         std::thread::Builder::new()
             .name("rolecall-keys".to_owned())
-            .spawn(move || {
-                while !follower.stop.load(Ordering::Relaxed) {
-                    if let Err(error) = follower.take(reader.poll(POLL)) {
-                        tracing::error!("The keys topic cannot be read on: {error}");
-                        *follower.failed.write() = Some(error);
-                        return;
-                    }
-                }
-            })
+            .spawn(move || follower.follow(reader))
             .map_err(|error| KeyRingError::Kafka(error.to_string()))?;
         Ok(Self { shared, log_id, key })
     }
@@ -100,11 +100,19 @@ impl KeyRing {
         if let Some(found) = self.lookup(user) {
             return found;
         }
+        self.catch_up().await?;
+        self.lookup(user).unwrap_or_else(|| {
+            *self.shared.damaged.write() = Some(format!("the data key of user {user} is missing"));
+            Err(KeyRingError::Missing)
+        })
+    }
+
+    /// Waits until everything in the topic at this moment is taken in.
+    pub async fn catch_up(&self) -> Result<(), KeyRingError> {
         let shared = Arc::clone(&self.shared);
         tokio::task::spawn_blocking(move || shared.catch_up())
             .await
-            .map_err(|error| KeyRingError::Kafka(error.to_string()))??;
-        self.lookup(user).unwrap_or(Err(KeyRingError::Missing))
+            .map_err(|error| KeyRingError::Kafka(error.to_string()))?
     }
 
     /// Takes in a key that this process has just committed, so that no one waits for its echo.
@@ -112,9 +120,10 @@ impl KeyRing {
         self.shared.keys.write().entry(user).or_insert(Some(wrapped));
     }
 
-    /// Why new keys are not seen any more, if that is so.
+    /// Why keys cannot be given, or not be trusted to be all there.
     pub fn trouble(&self) -> Option<String> {
-        self.shared.failed.read().clone()
+        let damaged = self.shared.damaged.read().clone();
+        damaged.or_else(|| self.shared.failed.read().clone())
     }
 
     fn lookup(&self, user: UserId) -> Option<Result<DataKey, KeyRingError>> {
@@ -135,11 +144,47 @@ impl Drop for KeyRing {
     }
 }
 
-/// librdkafka's logical offset of a partition's first record.
+/// librdkafka's logical offset of a partition's first record: compaction moves it away from 0.
 const BEGINNING: i64 = -2;
 
 impl Shared {
-    fn take(&self, polled: Vec<Polled>) -> Result<(), String> {
+    fn reader(&self) -> Result<Reader, KafkaError> {
+        let topic = self.config.topics().keys();
+        let positions = self.positions.read().clone();
+        let start: Vec<_> = (0..)
+            .zip(positions)
+            .map(|(p, next)| (topic.clone(), p, next))
+            .collect();
+        Reader::open(&self.config, &start, Headers::Only(c"content-type"))
+    }
+
+    /// Reads on and on; where that fails, it opens the topic again from where it was.
+    fn follow(&self, mut reader: Reader) {
+        let mut wait = BACKOFF;
+        while !self.stop.load(Ordering::Relaxed) {
+            let failure = match self.take(reader.poll(POLL)) {
+                Ok(0) => continue,
+                Ok(_) => {
+                    wait = BACKOFF;
+                    *self.failed.write() = None;
+                    continue;
+                }
+                Err(failure) => failure,
+            };
+            tracing::warn!("Opening the keys topic again: {failure}");
+            *self.failed.write() = Some(failure);
+            std::thread::sleep(wait);
+            wait = (wait * 2).min(BACKOFF_MAX);
+            match self.reader() {
+                Ok(opened) => reader = opened,
+                Err(error) => *self.failed.write() = Some(error.to_string()),
+            }
+        }
+    }
+
+    /// Takes records in, and gives how many places were read; the error says what cannot be read.
+    fn take(&self, polled: Vec<Polled>) -> Result<usize, String> {
+        let mut read = 0;
         for item in polled {
             let (partition, next) = match item {
                 Polled::Message(message) if message.key == HEARTBEAT_KEY => {
@@ -163,36 +208,37 @@ impl Shared {
             {
                 *position = (*position).max(next);
             }
+            read += 1;
         }
-        Ok(())
+        Ok(read)
     }
 
     /// Blocks until everything written before this call is taken in.
     fn catch_up(&self) -> Result<(), KeyRingError> {
-        let client: BaseConsumer = watermarks::client(&self.config)?;
         let topic = self.config.topics().keys();
         let count = self.positions.read().len();
         let mut wanted = TopicPartitionList::with_capacity(count);
         for partition in 0..count {
             wanted.add_partition_offset(&topic, i32::try_from(partition).unwrap_or(i32::MAX), Offset::End)?;
         }
-        use rdkafka::consumer::Consumer as _;
-        let ends: Vec<i64> = client
-            .offsets_for_times(wanted, TIMEOUT)?
+        let found = self.ends.offsets_for_times(wanted, TIMEOUT)?;
+        let end = |p: &TopicPartitionListElem<'_>| match (p.error(), p.offset()) {
+            (Ok(()), Offset::Offset(offset)) => Ok(offset),
+            (Err(error), _) => Err(error.into()),
+            (Ok(()), other) => Err(KeyRingError::Kafka(format!("the keys topic ends at {other:?}"))),
+        };
+        let ends = found
             .elements()
             .iter()
-            .map(|p| match p.offset() {
-                Offset::Offset(offset) => offset,
-                _ => 0,
-            })
-            .collect();
+            .map(end)
+            .collect::<Result<Vec<i64>, KeyRingError>>()?;
         let deadline = Instant::now() + TIMEOUT;
         while self
             .positions
             .read()
             .iter()
             .zip(&ends)
-            .any(|(position, end)| position < end)
+            .any(|(position, end)| *end > 0 && position < end)
         {
             if let Some(error) = self.failed.read().clone() {
                 return Err(KeyRingError::Kafka(error));

@@ -36,6 +36,17 @@ impl<A: LedgerAggregate> AggregateMap<A> {
         self.0.lock().get(id).map(Arc::clone)
     }
 
+    /// Ids and states of those that `wanted` says yes to. One that runs a command at this moment is
+    /// passed over: it will be another thing soon.
+    pub(crate) fn at_rest(&self, wanted: impl Fn(&A) -> bool) -> Vec<(String, A)> {
+        let map = self.0.lock();
+        let chosen = |(id, entry): (&String, &Arc<tokio::sync::Mutex<Entry<A>>>)| {
+            let entry = entry.try_lock().ok()?;
+            wanted(&entry.aggregate).then(|| (id.clone(), entry.aggregate.clone()))
+        };
+        map.iter().filter_map(chosen).collect()
+    }
+
     /// Lets go of an aggregate that never came to be: commands to made-up ids must not fill the
     /// memory. Under the map's lock nobody can begin to use it.
     pub(crate) fn forget_unborn(&self, id: &str) {

@@ -120,7 +120,7 @@ impl WriterLog for MemoryLog {
     }
 }
 
-fn to_record(
+pub(crate) fn to_record(
     stream: Stream,
     partition: i32,
     offset: i64,

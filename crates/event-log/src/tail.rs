@@ -44,6 +44,22 @@ pub enum TailError {
     Ended,
 }
 
+impl TailError {
+    /// Whether records that should be there are gone, or are not what was written: reading again
+    /// cannot help.
+    pub fn lost_records(&self) -> bool {
+        matches!(
+            self,
+            Self::Partition {
+                code: RDKafkaErrorCode::OffsetOutOfRange
+                    | RDKafkaErrorCode::AutoOffsetReset
+                    | RDKafkaErrorCode::BadMessage,
+                ..
+            }
+        )
+    }
+}
+
 type Batch = Result<Vec<TailItem>, TailError>;
 
 enum Control {

@@ -85,6 +85,7 @@ impl From<Decision> for Answer {
             Reason::NoSuchPermission => ("no_such_permission", None),
             Reason::Expired { role_id } => ("expired_grant", Some(role_id)),
             Reason::NoGrant => ("no_grant", None),
+            Reason::NotCurrent => ("not_current", None),
         };
         let context = AnswerContext {
             reason: Some(reason),

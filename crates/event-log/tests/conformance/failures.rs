@@ -229,5 +229,9 @@ async fn a_clock_that_is_off_shows_and_heartbeats_show_that_it_no_longer_is() {
             tokio::task::yield_now().await;
         }
     }
+    // Heartbeats are no doubt: nobody claims anew, least of all the catalog.
+    let catalog = history(&log, "ledger-0");
+    owner.define_role("still-served").await.unwrap();
+    assert_eq!(history(&log, "ledger-0"), catalog);
     chain_is_whole(&log);
 }

@@ -1,0 +1,46 @@
+//! Which events may be applied before what they rest on.
+
+use schemas::Event;
+use schemas::catalog::CatalogEvent;
+use schemas::user::UserEvent;
+
+/// False for what only takes rights away: too early it denies a moment too soon, too late it allows
+/// what must not be.
+pub(crate) fn waits_for_basis(event: &Event) -> bool {
+    match event {
+        Event::User(event) => user_event_waits(event),
+        Event::Catalog(event) => catalog_event_waits(event),
+        Event::Identifier(_) | Event::Log(_) => true,
+    }
+}
+
+fn user_event_waits(event: &UserEvent) -> bool {
+    match event {
+        UserEvent::Registered(_)
+        | UserEvent::LoggedIn(_)
+        | UserEvent::SessionRefreshed(_)
+        | UserEvent::RoleGranted(_)
+        | UserEvent::Reactivated(_) => true,
+        UserEvent::ClaimAbandoned(_)
+        | UserEvent::LoginFailed(_)
+        | UserEvent::Locked(_)
+        | UserEvent::PasswordChanged(_)
+        | UserEvent::RefreshReuseDetected(_)
+        | UserEvent::SessionRevoked(_)
+        | UserEvent::SessionsRevoked(_)
+        | UserEvent::RoleRevoked(_)
+        | UserEvent::Deactivated(_) => false,
+    }
+}
+
+fn catalog_event_waits(event: &CatalogEvent) -> bool {
+    match event {
+        CatalogEvent::RoleDefined(_)
+        | CatalogEvent::RoleChanged(_)
+        | CatalogEvent::PermissionDefined(_)
+        | CatalogEvent::PermissionAttached(_) => true,
+        CatalogEvent::RoleDeleted(_)
+        | CatalogEvent::PermissionDeleted(_)
+        | CatalogEvent::PermissionDetached(_) => false,
+    }
+}
