@@ -1,5 +1,7 @@
 //! Look-up of encrypted identifiers: a keyed digest of the normalised value.
 
+use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory};
+use icu_properties::{CodePointMapData, CodePointSetData};
 use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
 use zeroize::{Zeroize, ZeroizeOnDrop};
@@ -14,7 +16,7 @@ const RULES: &str = "nfkc-lower-1";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NormaliseError {
     #[error(
-        "an e-mail address has one @ with text before it and a domain with a dot behind it, no spaces, and at most 254 bytes"
+        "an e-mail address has one @ with text before it and a domain with a dot behind it, no spaces or invisible characters, and at most 254 bytes"
     )]
     Email,
     #[error("a user name has 3 to 64 letters, digits, dots, hyphens or underscores, and no @")]
@@ -82,7 +84,9 @@ fn normalise_email(value: &str) -> Result<String, NormaliseError> {
             && domain.split('.').all(|label| !label.is_empty())
             && !domain.contains('@')
     });
-    let clean = !email.chars().any(|c| c.is_whitespace() || c.is_control());
+    let clean = !email
+        .chars()
+        .any(|c| c.is_whitespace() || c.is_control() || is_invisible(c));
     if well_formed && clean && email.len() <= 254 {
         Ok(email)
     } else {
@@ -92,10 +96,17 @@ fn normalise_email(value: &str) -> Result<String, NormaliseError> {
 
 fn normalise_username(value: &str) -> Result<String, NormaliseError> {
     let name = normalise(value);
-    let allowed = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
+    let allowed = |c: char| (c.is_alphanumeric() && !is_invisible(c)) || matches!(c, '.' | '-' | '_');
     if (3..=64).contains(&name.chars().count()) && name.chars().all(allowed) {
         Ok(name)
     } else {
         Err(NormaliseError::Username)
     }
+}
+
+/// Characters that show nothing: two names that differ by them look alike (Unicode TR 39, section 3.1).
+/// A newer Unicode table may refuse more, which frees and doubles no name.
+fn is_invisible(c: char) -> bool {
+    CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
+        || CodePointMapData::<GeneralCategory>::new().get(c) == GeneralCategory::Format
 }

@@ -94,6 +94,9 @@ fn malformed_identifiers_are_refused() {
         "a b@c.de",
         "a@b..de",
         "a@\u{0}.de",
+        "a\u{200b}lice@example.org",
+        "alice@exam\u{ad}ple.org",
+        "\u{202e}alice@example.org",
     ] {
         assert_eq!(
             index_key().index(IdentifierKind::Email, email),
@@ -102,7 +105,16 @@ fn malformed_identifiers_are_refused() {
         );
     }
     let long = "x".repeat(65);
-    for name in ["", "ab", "a b c", "a/b", "a\u{0}b", long.as_str()] {
+    for name in [
+        "",
+        "ab",
+        "a b c",
+        "a/b",
+        "a\u{0}b",
+        "admin\u{3164}",
+        "adm\u{2060}in",
+        long.as_str(),
+    ] {
         assert_eq!(
             index_key().index(IdentifierKind::Username, name),
             Err(NormaliseError::Username),

@@ -25,6 +25,8 @@ use crate::store::KafkaEventStore;
 const DEADLINE: Duration = Duration::from_secs(10);
 /// And this long more to learn what became of one that was sent in time.
 const SETTLE: Duration = Duration::from_secs(5);
+/// Commands that wait for one aggregate at most, each for its turn.
+const WAITING: usize = 512;
 
 /// Why a command came to nothing, or to something not known.
 #[derive(Debug, thiserror::Error)]
@@ -222,6 +224,9 @@ impl Bus {
         let partition = self.partition_of::<A>(id);
         let Owner { group, ledger } = self.owner::<A>(partition)?;
         let entry = A::map(&ledger).entry(id);
+        if Arc::strong_count(&entry) > WAITING {
+            return Err(BusError::Unavailable);
+        }
         let entry = match tokio::time::timeout_at(deadline.into(), entry.lock_owned()).await {
             Ok(entry) => entry,
             // Whoever holds it may be this command's own first try.
@@ -368,11 +373,11 @@ async fn prove<A: LedgerAggregate>(
         deadline,
         reply,
     };
-    group
-        .appends()
-        .send(nothing)
-        .await
-        .map_err(|_| BusError::Unavailable)?;
+    match tokio::time::timeout_at(deadline.into(), group.appends().send(nothing)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(_)) => return Err(BusError::Unavailable),
+        Err(_) => return Err(BusError::NotApplied),
+    }
     let proven = outcome.await.unwrap_or(Err(AppendError::NotApplied));
     proven.map(drop).map_err(from_append)
 }

@@ -102,10 +102,12 @@ impl<A: LedgerAggregate> EventStore<A> for &KafkaEventStore<A> {
             deadline: self.deadline,
             reply,
         };
-        self.appends
-            .send(append)
-            .await
-            .map_err(|_| unexpected(AppendError::NotOwner))?;
+        // Room that does not come in time: certainly nothing was written.
+        match tokio::time::timeout_at(self.deadline.into(), self.appends.send(append)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Err(unexpected(AppendError::NotOwner)),
+            Err(_) => return Err(unexpected(AppendError::Expired)),
+        }
         let placed = outcome
             .await
             .map_err(|_| unexpected(AppendError::OutcomeUnknown))?
