@@ -10,12 +10,13 @@ use event_log::{
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use schemas::Stream;
+use schemas::log::LogCreated;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::error::Error;
 
 /// Kafka is given up for lost after this long without an answer.
-const PATIENCE: Duration = Duration::from_secs(12);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(12);
 const BATCH: usize = 2_000;
 /// Version of [`schemas::link`].
 const CHAIN_VERSION: i32 = 1;
@@ -93,10 +94,7 @@ pub async fn identity(config: &KafkaConfig) -> Result<LogIdentity, Error> {
     let log = match found {
         Ok(Some(log)) => log,
         Ok(None) => {
-            return Err(Error::NoLog {
-                bootstrap: config.bootstrap.clone(),
-                prefix: config.topic_prefix.clone(),
-            });
+            return Err(no_log(config));
         }
         Err(IdentityError::Kafka(error)) => return Err(unreachable(config, Some(error.to_string()))),
         Err(IdentityError::Read(WriterLogError::Stalled)) => return Err(unreachable(config, None)),
@@ -105,45 +103,39 @@ pub async fn identity(config: &KafkaConfig) -> Result<LogIdentity, Error> {
         }
         Err(error) => return Err(error.into()),
     };
-    let created = &log.created;
+    known_rules(&log.created)?;
+    Ok(log)
+}
+
+/// Refuses a log whose rules this program does not know.
+pub fn known_rules(created: &LogCreated) -> Result<(), Error> {
     if created.ledger_function != domain::LEDGER_FUNCTION {
-        let (found, known) = (
-            created.ledger_function.clone(),
-            domain::LEDGER_FUNCTION.to_owned(),
-        );
         return Err(Error::Foreign {
             what: "ledger function",
-            found,
-            known,
+            found: created.ledger_function.clone(),
+            known: domain::LEDGER_FUNCTION.to_owned(),
         });
     }
     if created.chain_version != CHAIN_VERSION {
-        let (found, known) = (created.chain_version.to_string(), CHAIN_VERSION.to_string());
         return Err(Error::Foreign {
             what: "chain version",
-            found,
-            known,
+            found: created.chain_version.to_string(),
+            known: CHAIN_VERSION.to_string(),
         });
     }
-    Ok(log)
+    Ok(())
 }
 
 /// The high watermark of each partition at this moment.
 pub async fn ends(config: &KafkaConfig, places: &[Place]) -> Result<BTreeMap<Place, i64>, Error> {
+    if places.is_empty() {
+        return Ok(BTreeMap::new());
+    }
     let marks = HighWatermarks::new(config, places.to_vec()).map_err(TailError::from)?;
     let latest = timeout(PATIENCE, marks.latest())
         .await
         .map_err(|_| unreachable(config, None))??;
     Ok(latest.iter().copied().collect())
-}
-
-/// Every chained partition of a log with this many ledgers.
-pub fn all_places(ledgers: i32) -> Vec<Place> {
-    let of = |stream| (0..ledgers).map(move |partition| (stream, partition));
-    std::iter::once((Stream::Catalog, 0))
-        .chain(of(Stream::Users))
-        .chain(of(Stream::Identifiers))
-        .collect()
 }
 
 /// A bar on a terminal, nothing elsewhere. Goes to standard error.
@@ -304,7 +296,14 @@ fn is_damage(error: &WriterLogError) -> bool {
     }
 }
 
-fn unreachable(config: &KafkaConfig, reason: Option<String>) -> Error {
+pub(crate) fn no_log(config: &KafkaConfig) -> Error {
+    Error::NoLog {
+        bootstrap: config.bootstrap.clone(),
+        prefix: config.topic_prefix.clone(),
+    }
+}
+
+pub(crate) fn unreachable(config: &KafkaConfig, reason: Option<String>) -> Error {
     Error::Unreachable {
         bootstrap: config.bootstrap.clone(),
         reason,

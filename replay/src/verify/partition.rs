@@ -248,6 +248,11 @@ impl Partition {
         });
     }
 
+    /// Whether anything is, or provably was, in it.
+    pub(super) fn was_met(&self) -> bool {
+        self.events > 0 || self.finding.is_some()
+    }
+
     pub(super) fn verdict(self) -> PartitionVerdict {
         let head: ChainHead = self.before.head;
         PartitionVerdict {

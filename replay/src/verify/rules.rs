@@ -20,7 +20,8 @@ fn with_cause(error: &dyn std::error::Error) -> String {
     }
 }
 
-/// Compares the headers with what the value says. The chain does not cover headers.
+/// Compares the headers with what the value says. The chain does not cover headers, and the value
+/// says nothing of `traceparent`: any or none may stand there.
 pub(super) fn check_headers(
     record: &Record,
     event: &Event,
@@ -84,6 +85,12 @@ pub(super) fn check_content(record: &Record, stored: &Stored<Event>, facts: &Fac
     log.schema_ids
         .check(record.event_type, found)
         .map_err(|error| error.to_string())?;
+    if record.stream != Stream::Catalog && record.partition >= log.created.ledgers {
+        return Err(format!(
+            "the log was created with {} ledgers",
+            log.created.ledgers
+        ));
+    }
     let ledger = ledger_of(id, log.created.ledgers);
     if record.stream != Stream::Catalog && is_own && ledger != record.partition {
         return Err(format!("{id} belongs on ledger {ledger}"));

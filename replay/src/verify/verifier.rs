@@ -9,13 +9,14 @@ use schemas::{ChainHead, Meta};
 use super::expect::ExpectedHead;
 use super::finding::{Finding, Kind};
 use super::partition::Partition;
+use super::trial::CATALOG;
 use crate::error::Error;
-use crate::reading::{Place, Stop};
+use crate::reading::{Item, Place, Stop};
 
 /// What is known of the log before its records are looked at.
 pub struct Facts {
     pub(super) topics: Topics,
-    /// None: the catalog is damaged, so ids, ledgers and headers cannot be checked.
+    /// None: the catalog does not hold, so ids, ledgers and headers cannot be checked.
     pub(super) log: Option<LogIdentity>,
 }
 
@@ -29,6 +30,10 @@ impl Facts {
 
     pub fn unknown(topics: Topics) -> Self {
         Self { topics, log: None }
+    }
+
+    pub(super) fn ledgers(&self) -> Option<i32> {
+        self.log.as_ref().map(|log| log.created.ledgers)
     }
 }
 
@@ -65,6 +70,19 @@ impl Verifier {
         }
     }
 
+    /// Takes what reading yields.
+    pub fn take(&mut self, item: Item<'_>) {
+        match item {
+            Item::Record(record) => self.feed(record),
+            Item::Unreadable {
+                place,
+                offset,
+                reason,
+            } => self.unreadable(place, offset, reason),
+            Item::Stopped { place, offset, stop } => self.stopped(place, offset, &stop),
+        }
+    }
+
     /// Takes the next record of its partition, with all its headers.
     pub fn feed(&mut self, record: &Record) {
         let Some(partition) = self.partitions.get_mut(&(record.stream, record.partition)) else {
@@ -89,11 +107,20 @@ impl Verifier {
         }
     }
 
+    /// The log has this partition, and Kafka has not.
+    pub fn absent(&mut self, place: Place) {
+        if let Some(partition) = self.partitions.get_mut(&place) {
+            let words = "Kafka has no such partition any more".to_owned();
+            partition.fail(Kind::Missing, 0, words);
+        }
+    }
+
     /// `ends`: the high watermarks, asked for after the last record was read.
     pub fn finish(mut self, ends: &BTreeMap<Place, i64>) -> Verdict {
         for partition in self.partitions.values_mut() {
             partition.finish();
         }
+        self.miss_the_beginning();
         for (place, (offset, by)) in self.relied_on {
             let (Some(end), Some(partition)) = (ends.get(&place), self.partitions.get_mut(&place)) else {
                 continue;
@@ -104,7 +131,23 @@ impl Verifier {
             }
         }
         Verdict {
+            is_full: self.facts.log.is_some(),
             partitions: self.partitions.into_values().map(Partition::verdict).collect(),
+        }
+    }
+
+    /// No writer appends anything before the catalog has its first event.
+    fn miss_the_beginning(&mut self) {
+        let others = |(place, it): (&Place, &Partition)| *place != CATALOG && it.was_met();
+        // With its facts known, it was there.
+        if self.facts.log.is_some() || !self.partitions.iter().any(others) {
+            return;
+        }
+        if let Some(catalog) = self.partitions.get_mut(&CATALOG)
+            && !catalog.was_met()
+        {
+            let words = "the catalog is gone or empty: log.created came before every other event";
+            catalog.fail(Kind::Missing, 0, words.to_owned());
         }
     }
 }
@@ -130,6 +173,8 @@ fn note_basis(relied_on: &mut BTreeMap<Place, (i64, String)>, record: &Record, m
 /// How all partitions stand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
+    /// Whether ids, ledgers and headers were checked too: what they must be, a sound catalog says.
+    pub is_full: bool,
     pub partitions: Vec<PartitionVerdict>,
 }
 
@@ -146,6 +191,10 @@ pub struct PartitionVerdict {
 impl Verdict {
     pub fn is_sound(&self) -> bool {
         self.findings().next().is_none()
+    }
+
+    pub fn holds_nothing(&self) -> bool {
+        self.events() == 0 && self.is_sound()
     }
 
     pub fn findings(&self) -> impl Iterator<Item = &Finding> {

@@ -10,8 +10,8 @@ use schemas::catalog::{CatalogEvent, RoleDefined};
 use schemas::log::{LedgerClaimed, LogCreated, LogEvent, SchemaRegistered};
 use schemas::user::{RoleGranted, RoleRevoked, UserDeactivated, UserEvent, UserReactivated};
 use schemas::{
-    Actor, ChainHead, CloudEventHeaders, Event, EventId, LogId, Meta, Position, RequestId, RoleId, SchemaIds,
-    Sha256Digest, Stream, Timestamp, UserId, WriterId, frame, schema_text,
+    Actor, ChainHead, CloudEventHeaders, Event, EventId, EventType, LogId, Meta, Position, RequestId, RoleId,
+    SchemaIds, Sha256Digest, Stream, Timestamp, UserId, WriterId, event_types, frame, schema_text, unframe,
 };
 
 pub const USERS: (Stream, i32) = (Stream::Users, 0);
@@ -30,6 +30,11 @@ pub struct Log {
 
 impl Log {
     pub fn new() -> Self {
+        Self::under("test")
+    }
+
+    /// With topics of this prefix, which the chain takes in.
+    pub fn under(prefix: &str) -> Self {
         let created = LogCreated {
             log_id: LogId::new_v7(),
             ledgers: 1,
@@ -45,7 +50,7 @@ impl Log {
                 created,
                 schema_ids: SchemaIds::numbered(),
             },
-            topics: Topics::new("test"),
+            topics: Topics::new(prefix),
             records: Vec::new(),
             places: BTreeMap::new(),
             sequences: BTreeMap::new(),
@@ -144,7 +149,10 @@ impl Log {
     }
 
     pub fn schema(&mut self, sequence: i64) {
-        let event_type = UserEvent::TYPES[0];
+        self.schema_of(sequence, UserEvent::TYPES[0]);
+    }
+
+    fn schema_of(&mut self, sequence: i64, event_type: &'static EventType) {
         let registered = SchemaRegistered {
             event_type: event_type.name.to_owned(),
             event_version: event_type.version,
@@ -152,6 +160,23 @@ impl Log {
             fingerprint: schema_text(event_type).unwrap().1,
         };
         self.append_as(CATALOG, "log", sequence, LogEvent::SchemaRegistered(registered));
+    }
+
+    /// A log from its creation on: a catalog that names every schema id, and a user.
+    pub fn whole(prefix: &str) -> Self {
+        let mut log = Self::under(prefix);
+        log.created();
+        for (sequence, event_type) in (2..).zip(event_types()) {
+            log.schema_of(sequence, event_type);
+        }
+        log.claim(CATALOG);
+        log.append(CATALOG, "catalog", Self::role("editor"));
+        log.claim(USERS);
+        let user = UserId::new_v7().to_string();
+        for _ in 0..4 {
+            log.append(USERS, &user, UserEvent::Reactivated(UserReactivated {}));
+        }
+        log
     }
 
     /// A users partition: two claims, and `count` events of three users, all of one size.
@@ -212,6 +237,24 @@ impl Log {
             .map(|(&place, &(_, next))| (place, next))
             .collect()
     }
+}
+
+/// Puts another event into a record, as a forger would who leaves the rest of it alone.
+pub fn alter(record: &mut Record, change: impl FnOnce(&mut LogEvent)) {
+    let (id, body) = unframe(&record.value).unwrap();
+    let mut stored = Event::decode_as(record.event_type, body).unwrap();
+    match &mut stored.data {
+        Event::Log(event) => change(event),
+        other => panic!("not about the log: {other:?}"),
+    }
+    record.value = frame(id, &stored.data.encode(&stored.meta).unwrap());
+}
+
+pub fn alter_creation(record: &mut Record, change: impl FnOnce(&mut LogCreated)) {
+    alter(record, |event| match event {
+        LogEvent::Created(created) => change(created),
+        other => panic!("not log.created: {other:?}"),
+    });
 }
 
 pub struct AnyEvent(Event);
