@@ -78,6 +78,9 @@ impl Registry {
     }
 
     async fn register_subject(&self, subject: &str, version: i32, text: &str) -> Result<i32, RegistryError> {
+        // Before the version, so that what others registered there counts; a new subject cannot have a
+        // rule yet, and gets it after its first version.
+        let had_rule = self.require_compatibility(subject).await?;
         let body = json!({ "schema": text, "schemaType": "AVRO" });
         let path = format!("/subjects/{subject}/versions");
         let answer = self.post(&path, &body).await;
@@ -93,14 +96,9 @@ impl Registry {
             }
             other => other?,
         };
-        // After the first version, since a subject must exist before its rule does.
-        self.send(
-            self.http
-                .put(format!("{}/config/{subject}", self.url))
-                .json(&json!({ "compatibility": "FULL_TRANSITIVE" })),
-            "PUT /config",
-        )
-        .await?;
+        if !had_rule {
+            self.require_compatibility(subject).await?;
+        }
         answer["id"]
             .as_i64()
             .and_then(|id| i32::try_from(id).ok())
@@ -109,6 +107,23 @@ impl Registry {
                 status: StatusCode::OK,
                 body: answer.to_string(),
             })
+    }
+
+    /// False where there is no such subject yet.
+    async fn require_compatibility(&self, subject: &str) -> Result<bool, RegistryError> {
+        let rule = json!({ "compatibility": "FULL_TRANSITIVE" });
+        let request = self
+            .http
+            .put(format!("{}/config/{subject}", self.url))
+            .json(&rule);
+        match self.send(request, "PUT /config").await {
+            Ok(_) => Ok(true),
+            Err(RegistryError::Refused {
+                status: StatusCode::NOT_FOUND,
+                ..
+            }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     async fn post(&self, path: &str, body: &Value) -> Result<Value, RegistryError> {
