@@ -13,7 +13,7 @@ use event_log::{DecodeError, Record, TailError, TailItem, decode};
 use schemas::log::LogEvent;
 use schemas::{Event, SchemaIdError, SchemaIds, Stored, Stream};
 
-use crate::node::Model;
+use crate::model::Model;
 use crate::waits::waits_for_basis;
 
 /// How long the whole node stands still for one ledger that does.

@@ -8,7 +8,7 @@ use event_log::{KafkaConfig, Tail, TailError, TailItem};
 use schemas::SchemaIds;
 
 use crate::applying::{Applier, Place};
-use crate::node::Model;
+use crate::model::Model;
 
 /// A partition that waits for another stops being fetched at this many records in memory.
 const PAUSE_AT: usize = 10_000;

@@ -8,6 +8,7 @@
 
 mod applying;
 mod follower;
+mod model;
 mod node;
 mod partition;
 mod positions;

@@ -6,7 +6,6 @@ mod fed;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use domain::access::{self, CompiledCatalog, Decision, Reason, UserAccess};
 use domain::ledger::ledger_of;
 use event_log::identity::LogIdentity;
@@ -18,8 +17,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::follower::Follower;
+use crate::model::Model;
 use crate::partition::UsersPartition;
-use crate::positions::Positions;
 use crate::sessions::SessionStanding;
 
 #[cfg(feature = "testing")]
@@ -37,36 +36,6 @@ pub enum NodeError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not applied yet: {0:?}")]
 pub struct NotYet(pub Position);
-
-/// What is in memory.
-pub(crate) struct Model {
-    users: Box<[RwLock<UsersPartition>]>,
-    catalog: ArcSwap<CompiledCatalog>,
-    pub(crate) positions: Positions,
-}
-
-impl Model {
-    pub(crate) fn new(ledgers: i32) -> Self {
-        Self {
-            users: (0..ledgers).map(|_| RwLock::default()).collect(),
-            catalog: ArcSwap::default(),
-            positions: Positions::new(ledgers),
-        }
-    }
-
-    pub(crate) fn apply_user(&self, partition: i32, meta: &Meta, event: &UserEvent) {
-        let Some(users) = usize::try_from(partition).ok().and_then(|i| self.users.get(i)) else {
-            return;
-        };
-        if let Err(error) = users.write().apply(meta, event) {
-            tracing::error!(%error, "A user event names no user id");
-        }
-    }
-
-    pub(crate) fn set_catalog(&self, catalog: CompiledCatalog) {
-        self.catalog.store(Arc::new(catalog));
-    }
-}
 
 /// Whether the node can answer.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -14,15 +14,13 @@ use schemas::{
 use crate::config::KafkaConfig;
 use crate::group::GroupSpec;
 use crate::group_log::{Append, GroupLog};
-use crate::identity_reader::{IdentityError, LogIdentity, find_log};
+use crate::identity_reader::{CHAIN_VERSION, IdentityError, LogIdentity, find_log};
 use crate::producer::KafkaWriterLog;
 use crate::settle::fence_and_read;
 use crate::topics;
 use crate::watermarks;
 use crate::writer_log::{CommitError, WriterLog, WriterLogError, WriterTransaction};
 
-/// Version of the hash chain's rules, see [`schemas::link`].
-pub(crate) const CHAIN_VERSION: i32 = 1;
 const METADATA: Duration = Duration::from_secs(5);
 
 /// What a new log is made with. An existing one keeps what it has.

@@ -9,7 +9,6 @@ use schemas::log::{LogCreated, LogEvent};
 use schemas::{Event, SchemaIdError, SchemaIds, Stream};
 
 use crate::config::KafkaConfig;
-use crate::creation::CHAIN_VERSION;
 use crate::group_log::flow;
 use crate::producer::read_range;
 use crate::record::decode_unchecked;
@@ -17,6 +16,8 @@ use crate::topics;
 use crate::watermarks;
 use crate::writer_log::WriterLogError;
 
+/// Version of the hash chain's rules, see [`schemas::link`].
+pub(crate) const CHAIN_VERSION: i32 = 1;
 const METADATA: Duration = Duration::from_secs(5);
 const BACKOFF: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(3);
