@@ -130,7 +130,7 @@ impl Programs {
 }
 
 const JAVA: Package = Package {
-    name: "openjdk-17-jre-headless",
+    name: "default-jre-headless",
     what: "Java 17 or newer",
 };
 const MAVEN: Package = Package {

@@ -15,18 +15,20 @@ pub(crate) struct Java {
 impl Java {
     pub const OLDEST: u32 = 17;
 
-    /// `JAVA_HOME` first, then `PATH`; `None` if there is none or it is too old for Kafka.
+    /// `JAVA_HOME` first, then `PATH`, then what Debian's package makes the default, which an older one in `PATH` may
+    /// hide; `None` if there is none or all are too old for Kafka.
     pub fn find() -> Option<Self> {
         let home = std::env::var_os("JAVA_HOME").map(|home| PathBuf::from(home).join("bin/java"));
         let programs = [
-            home.filter(|program| program.is_file()),
+            home,
             files::find_program("java"),
+            Some(PathBuf::from("/usr/lib/jvm/default-java/bin/java")),
         ];
-        programs.into_iter().flatten().find_map(|program| {
+        let mut programs = programs.into_iter().flatten().filter(|it| it.is_file());
+        programs.find_map(|program| {
             let printed = files::run(Command::new(&program).arg("-version")).ok()?;
-            let version = printed.split('"').nth(1)?.to_owned();
-            let major: u32 = version.split(['.', '-', '+']).next()?.parse().ok()?;
-            (major >= Self::OLDEST).then_some(Self { program, version })
+            let version = new_enough(&printed)?.to_owned();
+            Some(Self { program, version })
         })
     }
 
@@ -45,6 +47,13 @@ impl Java {
             .chain(["-Xshare:auto".to_owned(), "-Xlog:cds=off".to_owned()])
             .collect()
     }
+}
+
+/// The version in what `java -version` printed, unless it is too old.
+fn new_enough(printed: &str) -> Option<&str> {
+    let version = printed.split('"').nth(1)?;
+    let major: u32 = version.split(['.', '-', '+', '_']).next()?.parse().ok()?;
+    (major >= Java::OLDEST).then_some(version)
 }
 
 /// Runs a server once and lets the JVM write down the classes it loaded. Start-up is only slower without it, so a JVM
@@ -70,5 +79,25 @@ pub(crate) async fn write_archive(
             server.name()
         );
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_java_too_old_for_kafka_counts_as_none() {
+        for (version, good) in [
+            ("1.8.0_392", false),
+            ("11.0.24", false),
+            ("17", true),
+            ("17.0.15", true),
+            ("21-ea", true),
+        ] {
+            let printed = format!("openjdk version \"{version}\" 2024-07-16\nOpenJDK Runtime Environment");
+            assert_eq!(new_enough(&printed), good.then_some(version), "{version}");
+        }
+        assert_eq!(new_enough("java: cannot execute"), None);
     }
 }
