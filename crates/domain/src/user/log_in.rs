@@ -16,7 +16,8 @@ pub struct LogIn {
 
 impl Decide<User> for LogIn {
     fn decide(self, user: &User, ctx: &Context) -> Result<Vec<UserEvent>, Error> {
-        user.admits_login(self.credentials, ctx)?;
+        user.active()?;
+        user.admits_attempt(self.credentials, ctx)?;
         let mut events = make_room(user, ctx.now);
         events.push(UserEvent::LoggedIn(self.login));
         Ok(events)

@@ -23,7 +23,7 @@ pub struct RecordLoginFailure {
 
 impl Decide<User> for RecordLoginFailure {
     fn decide(self, user: &User, ctx: &Context) -> Result<Vec<UserEvent>, Error> {
-        user.admits_login(self.credentials, ctx)?;
+        user.admits_attempt(self.credentials, ctx)?;
         let failures = user.failures_with(&self.failure);
         let mut events = vec![UserEvent::LoginFailed(self.failure)];
         if failures >= FAILURES_TO_LOCK {
@@ -115,10 +115,18 @@ mod tests {
     }
 
     #[test]
-    fn failures_of_nobody_and_of_deactivated_users_are_not_recorded() {
+    fn failures_of_nobody_are_not_recorded() {
         given([]).when(fail(1)).then_error(Error::NotFound);
-        let deactivated = [registered(), user_deactivated()];
-        given(deactivated).when(fail(1)).then_error(Error::Deactivated);
+    }
+
+    #[test]
+    fn guessing_a_deactivated_users_password_locks_too() {
+        let deactivated = || given([registered(), user_deactivated()]);
+        deactivated().when(fail(1)).then([failed(1)]);
+        let guessed = (0..5).fold(deactivated(), |user, _| user.and(fail(1)));
+        guessed
+            .when(fail(1))
+            .then_error(Error::Locked { until: minutes(1) });
     }
 
     #[test]

@@ -109,9 +109,10 @@ impl User {
         }
     }
 
-    /// Refuses an attempt to sign in, right or wrong, before its outcome counts.
-    pub(super) fn admits_login(&self, credentials: i64, ctx: &Context) -> Result<(), Error> {
-        self.active()?;
+    /// Refuses an attempt to sign in, right or wrong, before its outcome counts. Whether the user is
+    /// active does not matter here: a deactivated user's password must not be guessed either.
+    pub(super) fn admits_attempt(&self, credentials: i64, ctx: &Context) -> Result<(), Error> {
+        self.registered()?;
         match self.locked_at(ctx.now) {
             Some(until) => Err(Error::Locked { until }),
             None if credentials != self.credentials => Err(Error::CredentialsChanged),
