@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, OptionalFromRequestParts};
+use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use schemas::{SessionId, Timestamp, UserId};
 
-use crate::jwt::{TokenError, Verifier};
+use crate::jwt::{AccessClaims, TokenError, Verifier};
 use crate::problem::{Problem, ProblemType};
 
 /// What a service knows of a session, from its own tail of the log.
@@ -62,8 +62,7 @@ impl<T: Authenticate> Authenticate for Arc<T> {
     }
 }
 
-/// An authenticated caller. Extract `Option<Caller>` where none is needed: a token that is sent
-/// must be good even then.
+/// An authenticated caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Caller {
     pub user_id: UserId,
@@ -75,10 +74,9 @@ impl Caller {
         headers: &HeaderMap,
         state: &(impl Authenticate + Sync),
     ) -> Result<Option<Self>, Problem> {
-        let Some(token) = bearer(headers)? else {
+        let Some(claims) = claims_from_headers(headers, state)? else {
             return Ok(None);
         };
-        let claims = state.verifier().verify(token, state.now())?;
         let standing = match state.session_state(claims.user_id, claims.session_id) {
             SessionState::Unknown => state.settle_session(claims.user_id, claims.session_id).await,
             known => known,
@@ -98,6 +96,16 @@ impl Caller {
     }
 }
 
+/// What the access token of a request says, whatever became of its session.
+pub fn claims_from_headers(
+    headers: &HeaderMap,
+    state: &impl Authenticate,
+) -> Result<Option<AccessClaims>, Problem> {
+    let token = bearer(headers)?;
+    let verified = token.map(|token| state.verifier().verify(token, state.now()));
+    Ok(verified.transpose()?)
+}
+
 impl From<TokenError> for Problem {
     fn from(error: TokenError) -> Self {
         match error {
@@ -107,7 +115,9 @@ impl From<TokenError> for Problem {
             | TokenError::WrongIssuer
             | TokenError::WrongAudience
             | TokenError::WrongType
-            | TokenError::UnknownKey => Self::new(ProblemType::Unauthenticated).detail(error.to_string()),
+            | TokenError::UnknownKey => Self::new(ProblemType::Unauthenticated)
+                .detail(error.to_string())
+                .invalid_token(),
         }
     }
 }
@@ -145,14 +155,6 @@ impl<S: Authenticate + Send + Sync> FromRequestParts<S> for Caller {
     }
 }
 
-impl<S: Authenticate + Send + Sync> OptionalFromRequestParts<S> for Caller {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Option<Self>, Problem> {
-        Self::from_headers(&parts.headers, state).await
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -166,7 +168,7 @@ mod tests {
 
     use super::*;
     use crate::http;
-    use crate::jwt::{AccessClaims, Signer, TokenConfig};
+    use crate::jwt::{Signer, TokenConfig};
     use crate::testing::{Answer, send};
 
     struct App {
@@ -222,10 +224,6 @@ mod tests {
         });
         let router = Router::new()
             .route("/me", get(async |caller: Caller| caller.user_id.to_string()))
-            .route(
-                "/open",
-                get(async |caller: Option<Caller>| format!("{}", caller.is_some())),
-            )
             .with_state(app);
         let mut request = Request::get(path);
         for value in authorization {
@@ -298,10 +296,22 @@ mod tests {
         assert_eq!(settle(SessionState::Ended).await, 401);
     }
 
+    /// RFC 6750, section 3.1.
     #[tokio::test]
-    async fn an_open_call_takes_no_token_or_a_good_one() {
-        assert_eq!(ask("/open", SessionState::Live, &[]).await.text, "false");
-        assert_eq!(ask("/open", SessionState::Live, &[fresh()]).await.text, "true");
-        assert_eq!(ask("/open", SessionState::Ended, &[fresh()]).await.status, 401);
+    async fn the_challenge_tells_a_bad_token_from_none() {
+        const INVALID: &str = r#"Bearer realm="rolecall", error="invalid_token""#;
+        let challenge = async |authorization: &[String]| {
+            let answer = ask("/me", SessionState::Live, authorization).await;
+            answer.header("www-authenticate").to_owned()
+        };
+        let old = format!("Bearer {}", token(Duration::from_secs(301)));
+        for bad in ["Bearer x.y.z".to_owned(), format!("{}x", fresh()), old] {
+            assert_eq!(challenge(&[bad]).await, INVALID);
+        }
+        assert_eq!(challenge(&[]).await, r#"Bearer realm="rolecall""#);
+        assert_eq!(
+            challenge(&["Basic YTpi".to_owned()]).await,
+            r#"Bearer realm="rolecall""#
+        );
     }
 }

@@ -3,14 +3,16 @@
 use std::any::Any;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::body::{Body, HttpBody};
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use tower::{Layer, Service, ServiceBuilder};
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::timeout::DeadlineBody;
 use tracing::Instrument;
 
 use crate::json::BODY_LIMIT;
@@ -18,9 +20,12 @@ use crate::problem::{Problem, ProblemType};
 use crate::request_id::{self, TraceParent, X_REQUEST_ID};
 use crate::telemetry::REQUEST_DURATION;
 
+/// A client that dribbles its body holds a connection no longer than this.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Wraps a service's whole router; call it last, with all routes in place.
 pub fn standard(router: Router) -> Router {
-    surround(router, Observe { echo_under: None })
+    surround(router, Observe::default())
 }
 
 /// As [`standard`], but callers of paths that begin so get the request id back that they sent,
@@ -30,6 +35,7 @@ pub fn standard_with_echo(router: Router, under: &'static str) -> Router {
         router,
         Observe {
             echo_under: Some(under),
+            ..Observe::default()
         },
     )
 }
@@ -56,11 +62,21 @@ fn answer_panic(panic: Box<dyn Any + Send>) -> Response {
     Problem::new(ProblemType::Internal).into_response()
 }
 
-/// Request id, span and metrics. A service by hand: the router's own kind of middleware clones and
+/// Request id, span, metrics, and the time a body may take. A service by hand: the router's own kind of middleware clones and
 /// boxes what it surrounds for every request.
 #[derive(Clone, Copy)]
 struct Observe {
     echo_under: Option<&'static str>,
+    body_timeout: Duration,
+}
+
+impl Default for Observe {
+    fn default() -> Self {
+        Self {
+            echo_under: None,
+            body_timeout: BODY_TIMEOUT,
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -97,6 +113,7 @@ where
 
     fn call(&mut self, mut request: Request) -> Self::Future {
         let call = Call::of(&mut request, self.observe);
+        let request = request.map(|body| in_time(body, self.observe.body_timeout));
         let answer = self.inner.call(request);
         Box::pin(async move {
             let mut response = request_id::scope(call.id, answer)
@@ -106,6 +123,13 @@ where
             Ok(response)
         })
     }
+}
+
+fn in_time(body: Body, at_most: Duration) -> Body {
+    if body.is_end_stream() {
+        return body;
+    }
+    Body::new(DeadlineBody::new(at_most, body))
 }
 
 /// What is known of a request while it is answered.
@@ -215,11 +239,15 @@ fn class(status: StatusCode) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use axum::body::Body;
     use axum::routing::{get, post};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+    use tokio_util::sync::CancellationToken;
 
     use super::*;
+    use crate::json::Json;
     use crate::request_id::RequestContext;
+    use crate::serve::{bind, serve};
     use crate::telemetry;
     use crate::testing::{get as fetch, send};
 
@@ -289,6 +317,39 @@ mod tests {
         let answer = send(router(), request).await;
         assert_eq!(answer.header("x-request-id").len(), 36);
         assert!(answer.text.contains(answer.header("x-request-id")));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_stalls_is_refused_and_its_connection_closed() {
+        let echo = post(async |Json(body): Json<serde_json::Value>| Json(body));
+        let impatient = Observe {
+            body_timeout: Duration::from_millis(50),
+            ..Observe::default()
+        };
+        let router = surround(Router::new().route("/", echo), impatient);
+        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shutdown = CancellationToken::new();
+        let served = tokio::spawn(serve(listener, router, shutdown.clone(), Duration::ZERO));
+        for (body, expected) in [
+            ("{}", "HTTP/1.1 200"),
+            ("{", "HTTP/1.1 408"),
+            ("", "HTTP/1.1 408"),
+        ] {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let head =
+                "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2\r\n";
+            let close = if body == "{}" { "Connection: close\r\n" } else { "" };
+            let request = format!("{head}{close}\r\n{body}");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            // Ends only when the service closes the connection.
+            stream.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.starts_with(expected), "{answer}");
+            assert_eq!(answer.contains("body-timeout"), body != "{}", "{answer}");
+        }
+        shutdown.cancel();
+        served.await.unwrap().unwrap();
     }
 
     #[tokio::test]

@@ -1,5 +1,7 @@
 //! Request bodies and parameters, with every way they can be wrong told apart.
 
+use std::error::Error as _;
+
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, Request};
@@ -9,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
+use tower_http::timeout::TimeoutError;
 
 use crate::problem::{Problem, ProblemType};
 
@@ -84,12 +87,20 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
-fn unreadable(rejection: &BytesRejection) -> Problem {
+/// Why a body could not be read; for endpoints whose body is not JSON too.
+pub fn unreadable(rejection: &BytesRejection) -> Problem {
     if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
         Problem::new(ProblemType::BodyTooLarge)
+    } else if ran_out_of_time(rejection) {
+        Problem::new(ProblemType::BodyTimeout)
     } else {
         Problem::new(ProblemType::MalformedJson).detail("the body could not be read to its end")
     }
+}
+
+fn ran_out_of_time(rejection: &BytesRejection) -> bool {
+    let mut causes = std::iter::successors(rejection.source(), |error| (*error).source());
+    causes.any(|error| error.is::<TimeoutError>())
 }
 
 /// Parses a body as [`Json`] does; for endpoints that need the raw bytes too.

@@ -17,12 +17,18 @@ use crate::request_id;
 
 pub const CONTENT_TYPE_PROBLEM: &str = "application/problem+json";
 
+/// What a 401 asks for, without and with a token sent.
+const NO_TOKEN: &str = r#"Bearer realm="rolecall""#;
+const BAD_TOKEN: &str = r#"Bearer realm="rolecall", error="invalid_token""#;
+
 /// One answer that says no, and why. `?` turns it into the response.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Problem {
     pub kind: ProblemType,
     pub detail: Option<Cow<'static, str>>,
     pub retry_after: Option<Duration>,
+    /// An access token was sent, and is what is refused.
+    pub invalid_token: bool,
     pub errors: Vec<FieldError>,
     pub extensions: BTreeMap<&'static str, Value>,
 }
@@ -68,6 +74,7 @@ impl Problem {
             kind,
             detail: None,
             retry_after: None,
+            invalid_token: matches!(kind, ProblemType::TokenExpired | ProblemType::SessionEnded),
             errors: Vec::new(),
             extensions: BTreeMap::new(),
         }
@@ -94,6 +101,13 @@ impl Problem {
     #[must_use]
     pub fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
+        self
+    }
+
+    /// RFC 6750, section 3.1: the challenge tells a bad token from none at all.
+    #[must_use]
+    pub fn invalid_token(mut self) -> Self {
+        self.invalid_token = true;
         self
     }
 
@@ -168,7 +182,8 @@ impl IntoResponse for Problem {
         if let Some(seconds) = details.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if let Some(challenge) = self.kind.challenge() {
+        if self.status() == StatusCode::UNAUTHORIZED {
+            let challenge = if self.invalid_token { BAD_TOKEN } else { NO_TOKEN };
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         response

@@ -12,6 +12,7 @@ pub enum ProblemType {
     InvalidBody,
     UnsupportedMediaType,
     BodyTooLarge,
+    BodyTimeout,
     InvalidUtf8,
     InvalidParameter,
     Unauthenticated,
@@ -42,7 +43,6 @@ pub enum ProblemType {
     ExpiryInPast,
     IdempotencyMismatch,
     InvalidIdempotencyKey,
-    TooManyRequests,
     Busy,
     ForeignToken,
     InvalidTokenHeader,
@@ -50,8 +50,6 @@ pub enum ProblemType {
     NotApplied,
     OutcomeUnknown,
     DependencyUnavailable,
-    ShuttingDown,
-    DeadlineExceeded,
     /// Stays last: it counts the table.
     Internal,
 }
@@ -69,6 +67,7 @@ static TABLE: [Row; COUNT] = [
     Row(P::InvalidBody, S::UNPROCESSABLE_ENTITY, "invalid-body", "The body does not fit this call"),
     Row(P::UnsupportedMediaType, S::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body must be JSON"),
     Row(P::BodyTooLarge, S::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large"),
+    Row(P::BodyTimeout, S::REQUEST_TIMEOUT, "body-timeout", "The body did not arrive in time"),
     Row(P::InvalidUtf8, S::BAD_REQUEST, "invalid-utf8", "The request is not UTF-8"),
     Row(P::InvalidParameter, S::BAD_REQUEST, "invalid-parameter", "A parameter is not valid"),
     Row(P::Unauthenticated, S::UNAUTHORIZED, "unauthenticated", "A valid access token is needed"),
@@ -99,7 +98,6 @@ static TABLE: [Row; COUNT] = [
     Row(P::ExpiryInPast, S::UNPROCESSABLE_ENTITY, "expiry-in-past", "The expiry is in the past"),
     Row(P::IdempotencyMismatch, S::UNPROCESSABLE_ENTITY, "idempotency-mismatch", "The idempotency key belongs to another request"),
     Row(P::InvalidIdempotencyKey, S::BAD_REQUEST, "invalid-idempotency-key", "The idempotency key is not valid"),
-    Row(P::TooManyRequests, S::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests"),
     Row(P::Busy, S::TOO_MANY_REQUESTS, "busy", "The service is busy"),
     Row(P::ForeignToken, S::BAD_REQUEST, "foreign-token", "The consistency token is of another log"),
     Row(P::InvalidTokenHeader, S::BAD_REQUEST, "invalid-token-header", "The consistency token cannot be read"),
@@ -107,8 +105,6 @@ static TABLE: [Row; COUNT] = [
     Row(P::NotApplied, S::SERVICE_UNAVAILABLE, "not-applied", "The command was not applied"),
     Row(P::OutcomeUnknown, S::SERVICE_UNAVAILABLE, "outcome-unknown", "The outcome is not known yet"),
     Row(P::DependencyUnavailable, S::SERVICE_UNAVAILABLE, "dependency-unavailable", "A dependency does not answer"),
-    Row(P::ShuttingDown, S::SERVICE_UNAVAILABLE, "shutting-down", "The service is shutting down"),
-    Row(P::DeadlineExceeded, S::SERVICE_UNAVAILABLE, "deadline-exceeded", "The deadline passed before the command was decided"),
     Row(P::Internal, S::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
 ];
 
@@ -146,17 +142,6 @@ impl ProblemType {
 
     pub fn from_slug(slug: &str) -> Option<Self> {
         Self::all().find(|kind| kind.slug() == slug)
-    }
-
-    /// RFC 6750: a token that was sent and refused is told apart from none at all.
-    pub(crate) fn challenge(self) -> Option<&'static str> {
-        match self {
-            Self::TokenExpired | Self::SessionEnded => {
-                Some(r#"Bearer realm="rolecall", error="invalid_token""#)
-            }
-            _ if self.status() == StatusCode::UNAUTHORIZED => Some(r#"Bearer realm="rolecall""#),
-            _ => None,
-        }
     }
 
     fn row(self) -> &'static Row {
