@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use event_log::{CommandContext, Receipt};
-use schemas::{Actor, Idempotency, Position};
+use schemas::{Actor, Idempotency, Position, UserId};
 use serde::Serialize;
 use service_kit::at_least::AtLeast;
 use service_kit::auth::Caller;
@@ -23,9 +23,11 @@ pub struct Call {
     pub open: OpenCall,
 }
 
-/// A call that needs no token.
+/// A call that needs no access token, and therefore does not look at one: a client that refreshes
+/// sends the expired one along, and an OAuth client its own credentials.
 pub struct OpenCall {
-    pub caller: Option<Caller>,
+    /// Anonymous, unless made [`Self::by`] somebody.
+    actor: Actor,
     pub request: RequestContext,
     pub idempotency_key: Option<IdempotencyKey>,
     pub at_least: AtLeast,
@@ -39,7 +41,7 @@ impl FromRequestParts<Arc<App>> for OpenCall {
         let Ok(request) = RequestContext::from_request_parts(parts, app).await;
         let Ok(client) = ClientInfo::from_request_parts(parts, app).await;
         Ok(Self {
-            caller: Option::<Caller>::from_request_parts(parts, app).await?,
+            actor: Actor::Anonymous,
             request,
             idempotency_key: IdempotencyKey::from_headers(&parts.headers)?,
             at_least: AtLeast::from_request_parts(parts, app).await?,
@@ -53,7 +55,7 @@ impl FromRequestParts<Arc<App>> for Call {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
         let caller = Caller::from_request_parts(parts, app).await?;
-        let open = OpenCall::from_request_parts(parts, app).await?;
+        let open = OpenCall::from_request_parts(parts, app).await?.by(caller.user_id);
         Ok(Self { caller, open })
     }
 }
@@ -72,6 +74,15 @@ impl Call {
 }
 
 impl OpenCall {
+    /// The same call, made by a user: the event names its actor, and idempotency keys are kept apart
+    /// by it.
+    pub fn by(self, user: UserId) -> Self {
+        Self {
+            actor: Actor::User(user),
+            ..self
+        }
+    }
+
     /// The command's context. `operation` keeps apart the idempotency keys of different calls;
     /// `request` is what is asked for without its secrets, to tell a retry from another request.
     pub fn context(
@@ -82,7 +93,7 @@ impl OpenCall {
         basis: Vec<Position>,
     ) -> CommandContext {
         CommandContext {
-            actor: self.actor(),
+            actor: self.actor,
             request_id: self.request.request_id,
             causation_id: None,
             idempotency: self.idempotency(app, operation, request),
@@ -96,14 +107,9 @@ impl OpenCall {
         }
     }
 
-    pub fn actor(&self) -> Actor {
-        self.caller
-            .map_or(Actor::Anonymous, |caller| Actor::User(caller.user_id))
-    }
-
     fn idempotency(&self, app: &App, operation: &str, request: &impl Serialize) -> Option<Idempotency> {
         let key = self.idempotency_key.as_ref()?;
-        let actor = self.actor().to_string();
+        let actor = self.actor.to_string();
         // Plain structs of strings and numbers always serialise.
         let request = serde_json::to_vec(request).unwrap_or_default();
         Some(Idempotency {

@@ -14,6 +14,7 @@ mod claims;
 mod config;
 mod endpoints;
 mod guesses;
+mod openapi;
 mod open_claims;
 mod passwords;
 mod refusals;

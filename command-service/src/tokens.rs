@@ -9,7 +9,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use schemas::{Meta, Sealed, SessionId, Sha256Digest, UserId, sealed_field as field};
+use schemas::{Meta, Sealed, SessionId, Sha256Digest, Timestamp, UserId, sealed_field as field};
 use serde::Serialize;
 use service_kit::jwt::AccessClaims;
 use service_kit::problem::{Problem, ProblemType};
@@ -80,7 +80,7 @@ pub struct SessionAnswer {
     pub refresh_token: String,
     /// Always `Bearer`.
     pub token_type: &'static str,
-    /// Seconds until the access token expires.
+    /// Seconds until the access token expires; fewer when an answer is given again.
     pub expires_in: u64,
 }
 
@@ -167,9 +167,14 @@ impl App {
                 .map_err(|error| Problem::internal(&error))?,
             refresh_token: self.refresh_token(user_id, session_id, generation, &nonce).text(),
             token_type: "Bearer",
-            expires_in: self.token_ttl.as_secs(),
+            expires_in: seconds_left(claims.expires_at, Timestamp::now()),
         })
     }
+}
+
+/// Whole ones, as the client must not take an expired token for a good one.
+fn seconds_left(expires_at: Timestamp, now: Timestamp) -> u64 {
+    expires_at.since(now).as_secs()
 }
 
 /// A refresh token that is none.
@@ -191,6 +196,14 @@ mod tests {
             proof: [3; 16],
         };
         assert_eq!(RefreshToken::parse(&token.text()), Some(token));
+    }
+
+    #[test]
+    fn an_answer_given_again_leaves_less_time() {
+        let expires_at = Timestamp::from_micros(300_000_000);
+        let left = |now| seconds_left(expires_at, Timestamp::from_micros(now));
+        assert_eq!([left(0), left(1), left(299_000_000)], [300, 299, 1]);
+        assert_eq!([left(300_000_000), left(900_000_000)], [0, 0]);
     }
 
     #[test]

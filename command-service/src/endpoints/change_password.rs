@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use domain::user::{self, ChangePassword, RecordLoginFailure, User, UserCommand};
-use event_log::{BusError, CommandContext};
+use domain::user::{ChangePassword, User, UserCommand};
+use event_log::{CommandContext, Receipt};
+use schemas::user::UserEvent;
 use schemas::{Timestamp, UserId, sealed_field as field};
 use serde::{Deserialize, Serialize};
 use service_kit::at_least::{Empty, Written, WrittenBody};
@@ -15,9 +16,10 @@ use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::call::Call;
-use crate::endpoints::log_in::failure;
+use crate::guesses::wrong_password;
 use crate::passwords::check_strength;
 use crate::refusals::problem;
+use crate::sealing::Seal;
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -55,48 +57,32 @@ pub async fn change_password(
     let state = app.bus.inspect::<User>(&id).await.map_err(problem)?.aggregate;
     // The owner's own state is exact, where the session of the token was looked up in a tail.
     if state.session(call.caller.session_id, Timestamp::now()).is_none() {
+        app.prove(user).await?;
         return Err(ProblemType::SessionEnded.into());
     }
-    if let Some(until) = state.locked_at(Timestamp::now()) {
-        return Err(problem(BusError::Refused(user::Error::Locked { until })));
-    }
-    let account = state.account.ok_or(ProblemType::NoSuchUser)?;
+    app.refuse_locked(user, &state).await?;
+    let account = state.account.as_ref().ok_or(ProblemType::NoSuchUser)?;
     let seal = app.seal_of(user).await?;
     let username = seal.open(field::USERNAME, &account.username)?;
     let email = seal.open(field::EMAIL, &account.email)?;
     check_strength(&request.new_password, &[&username, &email])?;
     let context = call.context(&app, "change-password", &Fingerprint { user }, Vec::new());
     let phc = seal.open(field::PASSWORD_HASH, &account.password_hash)?;
-    let right = app
-        .passwords
-        .verify(request.current_password, phc.clone())
-        .await?;
-    // A retry after a lost answer brings the old password, which the first try has replaced: the
-    // new one proves the same caller, and the idempotency key finds the first try's event.
-    let retried = !right
-        && context.idempotency.is_some()
-        && app.passwords.verify(request.new_password.clone(), phc).await?;
-    if !right && !retried {
-        // Guessing here counts like guessing at sign-in.
-        let failure = failure(&call.open, &seal, Timestamp::now())?;
-        let command = UserCommand::RecordLoginFailure(RecordLoginFailure {
-            failure,
-            credentials: state.credentials,
-        });
-        let context = CommandContext {
-            idempotency: None,
-            ..context
-        };
-        app.bus
-            .execute::<User>(&id, command, context)
-            .await
-            .map_err(problem)?;
-        return Err(Problem::new(ProblemType::InvalidCredentials).detail("the current password is wrong"));
+    if !app.passwords.verify(request.current_password, phc).await? {
+        return retry(
+            &app,
+            &call,
+            &seal,
+            state.credentials,
+            request.new_password,
+            context,
+        )
+        .await;
     }
-    let new_hash = app.passwords.hash(request.new_password).await?;
+    let new_hash = app.passwords.hash(request.new_password.clone()).await?;
     let command = UserCommand::ChangePassword(ChangePassword {
         password_hash: seal.seal(field::PASSWORD_HASH, &new_hash)?,
-        credentials: if retried { -1 } else { state.credentials },
+        credentials: state.credentials,
         keep: Some(call.caller.session_id),
     });
     let receipt = app
@@ -104,5 +90,59 @@ pub async fn change_password(
         .execute::<User>(&id, command, context)
         .await
         .map_err(problem)?;
+    if receipt.replayed && !sets(&app, &seal, &receipt, request.new_password).await? {
+        return Err(ProblemType::IdempotencyMismatch.into());
+    }
     Ok(Written::at(call.open.token(&app, &[], &receipt)))
+}
+
+/// A retry after a lost answer brings the old password, which the first try has replaced: its new
+/// one proves the same caller. Everybody else who brings a wrong password guesses, and guessing
+/// here counts like guessing at sign-in.
+async fn retry(
+    app: &App,
+    call: &Call,
+    seal: &Seal,
+    credentials: i64,
+    new_password: String,
+    context: CommandContext,
+) -> Result<Written, Problem> {
+    let user = call.caller.user_id;
+    let first = match &context.idempotency {
+        Some(idempotency) => app
+            .bus
+            .replayed::<User>(&user.to_string(), idempotency)
+            .await
+            .map_err(problem)?,
+        None => None,
+    };
+    if let Some(receipt) = &first
+        && sets(app, seal, receipt, new_password).await?
+    {
+        return Ok(Written::at(call.open.token(app, &[], receipt)));
+    }
+    let failure = wrong_password(&call.open, seal, credentials)?;
+    app.record_failure(user, failure, context)
+        .await
+        .map_err(problem)?;
+    Err(match first {
+        Some(_) => ProblemType::IdempotencyMismatch.into(),
+        None => Problem::new(ProblemType::InvalidCredentials).detail("the current password is wrong"),
+    })
+}
+
+/// Whether this was the change to that password.
+async fn sets(
+    app: &App,
+    seal: &Seal,
+    receipt: &Receipt<UserEvent>,
+    password: String,
+) -> Result<bool, Problem> {
+    let changed = receipt.records.iter().find_map(|record| match &record.event {
+        UserEvent::PasswordChanged(event) => Some(event),
+        _ => None,
+    });
+    let event = changed.ok_or(ProblemType::OutcomeUnknown)?;
+    let phc = seal.open(field::PASSWORD_HASH, &event.password_hash)?;
+    app.passwords.verify(password, phc).await
 }

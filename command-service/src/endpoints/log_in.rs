@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use domain::user::{self, LogIn, RecordLoginFailure, User, UserCommand};
+use domain::user::{self, LogIn, User, UserCommand};
 use event_log::{BusError, Receipt};
 use schemas::identifier::IdentifierKind;
-use schemas::user::{LoginFailed, UserEvent, UserLoggedIn};
+use schemas::user::{UserEvent, UserLoggedIn};
 use schemas::{SessionId, Timestamp, UserId, sealed_field as field};
 use serde::{Deserialize, Serialize};
 use service_kit::at_least::{Written, WrittenBody};
@@ -16,6 +16,7 @@ use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::call::OpenCall;
+use crate::guesses::wrong_password;
 use crate::refusals::problem;
 use crate::sealing::Seal;
 use crate::tokens::SessionAnswer;
@@ -85,8 +86,12 @@ async fn find(app: &App, request: &LogInRequest) -> Result<Option<UserId>, Probl
         .inspect::<User>(&holder.to_string())
         .await
         .map_err(problem)?;
-    // A reservation whose registration never came.
-    Ok(user.aggregate.account.map(|_| holder))
+    if user.aggregate.account.is_none() {
+        // A reservation whose registration never came.
+        app.prove(holder).await?;
+        return Ok(None);
+    }
+    Ok(Some(holder))
 }
 
 /// Checks the password against the credentials of this moment and records how it went; `None` when
@@ -104,61 +109,38 @@ async fn attempt(
         .await
         .map_err(problem)?
         .aggregate;
-    let now = Timestamp::now();
-    if let Some(until) = state.locked_at(now) {
-        prove(app, user).await?;
-        return Err(problem(BusError::Refused(user::Error::Locked { until })));
-    }
+    app.refuse_locked(user, &state).await?;
     let Some(account) = &state.account else {
-        prove(app, user).await?;
+        app.prove(user).await?;
         return Err(ProblemType::InvalidCredentials.into());
     };
     let phc = seal.open(field::PASSWORD_HASH, &account.password_hash)?;
     let right = app.passwords.verify(password.to_owned(), phc).await?;
     if right && account.deactivated {
-        prove(app, user).await?;
+        app.prove(user).await?;
         return Err(ProblemType::UserDeactivated.into());
     }
-    let command = if right {
-        let login = login(app, call, seal, user, now)?;
-        UserCommand::LogIn(Box::new(LogIn {
-            login,
-            credentials: state.credentials,
-        }))
+    let context = call.context(app, "log-in", &Fingerprint { user }, Vec::new());
+    let outcome = if right {
+        let login = login(app, call, seal, user)?;
+        let credentials = state.credentials;
+        let command = UserCommand::LogIn(Box::new(LogIn { login, credentials }));
+        app.bus.execute::<User>(&user.to_string(), command, context).await
     } else {
-        UserCommand::RecordLoginFailure(RecordLoginFailure {
-            failure: failure(call, seal, now)?,
-            credentials: state.credentials,
-        })
-    };
-    // A wrong password must never meet the stored answer of a right one.
-    let mut context = call.context(app, "log-in", &Fingerprint { user }, Vec::new());
-    if !right {
-        context.idempotency = None;
-    }
-    match app.bus.execute::<User>(&user.to_string(), command, context).await {
-        Ok(receipt) if right => Ok(Some(receipt)),
-        Ok(_) | Err(BusError::Refused(user::Error::Deactivated)) => {
-            Err(ProblemType::InvalidCredentials.into())
+        let failure = wrong_password(call, seal, state.credentials)?;
+        match app.record_failure(user, failure, context).await {
+            Ok(()) => return Err(ProblemType::InvalidCredentials.into()),
+            Err(error) => Err(error),
         }
+    };
+    match outcome {
+        Ok(receipt) => Ok(Some(receipt)),
         Err(BusError::Refused(user::Error::CredentialsChanged)) => Ok(None),
         Err(error) => Err(problem(error)),
     }
 }
 
-/// What is refused from memory, with no command to follow, must be as true as a command's outcome.
-async fn prove(app: &App, user: UserId) -> Result<(), Problem> {
-    let proven = app.bus.inspect_proven::<User>(&user.to_string()).await;
-    proven.map(drop).map_err(problem)
-}
-
-fn login(
-    app: &App,
-    call: &OpenCall,
-    seal: &Seal,
-    user: UserId,
-    now: Timestamp,
-) -> Result<UserLoggedIn, Problem> {
+fn login(app: &App, call: &OpenCall, seal: &Seal, user: UserId) -> Result<UserLoggedIn, Problem> {
     let session_id = SessionId::new_v7();
     let token = app.new_refresh_token(seal, user, session_id, user::FIRST_GENERATION)?;
     let client = seal.client(&call.client)?;
@@ -166,26 +148,13 @@ fn login(
         session_id,
         nonce: token.nonce,
         refresh_token_hash: token.hash,
-        expires_at: now.plus(app.session_ttl),
+        expires_at: Timestamp::now().plus(app.session_ttl),
         ip_network: client.ip_network,
         ip_address: client.ip_address,
         user_agent: client.user_agent,
         device_fingerprint: None,
         country_code: None,
         city: None,
-    })
-}
-
-/// What a wrong password leaves in the log.
-pub fn failure(call: &OpenCall, seal: &Seal, now: Timestamp) -> Result<LoginFailed, Problem> {
-    let client = seal.client(&call.client)?;
-    Ok(LoginFailed {
-        count: 1,
-        first_at: now,
-        last_at: now,
-        ip_network: client.ip_network,
-        ip_address: client.ip_address,
-        user_agent: client.user_agent,
     })
 }
 

@@ -51,6 +51,7 @@ pub async fn refresh(
         .await
         .map_err(problem)?;
     if known.aggregate.account.is_none() {
+        app.prove(user).await?;
         return Err(not_a_refresh_token());
     }
     let seal = app.seal_of(user).await?;

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use axum::http::HeaderMap;
 use domain::rolecall_permissions::Permission;
 use domain::user::User;
-use event_log::{NewDataKey, Receipt};
+use event_log::{CommandContext, NewDataKey, Receipt};
 use schemas::identifier::IdentifierKind;
 use schemas::user::{UserEvent, UserRegistered};
 use schemas::{ClaimId, DataKey, NormaliseError, UserId, sealed_field as field};
 use serde::{Deserialize, Serialize};
 use service_kit::at_least::{Written, WrittenBody};
+use service_kit::auth::Caller;
 use service_kit::json::Json;
 use service_kit::problem::{Problem, ProblemDetails, ProblemType};
 use utoipa::ToSchema;
@@ -19,6 +21,7 @@ use uuid::{Builder, Uuid};
 use crate::app::App;
 use crate::call::OpenCall;
 use crate::config::Registration;
+use crate::guesses::wrong_password;
 use crate::passwords::check_strength;
 use crate::refusals::problem;
 use crate::sealing::Seal;
@@ -66,10 +69,11 @@ struct Fingerprint<'a> {
 pub async fn register(
     State(app): State<Arc<App>>,
     call: OpenCall,
+    headers: HeaderMap,
     Json(request): Json<RegisterRequest>,
 ) -> Result<Written<Registered>, Problem> {
     app.await_at_least(&call.at_least).await?;
-    authorise(&app, &call)?;
+    let call = authorise(&app, call, &headers).await?;
     check_strength(&request.password, &[&request.username, &request.email])?;
     let fingerprint = Fingerprint {
         username: &request.username,
@@ -97,8 +101,10 @@ pub async fn register(
             .await
             .map_err(problem)?
     {
-        return replay(&app, &call, user_id, request.password, &receipt).await;
+        check_replay(&app, &call, user_id, request.password, context).await?;
+        return Ok(answer(&app, &call, user_id, &receipt));
     }
+    let password = request.password.clone();
     let new_user = NewUser {
         user_id,
         claim_id,
@@ -108,58 +114,64 @@ pub async fn register(
         password: request.password,
     };
     let (registered, key) = registration(&app, new_user).await?;
-    let context = event_log::CommandContext {
+    let with_key = CommandContext {
         new_data_key: Some(key),
-        ..context
+        ..context.clone()
     };
-    let receipt = app.register(registered, context).await?;
-    let token = call.token(&app, &[], &receipt);
-    Ok(Written::created(
-        Registered {
-            user_id: user_id.as_uuid(),
-        },
-        token,
-    ))
+    let receipt = app.register(registered, with_key).await?;
+    // Another try under the same key may have come first in the meantime, with a password of its own.
+    if receipt.replayed || receipt.records.is_empty() {
+        check_replay(&app, &call, user_id, password, context).await?;
+    }
+    Ok(answer(&app, &call, user_id, &receipt))
 }
 
-/// The first try's answer, for whoever knows the password that it set: another password under the
-/// same key is another request.
-async fn replay(
+fn answer(app: &App, call: &OpenCall, user: UserId, receipt: &Receipt<UserEvent>) -> Written<Registered> {
+    let user_id = user.as_uuid();
+    Written::created(Registered { user_id }, call.token(app, &[], receipt))
+}
+
+/// The first try's answer is for whoever knows the password that it set: another password under the
+/// same key is another request. Keys can be guessed, so this must not be a way to guess passwords
+/// that sign-in does not count.
+async fn check_replay(
     app: &App,
     call: &OpenCall,
     user: UserId,
     password: String,
-    receipt: &Receipt<UserEvent>,
-) -> Result<Written<Registered>, Problem> {
+    context: CommandContext,
+) -> Result<(), Problem> {
     let state = app
         .bus
         .inspect::<User>(&user.to_string())
         .await
         .map_err(problem)?
         .aggregate;
+    app.refuse_locked(user, &state).await?;
     let account = state.account.ok_or(ProblemType::Conflict)?;
-    let phc = app
-        .seal_of(user)
-        .await?
-        .open(field::PASSWORD_HASH, &account.password_hash)?;
-    if !app.passwords.verify(password, phc).await? {
-        return Err(ProblemType::IdempotencyMismatch.into());
+    let seal = app.seal_of(user).await?;
+    let phc = seal.open(field::PASSWORD_HASH, &account.password_hash)?;
+    if app.passwords.verify(password, phc).await? {
+        return Ok(());
     }
-    Ok(Written::created(
-        Registered {
-            user_id: user.as_uuid(),
-        },
-        call.token(app, &[], receipt),
-    ))
+    let failure = wrong_password(call, &seal, state.credentials)?;
+    app.record_failure(user, failure, context)
+        .await
+        .map_err(problem)?;
+    Err(ProblemType::IdempotencyMismatch.into())
 }
 
-fn authorise(app: &App, call: &OpenCall) -> Result<(), Problem> {
-    match (app.registration, call.caller) {
-        (Registration::Open, _) => Ok(()),
-        (Registration::Closed, Some(caller)) if app.holds(caller.user_id, Permission::UserRegister) => Ok(()),
-        (Registration::Closed, Some(_)) => Err(ProblemType::Forbidden.into()),
-        (Registration::Closed, None) => Err(ProblemType::Unauthenticated.into()),
+/// Only where registration is closed does it matter who calls.
+async fn authorise(app: &App, call: OpenCall, headers: &HeaderMap) -> Result<OpenCall, Problem> {
+    if app.registration == Registration::Open {
+        return Ok(call);
     }
+    let caller = Caller::from_headers(headers, app).await?;
+    let user = caller.ok_or(ProblemType::Unauthenticated)?.user_id;
+    if app.holds(user, Permission::UserRegister) {
+        return Ok(call.by(user));
+    }
+    Err(ProblemType::Forbidden.into())
 }
 
 fn derived(digest: [u8; 32]) -> Uuid {

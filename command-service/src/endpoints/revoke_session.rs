@@ -2,18 +2,25 @@
 
 use std::sync::Arc;
 
+use access_node::SessionStanding;
 use axum::extract::State;
+use axum::http::HeaderMap;
 use domain::rolecall_permissions::Permission;
-use domain::user::{RevokeSession, User, UserCommand};
-use schemas::SessionId;
+use domain::user::{self, RevokeSession, User, UserCommand};
+use event_log::BusError;
 use schemas::user::RevokeReason;
+use schemas::{SessionId, Timestamp, UserId};
 use service_kit::at_least::{Empty, Written, WrittenBody};
+use service_kit::auth::{Caller, claims_from_headers};
 use service_kit::params::Path;
 use service_kit::problem::{Problem, ProblemDetails, ProblemType};
 
 use crate::app::App;
-use crate::call::Call;
+use crate::call::{Call, OpenCall};
 use crate::refusals::problem;
+
+/// Of its idempotency keys.
+const OPERATION: &str = "revoke-session";
 
 #[utoipa::path(delete, path = "/v1/sessions/{id}", tag = "sessions", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path, description = "Session id")), responses(
@@ -24,40 +31,95 @@ use crate::refusals::problem;
 #[tracing::instrument(name = "http.session.revoke", skip_all, fields(session.id = %session_id))]
 pub async fn revoke_session(
     State(app): State<Arc<App>>,
-    call: Call,
+    caller: Result<Caller, Problem>,
+    open: OpenCall,
+    headers: HeaderMap,
     Path(session_id): Path<SessionId>,
 ) -> Result<Written, Problem> {
-    app.await_demanded(&call).await?;
-    let own = call.caller.session_id == session_id;
-    let mut owner = if own {
-        Some(call.caller.user_id)
-    } else {
-        app.node.session_owner(session_id)
+    let (open, refused) = match caller {
+        Ok(caller) => {
+            let open = open.by(caller.user_id);
+            let call = Call { caller, open };
+            match end(&app, &call, session_id).await {
+                Err(refused) => (call.open, refused),
+                done => return done,
+            }
+        }
+        Err(refused) => (open, refused),
     };
-    if owner.is_none() {
-        // It may have begun a moment ago.
-        app.await_latest(None).await?;
-        owner = app.node.session_owner(session_id);
-    }
-    let Some(owner) = owner else {
+    logged_out_before(&app, open, &headers, session_id, refused).await
+}
+
+async fn end(app: &App, call: &Call, session_id: SessionId) -> Result<Written, Problem> {
+    app.await_demanded(call).await?;
+    let Some(owner) = owner(app, call, session_id).await? else {
         // Who may not see sessions does not learn which exist.
-        app.authorise(&call, Permission::SessionRevoke).await?;
+        app.authorise(call, Permission::SessionRevoke).await?;
         return Err(ProblemType::NoSuchSession.into());
     };
     let basis = app
-        .authorise_self_or(&call, owner, Permission::SessionRevoke)
+        .authorise_self_or(call, owner, Permission::SessionRevoke)
         .await?;
-    let reason = match (own, owner == call.caller.user_id) {
+    let reason = match (call.caller.session_id == session_id, owner == call.caller.user_id) {
         (true, _) => RevokeReason::Logout,
         (false, true) => RevokeReason::UserRequest,
         (false, false) => RevokeReason::Administrator,
     };
     let command = UserCommand::RevokeSession(RevokeSession { session_id, reason });
-    let context = call.context(&app, "revoke-session", &session_id, basis.clone());
-    let receipt = app
+    let context = call.context(app, OPERATION, &session_id, basis.clone());
+    match app
         .bus
         .execute::<User>(&owner.to_string(), command, context)
         .await
-        .map_err(problem)?;
-    Ok(Written::at(call.open.token(&app, &basis, &receipt)))
+    {
+        Ok(receipt) => Ok(Written::at(call.open.token(app, &basis, &receipt))),
+        // One's own session, ended before: a retry finds what it asked for.
+        Err(BusError::Refused(user::Error::NoSuchSession)) if owner == call.caller.user_id => {
+            Ok(Written::at(call.open.token_of(app, app.node.basis(owner))))
+        }
+        Err(error) => Err(problem(error)),
+    }
+}
+
+/// Whose session it is: a live one, or one of the caller's own that ended within the hour.
+async fn owner(app: &App, call: &Call, session: SessionId) -> Result<Option<UserId>, Problem> {
+    let caller = call.caller.user_id;
+    let known = || match app.node.session_standing(caller, session, Timestamp::now()) {
+        SessionStanding::Live | SessionStanding::Ended => Some(caller),
+        SessionStanding::Unknown => app.node.session_owner(session),
+    };
+    if let Some(owner) = known() {
+        return Ok(Some(owner));
+    }
+    // It may have begun a moment ago.
+    app.await_latest(None).await?;
+    Ok(known())
+}
+
+/// A retry of signing out whose first answer was lost brings the token of the session it ended. It
+/// gets that answer, if its idempotency key is the one of the event.
+async fn logged_out_before(
+    app: &App,
+    open: OpenCall,
+    headers: &HeaderMap,
+    session: SessionId,
+    refused: Problem,
+) -> Result<Written, Problem> {
+    if refused.kind != ProblemType::SessionEnded {
+        return Err(refused);
+    }
+    let claims = claims_from_headers(headers, app)?.filter(|claims| claims.session_id == session);
+    let Some(user) = claims.map(|claims| claims.user_id) else {
+        return Err(refused);
+    };
+    let open = open.by(user);
+    let context = open.context(app, OPERATION, &session, Vec::new());
+    let Some(idempotency) = &context.idempotency else {
+        return Err(refused);
+    };
+    let first = app.bus.replayed::<User>(&user.to_string(), idempotency).await;
+    match first.map_err(problem)? {
+        Some(receipt) => Ok(Written::at(open.token(app, &[], &receipt))),
+        None => Err(refused),
+    }
 }

@@ -114,3 +114,19 @@ pub async fn a_deactivated_user_cannot_sign_in(world: Arc<World>) {
         1
     );
 }
+
+pub async fn a_deactivated_users_password_is_not_guessed_either(world: Arc<World>) {
+    let person = world.person("guessed-away").await;
+    let path = format!("/v1/users/{}/deactivate", person.id);
+    world.admin.command("POST", &path, Value::Null).await.expect(200);
+    for _ in 0..5 {
+        log_in(&world, &person.name, "wrong")
+            .await
+            .refused(P::InvalidCredentials);
+    }
+    for password in ["wrong", PASSWORD] {
+        log_in(&world, &person.name, password)
+            .await
+            .refused(P::UserLocked);
+    }
+}
