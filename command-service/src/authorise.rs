@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::access::CompiledCatalog;
+use domain::access::{CompiledCatalog, UserAccess};
 use domain::rolecall_permissions::{Permission, RESOURCE};
 use schemas::{Position, RoleId, Stream, Timestamp, UserId};
 use service_kit::at_least::AtLeast;
@@ -26,7 +26,7 @@ impl App {
 
     /// As [`Self::authorise`], for changes of rights: decided on everything that is in the log at
     /// this moment, so that an administrator revoked a moment ago on another instance changes
-    /// nothing any more.
+    /// nothing any more, nor does one whose session ended a moment ago.
     pub async fn authorise_at_latest(
         &self,
         call: &Call,
@@ -35,6 +35,7 @@ impl App {
         self.await_demanded(call).await?;
         self.await_latest(Some(self.node.ledger(call.caller.user_id)))
             .await?;
+        self.require_live_session(call)?;
         self.require(call.caller.user_id, permission)
     }
 
@@ -55,11 +56,17 @@ impl App {
     /// Waits for what the caller demands. It may be the very event that ended the caller's session,
     /// so the session is looked at again.
     pub async fn await_demanded(&self, call: &Call) -> Result<(), Problem> {
-        let (demanded, caller) = (&call.open.at_least, call.caller);
+        let demanded = &call.open.at_least;
         if demanded.token.is_none() && !demanded.latest {
             return Ok(());
         }
         self.await_at_least(demanded).await?;
+        self.require_live_session(call)
+    }
+
+    /// Looks at the session again, after the node has read on.
+    fn require_live_session(&self, call: &Call) -> Result<(), Problem> {
+        let caller = call.caller;
         match self.session_state(caller.user_id, caller.session_id) {
             SessionState::Live => Ok(()),
             SessionState::Ended | SessionState::UserInactive => Err(ProblemType::SessionEnded.into()),
@@ -107,22 +114,38 @@ impl App {
             .allowed
     }
 
-    /// Nobody gives rights over Rolecall that they do not hold: each `rolecall` permission that the
-    /// role gives must be the caller's own.
-    pub fn refuse_escalation(&self, caller: UserId, role: RoleId) -> Result<(), Problem> {
+    /// Nobody gives rights over Rolecall that they do not hold, nor for longer: each `rolecall`
+    /// permission that the role gives must be the caller's own, until `expires_at` or for good.
+    pub fn refuse_escalation(
+        &self,
+        caller: UserId,
+        role: RoleId,
+        expires_at: Option<Timestamp>,
+    ) -> Result<(), Problem> {
         let catalog = self.node.catalog();
-        let lacking = Permission::ALL
-            .into_iter()
-            .find(|p| gives(&catalog, role, *p) && !self.holds(caller, *p));
-        lacking.map_or(Ok(()), |permission| Err(escalation(permission.name())))
+        let given = Permission::ALL.into_iter().filter(|p| gives(&catalog, role, *p));
+        self.refuse_beyond(caller, given, Held::until(expires_at))
     }
 
-    /// As [`Self::refuse_escalation`], for one permission by name.
+    /// As [`Self::refuse_escalation`], for one permission by name, which is given for good.
     pub fn refuse_escalation_by(&self, caller: UserId, permission: &str) -> Result<(), Problem> {
-        let lacking = Permission::ALL
-            .into_iter()
-            .find(|p| p.name() == permission && !self.holds(caller, *p));
-        lacking.map_or(Ok(()), |permission| Err(escalation(permission.name())))
+        let given = Permission::ALL.into_iter().filter(|p| p.name() == permission);
+        self.refuse_beyond(caller, given, Held::ForGood)
+    }
+
+    fn refuse_beyond(
+        &self,
+        caller: UserId,
+        mut given: impl Iterator<Item = Permission>,
+        wanted: Held,
+    ) -> Result<(), Problem> {
+        let access = self.node.user(caller).map(|user| user.access);
+        let catalog = self.node.catalog();
+        let held = |permission| held(&catalog, access.as_ref(), permission, Timestamp::now());
+        match given.find(|p| held(*p) < wanted) {
+            Some(permission) => Err(escalation(permission.name(), held(permission))),
+            None => Ok(()),
+        }
     }
 
     /// End of every users partition: what an event that adds rights to a role must be applied
@@ -138,6 +161,38 @@ impl App {
     }
 }
 
+/// How long somebody holds a permission; in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Held {
+    Not,
+    Until(Timestamp),
+    ForGood,
+}
+
+impl Held {
+    fn until(expires_at: Option<Timestamp>) -> Self {
+        expires_at.map_or(Self::ForGood, Self::Until)
+    }
+}
+
+/// By the grant that gives the permission longest.
+fn held(
+    catalog: &CompiledCatalog,
+    access: Option<&UserAccess>,
+    permission: Permission,
+    now: Timestamp,
+) -> Held {
+    let grants = access.filter(|user| user.is_active()).map(UserAccess::grants);
+    let giving = grants
+        .into_iter()
+        .flatten()
+        .filter(|grant| grant.is_live(now) && gives(catalog, grant.role_id, permission));
+    giving
+        .map(|grant| Held::until(grant.expires_at()))
+        .max()
+        .unwrap_or(Held::Not)
+}
+
 fn gives(catalog: &CompiledCatalog, role: RoleId, permission: Permission) -> bool {
     let action = catalog.action(RESOURCE, permission.action());
     catalog
@@ -146,8 +201,12 @@ fn gives(catalog: &CompiledCatalog, role: RoleId, permission: Permission) -> boo
         .is_some_and(|(role, action)| role.allows(action))
 }
 
-fn escalation(permission: &str) -> Problem {
-    Problem::new(ProblemType::Escalation).detail(format!("you do not hold {permission} yourself"))
+fn escalation(permission: &str, held: Held) -> Problem {
+    let detail = match held {
+        Held::Until(end) => format!("you hold {permission} until {end} only"),
+        Held::Not | Held::ForGood => format!("you do not hold {permission} yourself"),
+    };
+    Problem::new(ProblemType::Escalation).detail(detail)
 }
 
 fn not_yet(error: access_node::NotYet) -> Problem {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use domain::rolecall_permissions::Permission;
 use domain::user::{GrantRole, User, UserCommand};
 use schemas::{RoleId, Timestamp, UserId};
@@ -55,8 +55,8 @@ pub async fn assign_role(
         .role_by_name(&role)
         .map(|role| role.id)
         .ok_or(ProblemType::NoSuchRole)?;
-    app.refuse_escalation(call.caller.user_id, role_id)?;
-    let expires_at = request.expires_at.map(Timestamp::from);
+    let expires_at = request.expires_at.map(expiry).transpose()?;
+    app.refuse_escalation(call.caller.user_id, role_id, expires_at)?;
     let fingerprint = Fingerprint {
         user,
         role: role_id,
@@ -70,4 +70,36 @@ pub async fn assign_role(
         .await
         .map_err(problem)?;
     Ok(Written::at(call.open.token(&app, &basis, &receipt)))
+}
+
+/// The parser takes years of more than four digits, which RFC 3339 does not have and other readers
+/// of the log cannot represent.
+fn expiry(at: DateTime<Utc>) -> Result<Timestamp, Problem> {
+    if at.year() <= 9999 {
+        return Ok(at.into());
+    }
+    let detail = "is after the year 9999; leave it out for a grant that does not expire";
+    Err(Problem::new(ProblemType::InvalidBody)
+        .detail(format!("expires_at {detail}"))
+        .field("expires_at", detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> bool {
+        let request = serde_json::json!({ "expires_at": text });
+        let request: AssignRoleRequest = serde_json::from_value(request).unwrap();
+        expiry(request.expires_at.unwrap()).is_err()
+    }
+
+    #[test]
+    fn an_expiry_has_a_year_of_four_digits() {
+        assert!(!refused("2100-01-01T00:00:00Z"));
+        assert!(!refused("9999-12-31T23:59:59.999999Z"));
+        assert!(refused("9999-12-31T23:59:59-00:01"));
+        assert!(refused("+10000-01-01T00:00:00Z"));
+        assert!(refused("+262142-12-31T23:59:59Z"));
+    }
 }

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use domain::access::CompiledCatalog;
 use domain::rolecall_permissions::Permission;
 use domain::user::{RevokeRole, User, UserCommand};
-use schemas::UserId;
+use schemas::{RoleId, UserId};
 use service_kit::at_least::{Empty, Written, WrittenBody};
 use service_kit::params::Path;
 use service_kit::problem::{Problem, ProblemDetails, ProblemType};
@@ -15,7 +16,7 @@ use crate::call::Call;
 use crate::refusals::problem;
 
 #[utoipa::path(delete, path = "/v1/users/{id}/roles/{role}", tag = "roles", security(("bearer" = [])),
-    params(("id" = uuid::Uuid, Path, description = "User id"), ("role" = String, Path, description = "Role name")),
+    params(("id" = uuid::Uuid, Path, description = "User id"), ("role" = String, Path, description = "Role name, or the id of a role, deleted or not")),
     responses(
     (status = 200, body = WrittenBody<Empty>),
     (status = 403, body = ProblemDetails),
@@ -29,12 +30,7 @@ pub async fn revoke_role(
     Path((user, role)): Path<(UserId, String)>,
 ) -> Result<Written, Problem> {
     let basis = app.authorise_at_latest(&call, Permission::RoleRevoke).await?;
-    let role_id = app
-        .node
-        .catalog()
-        .role_by_name(&role)
-        .map(|role| role.id)
-        .ok_or(ProblemType::NoSuchRole)?;
+    let role_id = role_id(&app.node.catalog(), &role).ok_or(ProblemType::NoSuchRole)?;
     let context = call.context(&app, "revoke-role", &(user, role_id), basis.clone());
     let command = UserCommand::RevokeRole(RevokeRole { role_id });
     let receipt = app
@@ -43,4 +39,10 @@ pub async fn revoke_role(
         .await
         .map_err(problem)?;
     Ok(Written::at(call.open.token(&app, &basis, &receipt)))
+}
+
+/// By name; else by id, as the grant of a deleted role has no name any more.
+fn role_id(catalog: &CompiledCatalog, role: &str) -> Option<RoleId> {
+    let named = catalog.role_by_name(role).map(|role| role.id);
+    named.or_else(|| role.parse().ok())
 }

@@ -153,6 +153,8 @@ pub async fn a_grant_that_has_expired_already_is_refused(world: Arc<World>) {
             .refused(P::ExpiryInPast);
     }
     for wrong in [
+        json!("+10000-01-01T00:00:00Z"),
+        json!("+262142-12-31T23:59:59Z"),
         json!("tomorrow"),
         json!(1_800_000_000),
         json!("2100-13-01T00:00:00Z"),
@@ -267,4 +269,64 @@ pub async fn a_revoked_administrator_changes_nothing_any_more(world: Arc<World>)
             .refused(P::Forbidden);
         world.admin.revoke(other.id, &role).await;
     }
+}
+
+pub async fn nobody_gives_rights_for_longer_than_they_hold_them(world: Arc<World>) {
+    let (admin, other) = (&world.admin, world.person("other").await);
+    let temporary = world.person("temporary").await;
+    let granted = |user: schemas::UserId, role: &str| format!("/v1/users/{user}/roles/{role}");
+    let until = |year: u32| json!({ "expires_at": format!("{year}-01-01T00:00:00Z") });
+    let own = granted(temporary.id, "administrator");
+    admin.command("PUT", &own, until(2100)).await.expect(200);
+    let role = unique("role");
+    temporary.define_role(&role, None).await;
+    let (below, parent) = (format!("/v1/roles/{role}"), json!({ "parent": "administrator" }));
+    let attached = format!("/v1/roles/{role}/permissions/rolecall.user_read");
+    for (path, body) in [
+        (own.clone(), Value::Null),
+        (own.clone(), until(2101)),
+        (granted(other.id, "administrator"), Value::Null),
+        (below, parent),
+        (attached, Value::Null),
+    ] {
+        temporary.command("PUT", &path, body).await.refused(P::Escalation);
+    }
+    for year in [2099, 2100] {
+        let path = granted(other.id, "administrator");
+        temporary.command("PUT", &path, until(year)).await.expect(200);
+    }
+    // What is not about Rolecall may be given for good.
+    temporary.grant(other.id, &role).await;
+    // The longest of several grants counts.
+    let deputy = unique("deputy");
+    admin.define_role(&deputy, Some("administrator")).await;
+    admin.grant(temporary.id, &deputy).await;
+    temporary.grant(other.id, "administrator").await;
+}
+
+pub async fn the_grant_of_a_deleted_role_is_revoked_by_its_id(world: Arc<World>) {
+    let (admin, person) = (&world.admin, world.person("leftover").await);
+    let role = unique("role");
+    let defined = admin.define_role(&role, None).await;
+    let roles = admin.query("/v1/roles", &defined).await.expect(200);
+    let mut roles = roles.body["roles"].as_array().unwrap().iter();
+    let id = roles.find(|it| it["name"] == json!(role)).unwrap()["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    admin.grant(person.id, &role).await;
+    admin
+        .command("DELETE", &format!("/v1/roles/{role}"), Value::Null)
+        .await
+        .expect(200);
+    let path = |role: &str| format!("/v1/users/{}/roles/{role}", person.id);
+    admin
+        .command("DELETE", &path(&role), Value::Null)
+        .await
+        .refused(P::NoSuchRole);
+    for _ in 0..2 {
+        admin.revoke(person.id, &id).await;
+    }
+    let names = world.history().await.names_of_user(person.id);
+    assert_eq!(names[2..], ["user.role_granted", "user.role_revoked"]);
 }
