@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use utoipa::OpenApi;
-use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -14,33 +13,11 @@ use crate::endpoints::{
     delete_permission, delete_role, detach_permission, log_in, oauth_revoke, reactivate, refresh, register,
     revoke_role, revoke_session, revoke_sessions,
 };
-
-#[derive(OpenApi)]
-#[openapi(
-    info(
-        title = "Rolecall command service",
-        description = "Commands to Rolecall. Every answer to a write carries a consistency token, in the header \
-            `Rolecall-Token` and the field `token`; send it as `Rolecall-At-Least` to read what was written. \
-            Send an `Idempotency-Key` and a command can be repeated safely."
-    ),
-    modifiers(&Bearer)
-)]
-struct Document;
-
-struct Bearer;
-
-impl utoipa::Modify for Bearer {
-    fn modify(&self, api: &mut utoipa::openapi::OpenApi) {
-        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
-        api.components
-            .get_or_insert_default()
-            .add_security_scheme("bearer", scheme);
-    }
-}
+use crate::openapi::{CommonHeaders, Document};
 
 /// All routes and the document that describes them.
 pub fn api() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
-    OpenApiRouter::with_openapi(Document::openapi())
+    let (router, mut api) = OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(register::register))
         .routes(routes!(log_in::log_in))
         .routes(routes!(refresh::refresh))
@@ -60,5 +37,7 @@ pub fn api() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
             detach_permission::detach_permission
         ))
         .routes(routes!(oauth_revoke::revoke))
-        .split_for_parts()
+        .split_for_parts();
+    CommonHeaders.modify(&mut api);
+    (router, api)
 }
