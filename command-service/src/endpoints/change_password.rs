@@ -40,6 +40,7 @@ struct Fingerprint {
     (status = 200, body = WrittenBody<Empty>, description = "Every other session has ended"),
     (status = 401, body = ProblemDetails, description = "The current password is wrong"),
     (status = 422, body = ProblemDetails),
+    (status = 423, body = ProblemDetails, description = "Too many failures; no password is checked for a while"),
     (status = "default", body = ProblemDetails),
 ))]
 #[tracing::instrument(name = "http.user.change_password", skip_all, fields(user.id = %user))]

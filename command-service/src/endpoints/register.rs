@@ -63,6 +63,7 @@ struct Fingerprint<'a> {
     (status = 201, body = WrittenBody<Registered>),
     (status = 409, body = ProblemDetails, description = "User name or e-mail is taken"),
     (status = 422, body = ProblemDetails, description = "Weak password or malformed name"),
+    (status = 423, body = ProblemDetails, description = "Repeated with wrong passwords too often"),
     (status = "default", body = ProblemDetails),
 ))]
 #[tracing::instrument(name = "http.user.register", skip_all)]
