@@ -1,7 +1,6 @@
-//! `up` and `down`: one process in the background owns the servers. It holds a lock on its pid file, so a file that a
-//! crash left behind is known to be stale.
+//! `up` and `down`: one process in the background owns the servers, and `place` says which.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,90 +13,22 @@ use nix::unistd::Pid;
 use tokio::time::sleep;
 
 use crate::env_file;
+use crate::place::Place;
 use crate::running::Running;
 use crate::shutdown::Shutdown;
 
 const POLL: Duration = Duration::from_millis(100);
 const STOP_WITHIN: Duration = Duration::from_secs(120);
 
-/// What lies in the folder.
-struct Place {
-    folder: PathBuf,
-}
-
-impl Place {
-    fn open(folder: &Path) -> Result<Self> {
-        let found = std::fs::create_dir_all(folder).and_then(|()| std::fs::canonicalize(folder));
-        Ok(Self {
-            folder: found.with_context(|| format!("making the folder {}", folder.display()))?,
-        })
-    }
-
-    fn pid_file(&self) -> PathBuf {
-        self.folder.join("rolecall.pid")
-    }
-
-    fn env_file(&self) -> PathBuf {
-        self.folder.join("rolecall.env")
-    }
-
-    fn log(&self) -> PathBuf {
-        self.folder.join("rolecall.log")
-    }
-
-    fn data(&self) -> PathBuf {
-        self.folder.join("data")
-    }
-
-    /// The lock on the pid file, unless a running process has it.
-    fn lock(&self) -> Result<Option<File>> {
-        let path = self.pid_file();
-        let doing = || format!("locking {}", path.display());
-        let mut options = OpenOptions::new();
-        let file = options
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path);
-        let file = file.with_context(doing)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(file)),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(error).with_context(doing),
-        }
-    }
-
-    fn is_up(&self) -> Result<bool> {
-        Ok(self.lock()?.is_none())
-    }
-
-    /// Of the process that holds the lock.
-    fn pid(&self) -> Result<Option<Pid>> {
-        let text = std::fs::read_to_string(self.pid_file()).context("reading the pid file")?;
-        Ok(text.trim().parse().ok().map(Pid::from_raw))
-    }
-
-    fn remove_env_file(&self) -> Result<()> {
-        match std::fs::remove_file(self.env_file()) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(error).context("removing the old addresses")
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
 /// Starts the background process and waits until everything is ready.
 pub async fn up(folder: &Path) -> Result<()> {
     let place = Place::open(folder)?;
-    if place.is_up()? {
+    if place.is_taken()? {
         wait_until_ready(&place, None).await?;
         check(&place).await?;
         println!("Rolecall is up already.");
         return show(&place);
     }
-    place.remove_env_file()?;
     let mut log = Log::from_end(place.log())?;
     let mut command = Command::new(std::env::current_exe().context("finding this program")?);
     command.arg("serve").arg("--folder").arg(&place.folder);
@@ -107,23 +38,25 @@ pub async fn up(folder: &Path) -> Result<()> {
     show(&place)
 }
 
-/// The addresses are written when all is ready; the process ends if it can't be.
+/// The addresses are written when all is ready; the process ends if it can't be, or if another came first.
 async fn wait_until_ready(place: &Place, mut child: Option<(Pid, &mut Log)>) -> Result<()> {
-    loop {
+    while !place.is_ready()? {
         if let Some((pid, log)) = &mut child {
             log.show_news()?;
             let status = waitpid(*pid, Some(WaitPidFlag::WNOHANG)).context("waiting for the start")?;
             if status != WaitStatus::StillAlive {
                 log.show_news()?;
-                bail!("it did not start; see {}", place.log().display());
+                child = None;
             }
-        } else if !place.is_up()? {
-            bail!("it ended during its start; see {}", place.log().display());
         }
-        if place.env_file().exists() {
-            return Ok(());
+        if child.is_none() && !place.is_taken()? {
+            bail!("it did not start; see {}", place.log().display());
         }
         sleep(POLL).await;
+    }
+    match child {
+        Some((_, log)) => log.show_news(),
+        None => Ok(()),
     }
 }
 
@@ -165,9 +98,9 @@ pub async fn down(folder: &Path) -> Result<()> {
     let place = Place::open(folder)?;
     let began = Instant::now();
     let mut told = None;
-    while place.is_up()? {
+    while place.is_taken()? {
         let pid = place.pid()?;
-        // Not yet written just after its start.
+        // None just after its start.
         if let Some(pid) = pid.filter(|_| told.is_none()) {
             kill(pid, Signal::SIGTERM).with_context(|| format!("asking process {pid} to end"))?;
             told = Some(pid);
@@ -195,12 +128,9 @@ pub async fn down(folder: &Path) -> Result<()> {
 pub async fn serve(folder: &Path) -> Result<()> {
     let place = Place::open(folder)?;
     let mut shutdown = Shutdown::listen()?;
-    let Some(mut pid_file) = place.lock()? else {
+    let Some(taken) = place.take().await? else {
         bail!("Rolecall is up already")
     };
-    pid_file.set_len(0).context("clearing the pid file")?;
-    write!(pid_file, "{}", std::process::id()).context("writing the pid file")?;
-    place.remove_env_file()?;
     let running = tokio::select! {
         started = Running::start(Some(place.data())) => started?,
         // Dropping the start kills what it had started.
@@ -216,7 +146,8 @@ pub async fn serve(folder: &Path) -> Result<()> {
     place.remove_env_file()?;
     running.shutdown().await?;
     eprintln!("stopped");
-    pid_file.set_len(0).context("clearing the pid file")
+    drop(taken);
+    Ok(())
 }
 
 /// Starts again what ended by itself or was killed, as a service manager would.

@@ -6,6 +6,7 @@
 mod background;
 mod client;
 mod env_file;
+mod place;
 mod running;
 mod screen;
 mod shutdown;
