@@ -7,6 +7,7 @@ use read_model::audit_months::AuditMonths;
 use read_model::checkpoint::{self, Checkpoint};
 use read_model::is_transient;
 use sqlx::PgPool;
+use sqlx::migrate::MigrateError;
 
 use crate::decode::Decoded;
 use crate::projections::{Batch, Place, RowError};
@@ -71,7 +72,9 @@ impl From<read_model::Error> for ApplyError {
         match error {
             read_model::Error::Sql(error) => error.into(),
             read_model::Error::Fenced { .. } => Self::Fenced(error.to_string()),
-            read_model::Error::Migrate(sqlx::migrate::MigrateError::Execute(error)) => error.into(),
+            read_model::Error::Migrate(
+                MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _),
+            ) => error.into(),
             other => Self::Permanent(chain(&other)),
         }
     }

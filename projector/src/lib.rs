@@ -16,6 +16,7 @@ mod projection;
 pub mod projections;
 mod rebuild;
 mod router;
+mod shard;
 mod source;
 mod status;
 mod worker;

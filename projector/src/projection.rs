@@ -19,9 +19,10 @@ use crate::apply::{ApplyError, Backoff};
 use crate::progress::{Lane, Progress};
 use crate::projections::Place;
 use crate::router::{Follower, QUEUE, Router};
+use crate::shard::ShardContext;
 use crate::source::Log;
 use crate::status::Status;
-use crate::worker::{Ended, MAX_BATCH, Pending, ShardContext, Worker};
+use crate::worker::{Ended, MAX_BATCH, Pending, Worker};
 
 /// What the projector knows of the log before it reads it.
 #[derive(Clone, Debug)]
@@ -154,8 +155,8 @@ impl<L: Log> Run<L> {
         let lanes = self.lanes(shard.id);
         let mut backoff = Backoff::default();
         loop {
-            let endings = self.fill_once(&shard, &lanes).await?;
-            if endings.iter().all(|(_, _, ended)| *ended != Ended::Fenced) {
+            let (endings, set_back) = self.fill_once(&shard, &lanes).await?;
+            if !set_back && endings.iter().all(|(_, _, ended)| *ended != Ended::Fenced) {
                 return Ok(endings);
             }
             let stop = self.shutdown.clone();
@@ -169,7 +170,8 @@ impl<L: Log> Run<L> {
         }
     }
 
-    async fn fill_once(&self, shard: &Shard, lanes: &[Lane]) -> Result<Vec<Ending>, ShardError> {
+    /// Until its workers end; true if that is because the database was set back.
+    async fn fill_once(&self, shard: &Shard, lanes: &[Lane]) -> Result<(Vec<Ending>, bool), ShardError> {
         let status = Status::new(self.projection.readiness.clone(), shard.id);
         status.starting("connecting");
         let opened = self
@@ -177,7 +179,7 @@ impl<L: Log> Run<L> {
             .run_until_cancelled(self.open(shard, lanes, &status))
             .await;
         let Some(checkpoints) = opened.transpose()? else {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), false));
         };
         let stop = self.shutdown.child_token();
         let context = Arc::new(ShardContext {
@@ -201,18 +203,26 @@ impl<L: Log> Run<L> {
             workers.spawn(async move { (id, lane, worker.run().await) });
         }
         status.started();
+        let watching = tokio::spawn(Arc::clone(&context).watch());
         let mut endings = Vec::new();
         while let Some(ended) = workers.join_next().await {
             let ended = ended.map_err(|panic| ShardError {
                 shard: shard.id,
                 reason: panic.to_string(),
             })?;
-            if ended.2 == Ended::Fenced {
+            // Others wait for the catalog: without it a run that is to end never would.
+            let hopeless = ended.1.0 == Stream::Catalog && ended.2 == Ended::Halted && self.is_bounded();
+            if ended.2 == Ended::Fenced || hopeless {
                 stop.cancel();
             }
             endings.push(ended);
         }
-        Ok(endings)
+        stop.cancel();
+        Ok((endings, watching.await.unwrap_or(false)))
+    }
+
+    fn is_bounded(&self) -> bool {
+        self.projection.stop_at.is_some()
     }
 
     /// The catalog, and users and identifiers of the shard's ledgers.
@@ -330,6 +340,7 @@ impl<L: Log> Run<L> {
             max_batch: projection.batch_limit,
             pending: Pending::default(),
             had_failure,
+            last_applied: None,
         }
     }
 }

@@ -40,9 +40,11 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// The ledgers whose rows are not what the log says; -1 is the catalog copy.
+    /// The ledgers whose rows are not what the log says; -1 is the catalog: its copy, or its audit rows.
     pub fn differing(&self) -> Vec<i32> {
-        let catalog = (self.live.catalog != self.rebuilt.catalog).then_some(-1);
+        let (live, rebuilt) = (&self.live, &self.rebuilt);
+        let catalog_differs = live.catalog != rebuilt.catalog || live.catalog_audit != rebuilt.catalog_audit;
+        let catalog = catalog_differs.then_some(-1);
         let differs = |(ledger, digest): &(&i32, _)| self.rebuilt.ledgers.get(*ledger) != Some(*digest);
         catalog
             .into_iter()

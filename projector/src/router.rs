@@ -221,13 +221,18 @@ impl<L: Log> Router<L> {
     async fn fail(&mut self, error: &TailError, backoff: &mut Backoff) {
         let reason = chain(error);
         let broken = self.broken(error);
-        if let Some(route) = broken.and_then(|lane| self.routes.remove(&lane)) {
-            for follows in route.followers {
+        if let Some(route) = broken.and_then(|lane| self.routes.get_mut(&lane)) {
+            // Whoever lacks records before it is given those first: the tail is opened anew from there.
+            let (behind, arrived): (Vec<_>, Vec<_>) = route.followers.drain(..).partition(|it| it.behind);
+            route.followers = behind;
+            for follows in arrived {
                 // In a task: its queue may be full, and nobody else should wait for that.
                 let broken = Item::Broken(reason.clone());
                 tokio::spawn(async move { follows.queue.send(broken).await });
             }
-            return;
+            if route.followers.is_empty() {
+                return self.forget_gone();
+            }
         }
         tracing::warn!(error = reason, "Opening the log again: {reason}");
         tokio::time::sleep(backoff.next_wait()).await;

@@ -30,6 +30,18 @@ impl Status {
 
     /// A worker takes the partition up, whatever became of the one before.
     pub fn restarted(&self, lane: Lane) {
+        self.gauge_halted(lane, 0.0);
+        self.readiness.remove(&self.lane_name(lane));
+    }
+
+    /// The shard takes nothing, and not for a moment only.
+    pub fn stuck(&self, lane: Lane, reason: &str) {
+        self.readiness
+            .set_not_ready(self.lane_name(lane), format!("waiting for the shard: {reason}"));
+    }
+
+    /// It takes something again.
+    pub fn unstuck(&self, lane: Lane) {
         self.readiness.remove(&self.lane_name(lane));
     }
 
@@ -60,7 +72,7 @@ impl Status {
             "Halted {stream}-{partition} on shard {} at {offset}: {reason}",
             self.shard
         );
-        metrics::gauge!("projector_partition_halted", "stream" => stream, "partition" => partition).set(1.0);
+        self.gauge_halted(lane, 1.0);
         self.readiness.set_not_ready(
             self.lane_name(lane),
             format!("halted at offset {offset}: {reason}"),
@@ -78,6 +90,13 @@ impl Status {
         );
         self.readiness
             .set_not_ready(self.lane_name(lane), reason.to_owned());
+    }
+
+    fn gauge_halted(&self, lane: Lane, value: f64) {
+        let (stream, partition) = labels(lane);
+        metrics::gauge!("projector_partition_halted", "stream" => stream, "partition" => partition,
+                        "shard" => self.shard.to_string())
+        .set(value);
     }
 
     fn shard_name(&self) -> String {

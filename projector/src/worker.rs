@@ -3,24 +3,30 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use event_log::{Record, Topics};
-use read_model::audit_months::AuditMonths;
+use event_log::Record;
 use read_model::checkpoint::{self, Checkpoint};
 use schemas::log::LogEvent;
-use schemas::{Event, SchemaIds, Stream};
-use sqlx::PgPool;
-use tokio::sync::{Notify, mpsc, watch};
-use tokio_util::sync::CancellationToken;
+use schemas::{Event, Stream};
+use tokio::sync::{Notify, mpsc};
 
 use crate::apply::{ApplyError, Backoff, Target, chain};
 use crate::decode::{self, Decoded};
-use crate::progress::{Changes, Lane, Progress};
+use crate::progress::{Changes, Lane};
 use crate::projections::Place;
-use crate::status::Status;
+use crate::shard::ShardContext;
 
 /// Most events in one transaction.
 pub const MAX_BATCH: usize = 4096;
+
+/// A batch that is tried again for so long tells that the shard is down.
+const STUCK_AFTER: Duration = Duration::from_secs(3);
+/// Where events come one by one, a transaction takes what came in so long: each costs the database as
+/// much as hundreds of rows. One after a quiet time is not held back.
+const GATHER: Duration = Duration::from_millis(20);
+/// With so many waiting there is nothing to gather.
+const ENOUGH: usize = 256;
 
 /// What a worker is fed.
 #[derive(Clone, Debug)]
@@ -30,17 +36,6 @@ pub enum Item {
     End(i64),
     /// The log cannot be read on here.
     Broken(String),
-}
-
-/// What the workers of one shard share.
-pub struct ShardContext {
-    pub pool: PgPool,
-    pub months: AuditMonths,
-    pub progress: Progress,
-    pub status: Status,
-    pub schema_ids: watch::Sender<SchemaIds>,
-    pub topics: Topics,
-    pub shutdown: CancellationToken,
 }
 
 /// How a worker came to its end.
@@ -72,6 +67,7 @@ pub struct Worker {
     pub pending: Pending,
     /// A failure row of an earlier run stands in the database.
     pub had_failure: bool,
+    pub last_applied: Option<Instant>,
 }
 
 /// Records taken in and not yet applied.
@@ -146,6 +142,11 @@ impl Worker {
     }
 
     async fn receive(&mut self) -> Step {
+        if let Some(last) = self.last_applied
+            && self.inbox.len() < ENOUGH
+        {
+            tokio::time::sleep_until((last + GATHER).into()).await;
+        }
         let mut items = Vec::new();
         if self.inbox.recv_many(&mut items, MAX_BATCH).await == 0 {
             return Step::End(Ended::Shutdown);
@@ -218,50 +219,61 @@ impl Worker {
             .map_or(self.checkpoint.next_offset, |event| event.offset + 1)
     }
 
-    /// Applies the first `count` pending events, again and again until it is certain what became of them.
+    /// Applies the first `count` pending events.
     async fn apply(&mut self, count: usize) -> Step {
         let Some(after) = self.after(count) else {
             return Step::Again;
         };
-        let mut backoff = Backoff::default();
-        let started = std::time::Instant::now();
-        let mut in_doubt = false;
-        let error = loop {
-            let outcome = if in_doubt {
-                self.settle(&after).await
-            } else {
-                Ok(false)
-            };
-            let outcome = match outcome {
-                Ok(true) => Ok(()),
-                Ok(false) => self.attempt(count, &after).await,
-                Err(error) => Err(error),
-            };
-            match outcome {
-                Ok(()) => break None,
-                Err(ApplyError::Transient(reason)) => {
-                    let wait = backoff.next_wait();
-                    tracing::warn!(
-                        topic = self.topic,
-                        partition = self.lane.1,
-                        reason,
-                        "Trying a batch again: {reason}"
-                    );
-                    self.shard.status.retried(self.lane);
-                    tokio::time::sleep(wait).await;
-                    in_doubt = true;
-                }
-                Err(error) => break Some(error),
-            }
-        };
-        match error {
-            None => self.applied(count, after, started.elapsed()),
-            Some(ApplyError::Fenced(reason)) => {
+        let started = Instant::now();
+        let mut outcome = self.attempt(count, &after).await;
+        if let Err(ApplyError::Transient(reason)) = &outcome {
+            let reason = reason.clone();
+            outcome = self.retry(count, &after, reason).await;
+        }
+        match outcome {
+            Ok(()) => self.applied(count, after, started.elapsed()),
+            Err(ApplyError::Fenced(reason)) => {
                 self.shard.status.fenced(self.lane, &reason);
                 Step::End(Ended::Fenced)
             }
-            Some(ApplyError::Permanent(reason) | ApplyError::Transient(reason)) => {
+            Err(ApplyError::Permanent(reason) | ApplyError::Transient(reason)) => {
                 self.narrow(count, reason).await
+            }
+        }
+    }
+
+    /// Tries until the outcome is certain; the shard counts as down while that takes long.
+    async fn retry(&self, count: usize, after: &Checkpoint, reason: String) -> Result<(), ApplyError> {
+        let trying = self.try_on(count, after, reason.clone());
+        tokio::pin!(trying);
+        if let Ok(outcome) = tokio::time::timeout(STUCK_AFTER, &mut trying).await {
+            return outcome;
+        }
+        self.shard.status.stuck(self.lane, &reason);
+        let outcome = trying.await;
+        self.shard.status.unstuck(self.lane);
+        outcome
+    }
+
+    async fn try_on(&self, count: usize, after: &Checkpoint, mut reason: String) -> Result<(), ApplyError> {
+        let mut backoff = Backoff::default();
+        loop {
+            tracing::warn!(
+                topic = self.topic,
+                partition = self.lane.1,
+                reason,
+                "Trying a batch again: {reason}"
+            );
+            self.shard.status.retried(self.lane);
+            tokio::time::sleep(backoff.next_wait()).await;
+            let outcome = match self.settle(after).await {
+                Ok(true) => Ok(()),
+                Ok(false) => self.attempt(count, after).await,
+                Err(error) => Err(error),
+            };
+            match outcome {
+                Err(ApplyError::Transient(again)) => reason = again,
+                outcome => return outcome,
             }
         }
     }
@@ -304,10 +316,11 @@ impl Worker {
         )))
     }
 
-    fn applied(&mut self, count: usize, after: Checkpoint, took: std::time::Duration) -> Step {
+    fn applied(&mut self, count: usize, after: Checkpoint, took: Duration) -> Step {
         self.pending.events.drain(..count);
         self.checkpoint = after;
         self.had_failure = false;
+        self.last_applied = Some(Instant::now());
         self.batch_limit = self.batch_limit.saturating_mul(2).min(self.max_batch);
         self.shard.progress.applied(self.lane, after.next_offset);
         self.shard
@@ -323,27 +336,13 @@ impl Worker {
             self.batch_limit = count / 2;
             return Step::Again;
         }
-        if self.was_set_back().await {
+        // Then it is no fault of the event that rows it refers to are not there.
+        if self.shard.may_be_set_back().await {
             self.shard.status.fenced(self.lane, "the database was set back");
             return Step::End(Ended::Fenced);
         }
         let offset = self.pending.events.front().map_or(0, |event| event.offset);
         self.halt(offset, &reason).await
-    }
-
-    /// Whether the database lacks what any worker of the shard applied. Then it is no fault of the
-    /// event that rows it refers to are not there.
-    async fn was_set_back(&self) -> bool {
-        for ((stream, partition), left_at) in self.shard.progress.checkpoints() {
-            let topic = self.shard.topics.of(stream);
-            match checkpoint::load(&self.shard.pool, &topic, partition).await {
-                Ok(found) if found.next_offset >= left_at => {}
-                Ok(_) => return true,
-                // Cannot tell now; the next attempt asks again.
-                Err(error) => return matches!(ApplyError::from(error), ApplyError::Transient(_)),
-            }
-        }
-        false
     }
 
     async fn halt(&self, offset: i64, reason: &str) -> Step {

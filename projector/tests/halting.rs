@@ -167,17 +167,26 @@ async fn a_database_of_another_log_is_refused() {
 async fn a_shard_that_goes_away_is_waited_for() {
     let (stack, dsns) = databases(1).await;
     let log = history(5).build(1, 2);
-    let (mut slow, pool) = projection(&log, &dsns[0], Readiness::default());
+    let readiness = Readiness::default();
+    let (mut slow, pool) = projection(&log, &dsns[0], readiness.clone());
     slow.batch_limit = 1;
     let running = tokio::spawn(slow.run(CancellationToken::new()));
     tokio::time::sleep(std::time::Duration::from_millis(700)).await;
     stack.postgres().kill().await.unwrap();
+    let stuck = |readiness: &Readiness| {
+        let mut reasons = readiness.reasons().into_iter();
+        reasons.any(|it| it.reason.contains("waiting for the shard"))
+    };
+    while !stuck(&readiness) {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
     stack.postgres().restart().await.unwrap();
     let endings = running.await.unwrap().unwrap();
     assert!(
         endings.iter().all(|(_, _, it)| *it == Ended::Finished),
         "{endings:?}"
     );
+    assert!(readiness.is_ready(), "{:?}", readiness.reasons());
     let killed = digests(&pool, &[0]).await.unwrap();
     empty(&pool).await;
     let (_, _, pool) = run(&log, &dsns[0]).await;
@@ -247,5 +256,57 @@ async fn a_database_set_back_is_filled_again() {
     empty(&pool).await;
     let (_, _, pool) = run(&log, &dsns[0]).await;
     assert_eq!(digests(&pool, &[0]).await.unwrap(), set_back);
+    stack.shutdown().await.unwrap();
+}
+
+/// No event comes any more, so no worker would notice by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_made_anew_while_all_is_quiet_is_filled_again() {
+    let (stack, dsns) = databases(1).await;
+    let log = history(7).build(1, 10);
+    let (mut endless, pool) = projection(&log, &dsns[0], Readiness::default());
+    endless.stop_at = None;
+    let shutdown = CancellationToken::new();
+    let running = tokio::spawn(endless.run(shutdown.clone()));
+    let filled = async |pool: &PgPool| {
+        let sql = "SELECT topic, partition, next_offset FROM projection_checkpoint";
+        loop {
+            let found: Vec<(String, i32, i64)> =
+                sqlx::query_as(sql).fetch_all(pool).await.unwrap_or_default();
+            let last = |lane: &Lane| log.lanes[lane].last().map_or(0, |record| record.offset + 1);
+            let done = |lane: &Lane| {
+                let topic = format!("test.{}", lane.0.name());
+                found
+                    .iter()
+                    .any(|it| it.0 == topic && it.1 == lane.1 && it.2 == last(lane))
+            };
+            if log.lanes.keys().all(done) {
+                return digests(pool, &[0]).await.unwrap();
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    let before = filled(&pool).await;
+    sqlx::raw_sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        .execute(&pool)
+        .await
+        .unwrap();
+    assert_eq!(filled(&pool).await, before);
+    shutdown.cancel();
+    running.await.unwrap().unwrap();
+    stack.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_with_an_end_ends_when_the_catalog_is_damaged() {
+    let (stack, dsns) = databases(1).await;
+    let mut builder = history(8);
+    builder.lanes.get_mut(&(Stream::Catalog, 0)).unwrap().remove(3);
+    let log = builder.build(1, 30);
+    let (endings, _, pool) = run(&log, &dsns[0]).await;
+    assert_eq!(ended(&endings, (Stream::Catalog, 0)), Ended::Halted);
+    let (topic, _, reason) = failure(&pool).await;
+    assert_eq!(topic, "test.catalog");
+    assert!(reason.contains("chain broken"), "{reason}");
     stack.shutdown().await.unwrap();
 }

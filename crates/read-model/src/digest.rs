@@ -16,6 +16,8 @@ use crate::queries::Snapshot;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DigestsAt {
     pub catalog: Sha256Digest,
+    /// Of the catalog's audit rows, which lie on one shard only; the others have none.
+    pub catalog_audit: Sha256Digest,
     pub ledgers: BTreeMap<i32, Sha256Digest>,
     pub checkpoints: Vec<Placed>,
 }
@@ -56,10 +58,7 @@ const LEDGER_TABLES: [(&str, &str); 8] = [
         "SELECT ROW(session_token, user_id, expires_at, created_at)::text
          FROM session_shard_lookup WHERE ledger = $1 ORDER BY session_token COLLATE \"C\"",
     ),
-    (
-        "security_audit_log",
-        "SELECT ROW(a.*)::text FROM security_audit_log a WHERE ledger = $1 ORDER BY id",
-    ),
+    AUDIT,
     (
         "user_role_cache",
         "SELECT ROW(user_id, username, email, user_active, role_names, permission_names, resource_actions, role_count,
@@ -68,7 +67,12 @@ const LEDGER_TABLES: [(&str, &str); 8] = [
     ),
 ];
 
-/// The audit rows of catalog events lie on one shard only, so they are no part of its copies.
+const AUDIT: (&str, &str) = (
+    "security_audit_log",
+    "SELECT ROW(a.*)::text FROM security_audit_log a WHERE ledger = $1 ORDER BY id",
+);
+
+/// The same on every shard. The audit rows of catalog events are not, and have a digest of their own.
 const CATALOG_TABLES: [(&str, &str); 3] = [
     (
         "roles",
@@ -107,12 +111,14 @@ pub async fn digests(pool: &PgPool, ledgers: &[i32]) -> Result<DigestsAt, Error>
     let mut snapshot = Snapshot::begin(pool).await?;
     let connection = snapshot.connection();
     let catalog = of_tables(connection, &CATALOG_TABLES, CATALOG_LEDGER).await?;
+    let catalog_audit = of_tables(connection, &[AUDIT], CATALOG_LEDGER).await?;
     let mut found = BTreeMap::new();
     for &ledger in ledgers {
         found.insert(ledger, of_ledger(connection, ledger).await?);
     }
     Ok(DigestsAt {
         catalog,
+        catalog_audit,
         ledgers: found,
         checkpoints: checkpoint::all(connection).await?,
     })

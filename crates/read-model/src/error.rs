@@ -23,6 +23,13 @@ pub enum Error {
     Corrupt { column: &'static str, value: String },
 }
 
+impl Error {
+    /// The database has not this schema, or none at all.
+    pub fn is_missing_table(&self) -> bool {
+        matches!(self, Self::Sql(sqlx::Error::Database(db)) if db.code().is_some_and(|code| code == "42P01"))
+    }
+}
+
 /// Whether the same statement may succeed later: connection, overload, deadlock, a server that
 /// starts or stops. Constraint violations, bad data and SQL errors never do.
 pub fn is_transient(error: &sqlx::Error) -> bool {

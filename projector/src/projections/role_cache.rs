@@ -77,6 +77,11 @@ pub(super) async fn lock_out_users(tx: &mut PgConnection) -> Result<(), RowError
 /// For everybody who holds one of these roles, directly or through a role below it.
 pub(super) async fn refresh_roles(tx: &mut PgConnection, roles: &[Uuid]) -> Result<(), RowError> {
     if !roles.is_empty() {
+        // As long as it takes: it is bounded by the shard's users, and cut short it would be tried again
+        // at the same size for ever.
+        sqlx::query("SET LOCAL statement_timeout = 0")
+            .execute(&mut *tx)
+            .await?;
         sqlx::query("SELECT refresh_user_role_cache_of_roles($1)")
             .bind(roles)
             .execute(tx)
