@@ -138,9 +138,7 @@ fn refused(rejection: &FormRejection) -> Problem {
             ProblemType::UnsupportedMediaType,
             "send the body with Content-Type: application/x-www-form-urlencoded",
         ),
-        FormRejection::BytesRejection(error) if error.status() == 413 => {
-            (ProblemType::BodyTooLarge, "a token is shorter")
-        }
+        FormRejection::BytesRejection(error) => return service_kit::json::unreadable(error),
         _ => (ProblemType::InvalidParameter, "send one form field token"),
     };
     Problem::new(kind)

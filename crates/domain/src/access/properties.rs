@@ -75,6 +75,7 @@ proptest! {
                         prop_assert_eq!(user.standing(), Standing::Unregistered);
                     }
                     Reason::Inactive => prop_assert_eq!(user.standing(), Standing::Inactive),
+                    Reason::NotCurrent => prop_assert!(false, "whoever has the events decides"),
                 }
             }
         }
