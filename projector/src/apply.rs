@@ -113,3 +113,22 @@ impl Backoff {
         longest.mul_f64(0.5 + rand::random::<f64>() / 2.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shard_that_goes_away_within_a_migration_is_waited_for() {
+        let lost = || sqlx::Error::WorkerCrashed;
+        for error in [
+            MigrateError::Execute(lost()),
+            MigrateError::ExecuteMigration(lost(), 3),
+        ] {
+            let error = ApplyError::from(read_model::Error::from(error));
+            assert!(matches!(error, ApplyError::Transient(_)), "{error:?}");
+        }
+        let other = ApplyError::from(read_model::Error::from(MigrateError::VersionMismatch(3)));
+        assert!(matches!(other, ApplyError::Permanent(_)), "{other:?}");
+    }
+}

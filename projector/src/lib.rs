@@ -11,6 +11,7 @@
 mod apply;
 mod config;
 mod decode;
+mod inbox;
 mod progress;
 mod projection;
 pub mod projections;

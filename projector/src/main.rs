@@ -70,10 +70,11 @@ async fn rebuild(
         println!("ledger {ledger}: {digest}");
     }
     println!("catalog: {}", compared.rebuilt.catalog);
+    println!("audit of the catalog: {}", compared.rebuilt.catalog_audit);
     let differing = compared.differing();
     if verify && !differing.is_empty() {
         bail!(
-            "shard {shard} is not what the log says: ledgers {differing:?} differ (-1 is the catalog copy)"
+            "shard {shard} is not what the log says: ledgers {differing:?} differ (-1 is the catalog: its copy or its audit rows)"
         );
     }
     if verify {

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::apply::{ApplyError, Backoff};
+use crate::inbox::Inbox;
 use crate::progress::{Lane, Progress};
 use crate::projections::Place;
 use crate::router::{Follower, QUEUE, Router};
@@ -173,7 +174,7 @@ impl<L: Log> Run<L> {
     /// Until its workers end; true if that is because the database was set back.
     async fn fill_once(&self, shard: &Shard, lanes: &[Lane]) -> Result<(Vec<Ending>, bool), ShardError> {
         let status = Status::new(self.projection.readiness.clone(), shard.id);
-        status.starting("connecting");
+        status.down("connecting");
         let opened = self
             .shutdown
             .run_until_cancelled(self.open(shard, lanes, &status))
@@ -202,12 +203,23 @@ impl<L: Log> Run<L> {
             let id = shard.id;
             workers.spawn(async move { (id, lane, worker.run().await) });
         }
-        status.started();
-        let watching = tokio::spawn(Arc::clone(&context).watch());
+        status.up();
+        let (endings, set_back) = tokio::join!(self.endings(shard.id, workers, &stop), context.watch());
+        Ok((endings?, set_back))
+    }
+
+    /// Waits until all workers of a shard have ended; then `stop` is cancelled, if it was not before.
+    async fn endings(
+        &self,
+        shard: ShardId,
+        mut workers: JoinSet<Ending>,
+        stop: &CancellationToken,
+    ) -> Result<Vec<Ending>, ShardError> {
+        let _stop_at_last = stop.clone().drop_guard();
         let mut endings = Vec::new();
         while let Some(ended) = workers.join_next().await {
             let ended = ended.map_err(|panic| ShardError {
-                shard: shard.id,
+                shard,
                 reason: panic.to_string(),
             })?;
             // Others wait for the catalog: without it a run that is to end never would.
@@ -217,8 +229,7 @@ impl<L: Log> Run<L> {
             }
             endings.push(ended);
         }
-        stop.cancel();
-        Ok((endings, watching.await.unwrap_or(false)))
+        Ok(endings)
     }
 
     fn is_bounded(&self) -> bool {
@@ -254,7 +265,7 @@ impl<L: Log> Run<L> {
                         "Waiting for shard {}: {reason}",
                         shard.id
                     );
-                    status.starting(&reason);
+                    status.down(&reason);
                     tokio::time::sleep(backoff.next_wait()).await;
                 }
                 Err(ApplyError::Permanent(reason) | ApplyError::Fenced(reason)) => {
@@ -329,7 +340,7 @@ impl<L: Log> Run<L> {
                 ledgers: projection.known.ledgers,
                 map: projection.map.clone(),
             },
-            inbox,
+            inbox: Inbox::new(inbox),
             drained: Arc::clone(&self.drained),
             checkpoint,
             stop_at: projection
@@ -340,7 +351,6 @@ impl<L: Log> Run<L> {
             max_batch: projection.batch_limit,
             pending: Pending::default(),
             had_failure,
-            last_applied: None,
         }
     }
 }

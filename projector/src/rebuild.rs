@@ -140,3 +140,17 @@ impl RebuildError {
         chain(self)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_halt_is_named_and_not_those_who_were_stopped_by_it() {
+        let (users, catalog) = ((Stream::Users, 0), (Stream::Catalog, 0));
+        let endings = [(0, catalog, Ended::Halted), (0, users, Ended::Shutdown)];
+        let error = finished(&endings).unwrap_err().to_string();
+        assert_eq!(error, "Catalog-0 did not reach its position: Halted");
+        finished(&[(0, catalog, Ended::Finished), (0, users, Ended::Finished)]).unwrap();
+    }
+}

@@ -15,9 +15,9 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::apply::{Backoff, chain};
+use crate::inbox::Item;
 use crate::progress::Lane;
 use crate::source::{Log, Tail};
-use crate::worker::Item;
 
 /// Records waiting for one worker.
 pub const QUEUE: usize = 4096;
@@ -217,47 +217,55 @@ impl<L: Log> Router<L> {
         Ok(true)
     }
 
-    /// A record that cannot even be taken in halts its partition alone.
+    /// A record that cannot even be taken in halts its partition alone, for those who have come to it.
     async fn fail(&mut self, error: &TailError, backoff: &mut Backoff) {
         let reason = chain(error);
-        let broken = self.broken(error);
-        if let Some(route) = broken.and_then(|lane| self.routes.get_mut(&lane)) {
-            // Whoever lacks records before it is given those first: the tail is opened anew from there.
-            let (behind, arrived): (Vec<_>, Vec<_>) = route.followers.drain(..).partition(|it| it.behind);
-            route.followers = behind;
-            for follows in arrived {
+        if let Some((lane, offset)) = self.broken(error)
+            && let Some(route) = self.routes.get_mut(&lane)
+        {
+            // Whoever lacks records before it is given those first, by the tail that is opened anew.
+            for follows in route.followers.extract_if(.., |it| it.has_come_to(offset)) {
+                let reason = reason.clone();
                 // In a task: its queue may be full, and nobody else should wait for that.
-                let broken = Item::Broken(reason.clone());
-                tokio::spawn(async move { follows.queue.send(broken).await });
+                tokio::spawn(async move { follows.queue.send(Item::Broken { offset, reason }).await });
             }
             if route.followers.is_empty() {
-                return self.forget_gone();
+                return;
             }
         }
         tracing::warn!(error = reason, "Opening the log again: {reason}");
         tokio::time::sleep(backoff.next_wait()).await;
     }
 
-    /// The partition that an error makes unreadable for good.
-    fn broken(&mut self, error: &TailError) -> Option<Lane> {
-        match error {
+    /// The partition that an error makes unreadable for good, and where if it is one record.
+    fn broken(&mut self, error: &TailError) -> Option<(Lane, Option<i64>)> {
+        match *error {
             TailError::Record(
                 DecodeError::Header {
-                    stream, partition, ..
+                    stream,
+                    partition,
+                    offset,
+                    ..
                 }
                 | DecodeError::SchemaId {
-                    stream, partition, ..
+                    stream,
+                    partition,
+                    offset,
+                    ..
                 }
                 | DecodeError::Codec {
-                    stream, partition, ..
+                    stream,
+                    partition,
+                    offset,
+                    ..
                 },
-            ) => Some((*stream, *partition)),
+            ) => Some(((stream, partition), Some(offset))),
             TailError::Partition {
                 stream, partition, ..
             } => {
-                let strikes = self.strikes.entry((*stream, *partition)).or_default();
+                let strikes = self.strikes.entry((stream, partition)).or_default();
                 *strikes += 1;
-                (*strikes >= STRIKES).then_some((*stream, *partition))
+                (*strikes >= STRIKES).then_some(((stream, partition), None))
             }
             // The tail itself does not look at chains; the workers do.
             TailError::Kafka(_) | TailError::Gap { .. } | TailError::Ended => None,
@@ -286,6 +294,11 @@ impl Follows {
         self.queue.capacity() > QUEUE / 2
     }
 
+    /// Whether it was given everything before `offset`, and is not past it.
+    fn has_come_to(&self, offset: Option<i64>) -> bool {
+        !self.behind && offset.is_none_or(|offset| self.expected <= offset)
+    }
+
     fn give(&mut self, offset: i64, item: Item) {
         let is_end = matches!(item, Item::End(_));
         if self.behind || offset < self.expected {
@@ -299,3 +312,6 @@ impl Follows {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

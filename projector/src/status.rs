@@ -20,12 +20,21 @@ impl Status {
         Self { readiness, shard }
     }
 
-    pub fn starting(&self, reason: &str) {
+    /// The shard does not answer, or not yet.
+    pub fn down(&self, reason: &str) {
         self.readiness.set_not_ready(self.shard_name(), reason);
     }
 
-    pub fn started(&self) {
+    pub fn up(&self) {
         self.readiness.set_ready(self.shard_name());
+    }
+
+    pub fn set_back(&self) {
+        tracing::warn!(
+            shard.id = self.shard,
+            "The database of shard {} was set back: filling it again from its checkpoints",
+            self.shard
+        );
     }
 
     /// A worker takes the partition up, whatever became of the one before.
@@ -40,9 +49,10 @@ impl Status {
             .set_not_ready(self.lane_name(lane), format!("waiting for the shard: {reason}"));
     }
 
-    /// It takes something again.
+    /// It takes something again, or said why it never will.
     pub fn unstuck(&self, lane: Lane) {
         self.readiness.remove(&self.lane_name(lane));
+        self.up();
     }
 
     pub fn applied(&self, lane: Lane, events: usize, next_offset: i64, took: Duration) {
@@ -111,4 +121,34 @@ impl Status {
 
 fn labels((stream, partition): Lane) -> (&'static str, String) {
     (Stream::name(stream), partition.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_halt_shows_for_its_shard_alone_and_until_the_partition_is_taken_up_again() {
+        let metrics = service_kit::telemetry::init_metrics().unwrap();
+        let gauge = |shard: ShardId| {
+            let name = "projector_partition_halted{";
+            let labels = [
+                r#"stream="users""#,
+                r#"partition="4""#,
+                &format!(r#"shard="{shard}""#),
+            ];
+            let shown = metrics.render();
+            let mut lines = shown.lines().filter(|line| line.starts_with(name));
+            let line = lines.find(|line| labels.iter().all(|it| line.contains(it)))?;
+            line.split(' ').next_back().map(str::to_owned)
+        };
+        let lane = (Stream::Users, 4);
+        let of_shard = |shard| Status::new(Readiness::default(), shard);
+        of_shard(701).restarted(lane);
+        of_shard(702).halted(lane, 9, "broken");
+        assert_eq!(gauge(701).as_deref(), Some("0"));
+        assert_eq!(gauge(702).as_deref(), Some("1"));
+        of_shard(702).restarted(lane);
+        assert_eq!(gauge(702).as_deref(), Some("0"));
+    }
 }

@@ -9,10 +9,11 @@ use event_log::Record;
 use read_model::checkpoint::{self, Checkpoint};
 use schemas::log::LogEvent;
 use schemas::{Event, Stream};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 
 use crate::apply::{ApplyError, Backoff, Target, chain};
 use crate::decode::{self, Decoded};
+use crate::inbox::{Inbox, Item};
 use crate::progress::{Changes, Lane};
 use crate::projections::Place;
 use crate::shard::ShardContext;
@@ -22,21 +23,6 @@ pub const MAX_BATCH: usize = 4096;
 
 /// A batch that is tried again for so long tells that the shard is down.
 const STUCK_AFTER: Duration = Duration::from_secs(3);
-/// Where events come one by one, a transaction takes what came in so long: each costs the database as
-/// much as hundreds of rows. One after a quiet time is not held back.
-const GATHER: Duration = Duration::from_millis(20);
-/// With so many waiting there is nothing to gather.
-const ENOUGH: usize = 256;
-
-/// What a worker is fed.
-#[derive(Clone, Debug)]
-pub enum Item {
-    Record(Arc<Record>),
-    /// Everything before this offset was given: behind the last record lie only markers.
-    End(i64),
-    /// The log cannot be read on here.
-    Broken(String),
-}
 
 /// How a worker came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +41,7 @@ pub struct Worker {
     pub lane: Lane,
     pub topic: String,
     pub place: Place,
-    pub inbox: mpsc::Receiver<Item>,
+    pub inbox: Inbox,
     /// Told after each batch: there is room again.
     pub drained: Arc<Notify>,
     pub checkpoint: Checkpoint,
@@ -67,7 +53,6 @@ pub struct Worker {
     pub pending: Pending,
     /// A failure row of an earlier run stands in the database.
     pub had_failure: bool,
-    pub last_applied: Option<Instant>,
 }
 
 /// Records taken in and not yet applied.
@@ -142,13 +127,8 @@ impl Worker {
     }
 
     async fn receive(&mut self) -> Step {
-        if let Some(last) = self.last_applied
-            && self.inbox.len() < ENOUGH
-        {
-            tokio::time::sleep_until((last + GATHER).into()).await;
-        }
-        let mut items = Vec::new();
-        if self.inbox.recv_many(&mut items, MAX_BATCH).await == 0 {
+        let items = self.inbox.take().await;
+        if items.is_empty() {
             return Step::End(Ended::Shutdown);
         }
         self.drained.notify_one();
@@ -169,7 +149,14 @@ impl Worker {
                     self.pending.end = Some(next);
                     self.pending.finished = self.stop_at.is_some_and(|stop| next >= stop);
                 }
-                Item::Broken(reason) => self.pending.fault = Some((self.next_offset(), reason)),
+                Item::Broken { offset, reason } => {
+                    let offset = offset.unwrap_or_else(|| self.next_offset());
+                    if self.stop_at.is_some_and(|stop| offset >= stop) {
+                        self.pending.finished = true;
+                    } else {
+                        self.pending.fault = Some((offset, reason));
+                    }
+                }
             }
         }
         Step::Again
@@ -320,7 +307,7 @@ impl Worker {
         self.pending.events.drain(..count);
         self.checkpoint = after;
         self.had_failure = false;
-        self.last_applied = Some(Instant::now());
+        self.inbox.committed();
         self.batch_limit = self.batch_limit.saturating_mul(2).min(self.max_batch);
         self.shard.progress.applied(self.lane, after.next_offset);
         self.shard

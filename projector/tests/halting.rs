@@ -6,9 +6,10 @@ mod common;
 use common::history::{History, Mix};
 use common::{LogBuilder, VecLog, databases, empty};
 use projector::{Ended, Ending, Lane, Projection};
-use read_model::digest::digests;
+use read_model::checkpoint;
+use read_model::digest::{DigestsAt, digests};
 use read_model::queries::{Snapshot, audit_of_user, grants_of_user, sessions_of_user, user_by_id};
-use read_model::{PoolSettings, Shards};
+use read_model::{PoolSettings, Shards, schema};
 use schemas::user::{RoleGranted, UserEvent};
 use schemas::{Event, RoleId, Stream, UserId};
 use service_kit::Readiness;
@@ -52,8 +53,82 @@ async fn failure(pool: &PgPool) -> (String, i64, String) {
 }
 
 async fn next_offset(pool: &PgPool) -> i64 {
+    user_checkpoint(pool).await.unwrap()
+}
+
+/// None while the database, its tables or the row are not there.
+async fn user_checkpoint(pool: &PgPool) -> Option<i64> {
     let sql = "SELECT next_offset FROM projection_checkpoint WHERE topic = 'test.users' AND partition = 0";
-    sqlx::query_scalar(sql).fetch_one(pool).await.unwrap()
+    sqlx::query_scalar(sql).fetch_one(pool).await.ok()
+}
+
+async fn until(is_so: impl AsyncFn() -> bool) {
+    while !is_so().await {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}
+
+/// Digests once everything is applied.
+async fn filled(log: &VecLog, pool: &PgPool) -> DigestsAt {
+    let stands = async |(&(stream, partition), &end): (&Lane, &i64)| {
+        let topic = format!("test.{}", stream.name());
+        let found = checkpoint::load(pool, &topic, partition).await;
+        found.is_ok_and(|it| it.next_offset == end)
+    };
+    let ends = log.ends();
+    until(async || {
+        for end in &ends {
+            if !stands(end).await {
+                return false;
+            }
+        }
+        true
+    })
+    .await;
+    digests(pool, &[0]).await.unwrap()
+}
+
+/// Projects `log` up to a moment in its midst, and keeps a copy of the database as `older`. All lanes
+/// stop at one moment: the halves of the partitions must not rest on each other's missing ones.
+async fn fill_half(log: &VecLog, dsn: &str, admin: &PgPool) -> i64 {
+    let (mut half, pool) = projection(log, dsn, Readiness::default());
+    let at = |record: &event_log::Record| {
+        Event::decode_as(record.event_type, &record.value[5..])
+            .unwrap()
+            .meta
+            .occurred_at
+    };
+    let moment = at(&log.lanes[&USERS][log.lanes[&USERS].len() / 2]);
+    let ends = log.ends();
+    let until = |(lane, records): (&Lane, &Vec<event_log::Record>)| {
+        let first_after = records.iter().find(|record| at(record) >= moment);
+        (*lane, first_after.map_or(ends[lane], |record| record.offset))
+    };
+    half.stop_at = Some(log.lanes.iter().map(until).collect());
+    let endings = half.run(CancellationToken::new()).await.unwrap();
+    assert!(
+        endings.iter().all(|(_, _, it)| *it == Ended::Finished),
+        "{endings:?}"
+    );
+    let reached = next_offset(&pool).await;
+    pool.close().await;
+    sqlx::raw_sql("CREATE DATABASE older TEMPLATE rolecall_shard_00")
+        .execute(admin)
+        .await
+        .unwrap();
+    reached
+}
+
+/// Puts the database `older` in the shard's place.
+async fn set_back(admin: &PgPool) {
+    for sql in [
+        "ALTER DATABASE rolecall_shard_00 ALLOW_CONNECTIONS false",
+        "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = 'rolecall_shard_00'",
+        "ALTER DATABASE rolecall_shard_00 RENAME TO newer",
+        "ALTER DATABASE older RENAME TO rolecall_shard_00",
+    ] {
+        sqlx::raw_sql(sql).execute(admin).await.unwrap();
+    }
 }
 
 fn history(seed: u64) -> LogBuilder {
@@ -166,20 +241,24 @@ async fn a_database_of_another_log_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shard_that_goes_away_is_waited_for() {
     let (stack, dsns) = databases(1).await;
-    let log = history(5).build(1, 2);
+    let log = History::new(5, 1)
+        .generate(Mix {
+            users: 30,
+            events: 1500,
+            catalog_every: 10,
+        })
+        .build(1, 2);
     let readiness = Readiness::default();
     let (mut slow, pool) = projection(&log, &dsns[0], readiness.clone());
     slow.batch_limit = 1;
     let running = tokio::spawn(slow.run(CancellationToken::new()));
-    tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+    until(async || user_checkpoint(&pool).await >= Some(10)).await;
     stack.postgres().kill().await.unwrap();
     let stuck = |readiness: &Readiness| {
         let mut reasons = readiness.reasons().into_iter();
         reasons.any(|it| it.reason.contains("waiting for the shard"))
     };
-    while !stuck(&readiness) {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    until(async || stuck(&readiness)).await;
     stack.postgres().restart().await.unwrap();
     let endings = running.await.unwrap().unwrap();
     assert!(
@@ -205,95 +284,81 @@ async fn a_database_set_back_is_filled_again() {
             catalog_every: 10,
         })
         .build(1, 20);
-    let (mut half, pool) = projection(&log, &dsns[0], Readiness::default());
-    // All before one moment: the halves of the partitions must not rest on each other's missing ones.
-    let at = |record: &event_log::Record| {
-        Event::decode_as(record.event_type, &record.value[5..])
-            .unwrap()
-            .meta
-            .occurred_at
-    };
-    let moment = at(&log.lanes[&USERS][log.lanes[&USERS].len() / 2]);
-    let ends = log.ends();
-    let until = |(lane, records): (&Lane, &Vec<event_log::Record>)| {
-        let first_after = records.iter().find(|record| at(record) >= moment);
-        (*lane, first_after.map_or(ends[lane], |record| record.offset))
-    };
-    half.stop_at = Some(log.lanes.iter().map(until).collect());
-    let endings = half.run(CancellationToken::new()).await.unwrap();
-    assert!(
-        endings.iter().all(|(_, _, it)| *it == Ended::Finished),
-        "{endings:?}"
-    );
-    let before = next_offset(&pool).await;
-    pool.close().await;
     let admin = PoolSettings::reading("test").pool(&dsns[1]).unwrap();
-    sqlx::raw_sql("CREATE DATABASE older TEMPLATE rolecall_shard_00")
-        .execute(&admin)
-        .await
-        .unwrap();
+    let before = fill_half(&log, &dsns[0], &admin).await;
 
     let (mut rest, pool) = projection(&log, &dsns[0], Readiness::default());
     rest.batch_limit = 1;
     let running = tokio::spawn(rest.run(CancellationToken::new()));
-    while next_offset(&pool).await < before + 10 {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
-    for sql in [
-        "ALTER DATABASE rolecall_shard_00 ALLOW_CONNECTIONS false",
-        "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = 'rolecall_shard_00'",
-        "ALTER DATABASE rolecall_shard_00 RENAME TO newer",
-        "ALTER DATABASE older RENAME TO rolecall_shard_00",
-    ] {
-        sqlx::raw_sql(sql).execute(&admin).await.unwrap();
-    }
+    until(async || user_checkpoint(&pool).await >= Some(before + 10)).await;
+    set_back(&admin).await;
     let endings = running.await.unwrap().unwrap();
     assert!(
         endings.iter().all(|(_, _, it)| *it == Ended::Finished),
         "{endings:?}"
     );
-    let set_back = digests(&pool, &[0]).await.unwrap();
+    let filled_again = digests(&pool, &[0]).await.unwrap();
     empty(&pool).await;
     let (_, _, pool) = run(&log, &dsns[0]).await;
-    assert_eq!(digests(&pool, &[0]).await.unwrap(), set_back);
+    assert_eq!(digests(&pool, &[0]).await.unwrap(), filled_again);
     stack.shutdown().await.unwrap();
 }
 
 /// No event comes any more, so no worker would notice by itself.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_made_anew_while_all_is_quiet_is_filled_again() {
-    let (stack, dsns) = databases(1).await;
+async fn what_happens_to_a_quiet_shard_shows_and_is_mended() {
+    let (stack, dsns) = databases(2).await;
     let log = history(7).build(1, 10);
-    let (mut endless, pool) = projection(&log, &dsns[0], Readiness::default());
+    let admin = PoolSettings::reading("test").pool(&dsns[1]).unwrap();
+    fill_half(&log, &dsns[0], &admin).await;
+    let readiness = Readiness::default();
+    let (mut endless, pool) = projection(&log, &dsns[0], readiness.clone());
     endless.stop_at = None;
     let shutdown = CancellationToken::new();
     let running = tokio::spawn(endless.run(shutdown.clone()));
-    let filled = async |pool: &PgPool| {
-        let sql = "SELECT topic, partition, next_offset FROM projection_checkpoint";
-        loop {
-            let found: Vec<(String, i32, i64)> =
-                sqlx::query_as(sql).fetch_all(pool).await.unwrap_or_default();
-            let last = |lane: &Lane| log.lanes[lane].last().map_or(0, |record| record.offset + 1);
-            let done = |lane: &Lane| {
-                let topic = format!("test.{}", lane.0.name());
-                found
-                    .iter()
-                    .any(|it| it.0 == topic && it.1 == lane.1 && it.2 == last(lane))
-            };
-            if log.lanes.keys().all(done) {
-                return digests(pool, &[0]).await.unwrap();
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    };
-    let before = filled(&pool).await;
-    sqlx::raw_sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-        .execute(&pool)
-        .await
-        .unwrap();
-    assert_eq!(filled(&pool).await, before);
+    let before = filled(&log, &pool).await;
+
+    set_back(&admin).await;
+    assert_eq!(filled(&log, &pool).await, before, "an older copy");
+    empty(&pool).await;
+    assert_eq!(filled(&log, &pool).await, before, "made anew");
+    until(async || readiness.is_ready()).await;
+    stack.postgres().kill().await.unwrap();
+    until(async || !readiness.is_ready()).await;
+    stack.postgres().restart().await.unwrap();
+    until(async || readiness.is_ready()).await;
     shutdown.cancel();
     running.await.unwrap().unwrap();
+    stack.shutdown().await.unwrap();
+}
+
+/// Else it would be tried again at the same size for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_many_users_rights_is_not_cut_short() {
+    let (stack, dsns) = databases(1).await;
+    let settings = PoolSettings {
+        statement_timeout: std::time::Duration::from_millis(500),
+        ..PoolSettings::projecting()
+    };
+    let shards = Shards::connect_lazy(&dsns, &settings).unwrap();
+    let log = history(9).build(1, 4096);
+    let patient = PoolSettings::projecting().pool(&dsns[0]).unwrap();
+    schema::migrate(&patient).await.unwrap();
+    sqlx::raw_sql(
+        "ALTER FUNCTION refresh_user_role_cache_of_roles RENAME TO quickly;
+         CREATE FUNCTION refresh_user_role_cache_of_roles(changed_roles uuid[]) RETURNS void LANGUAGE sql
+         AS 'SELECT pg_sleep(1); SELECT quickly(changed_roles)'",
+    )
+    .execute(&patient)
+    .await
+    .unwrap();
+    let mut slow = Projection::new(log.clone(), VecLog::known(1), &shards, Readiness::default());
+    slow.stop_at = Some(log.ends());
+    let endings = slow.run(CancellationToken::new()).await.unwrap();
+    assert!(
+        endings.iter().all(|(_, _, it)| *it == Ended::Finished),
+        "{endings:?}"
+    );
     stack.shutdown().await.unwrap();
 }
 
