@@ -11,8 +11,7 @@ use domain::ledger::ledger_of;
 use event_log::identity::LogIdentity;
 use event_log::{HighWatermarks, KafkaConfig, TailError, WatermarkError};
 use parking_lot::RwLock;
-use schemas::user::UserEvent;
-use schemas::{LogId, Meta, Position, SessionId, Stream, Timestamp, UserId};
+use schemas::{LogId, Position, SessionId, Stream, Timestamp, UserId};
 use tokio::sync::watch;
 use tokio::time::Instant;
 

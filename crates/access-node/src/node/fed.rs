@@ -3,7 +3,8 @@
 use domain::catalog::Catalog;
 use parking_lot::Mutex;
 use schemas::catalog::CatalogEvent;
-use schemas::{Actor, EventId, RequestId, Sha256Digest};
+use schemas::user::UserEvent;
+use schemas::{Actor, EventId, Meta, RequestId, Sha256Digest};
 
 use super::*;
 

@@ -29,7 +29,9 @@ pub async fn a_key_ring_finds_keys_among_heartbeats(config: &KafkaConfig) {
     owner.bus.heartbeat();
     let ring = KeyRing::open(config, crate::owner::LEDGERS, log_id, key).unwrap();
     ring.get(user_id).await.unwrap();
-    let unknown = ring.get(UserId::new_v7()).await;
-    assert!(matches!(unknown, Err(KeyRingError::Missing)));
     assert_eq!(ring.trouble(), None);
+    // A key that is not there says that the topic is damaged.
+    let unknown = UserId::new_v7();
+    assert!(matches!(ring.get(unknown).await, Err(KeyRingError::Missing)));
+    assert!(ring.trouble().unwrap().contains(&unknown.to_string()));
 }
