@@ -20,7 +20,7 @@ impl App {
             let Identifier::Reserved { holder, .. } = identifier else {
                 continue;
             };
-            match self.finish(&index, holder).await {
+            match self.finish(&index, &holder).await {
                 Ok(false) => {}
                 Ok(true) => {
                     tracing::info!(user.id = %holder.user_id, "Confirmed a name that a crash left reserved")
@@ -33,7 +33,7 @@ impl App {
         }
     }
 
-    async fn finish(&self, index: &str, holder: Holder) -> Result<bool, Problem> {
+    async fn finish(&self, index: &str, holder: &Holder) -> Result<bool, Problem> {
         let (user_id, claim_id) = (holder.user_id, holder.claim_id);
         let user = self
             .bus

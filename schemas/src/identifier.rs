@@ -40,6 +40,7 @@ pub struct IdentifierConfirmed {
     pub kind: IdentifierKind,
     pub user_id: UserId,
     pub claim_id: ClaimId,
+    pub index_key_id: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,4 +49,5 @@ pub struct IdentifierReleased {
     pub kind: IdentifierKind,
     pub user_id: UserId,
     pub claim_id: ClaimId,
+    pub index_key_id: String,
 }

@@ -141,11 +141,13 @@ fn samples() -> Vec<Event> {
             kind: claim.0,
             user_id: claim.1,
             claim_id: claim.2,
+            index_key_id: "0011223344556677/nfkc-lower-1".to_owned(),
         }),
         IdentifierEvent::Released(schemas::identifier::IdentifierReleased {
             kind: IdentifierKind::Username,
             user_id: claim.1,
             claim_id: claim.2,
+            index_key_id: "0011223344556677/nfkc-lower-1".to_owned(),
         }),
     ];
     let text = |text: &str| Some(text.to_owned());

@@ -30,11 +30,13 @@ pub enum Identifier {
     },
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
     pub kind: IdentifierKind,
     pub user_id: UserId,
     pub claim_id: ClaimId,
+    /// Key and normalisation rules of the index under which it is held.
+    pub index_key_id: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,6 +82,7 @@ impl Identifier {
                     kind: e.kind,
                     user_id: e.user_id,
                     claim_id: e.claim_id,
+                    index_key_id: e.index_key_id.clone(),
                 },
                 expires_at: e.expires_at,
             },
@@ -88,6 +91,7 @@ impl Identifier {
                     kind: e.kind,
                     user_id: e.user_id,
                     claim_id: e.claim_id,
+                    index_key_id: e.index_key_id.clone(),
                 },
             },
             IdentifierEvent::Released(_) => Self::Free,

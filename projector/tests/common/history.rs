@@ -193,6 +193,7 @@ impl History {
                 kind,
                 user_id,
                 claim_id,
+                index_key_id: "key".to_owned(),
             };
             self.identifier_event(index, IdentifierEvent::Confirmed(confirmed));
         }
@@ -201,6 +202,7 @@ impl History {
                 kind: IdentifierKind::Email,
                 user_id,
                 claim_id,
+                index_key_id: "key".to_owned(),
             };
             self.identifier_event(email_index, IdentifierEvent::Released(released));
         }

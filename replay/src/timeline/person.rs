@@ -138,6 +138,7 @@ mod tests {
             kind: KIND,
             user_id,
             claim_id: ClaimId::new_v7(),
+            index_key_id: String::new(),
         })
     }
 
@@ -146,6 +147,7 @@ mod tests {
             kind: KIND,
             user_id,
             claim_id: ClaimId::new_v7(),
+            index_key_id: String::new(),
         })
     }
 

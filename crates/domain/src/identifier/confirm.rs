@@ -24,6 +24,7 @@ impl Decide<Identifier> for Confirm {
                     kind: own.kind,
                     user_id: own.user_id,
                     claim_id: own.claim_id,
+                    index_key_id: own.index_key_id.clone(),
                 })
             });
         Ok(events.into_iter().collect())
@@ -53,6 +54,7 @@ mod tests {
                 kind: IdentifierKind::Email,
                 user_id: user(1),
                 claim_id: claim(1),
+                index_key_id: "key".to_owned(),
             })]);
         reserved().and(confirm(1)).when(confirm(1)).then_nothing();
     }

@@ -20,6 +20,7 @@ impl Decide<Identifier> for Release {
                 kind: own.kind,
                 user_id: own.user_id,
                 claim_id: own.claim_id,
+                index_key_id: own.index_key_id.clone(),
             })
         });
         Ok(events.into_iter().collect())
@@ -48,6 +49,7 @@ mod tests {
                 kind: IdentifierKind::Email,
                 user_id: user(1),
                 claim_id: claim(1),
+                index_key_id: "key".to_owned(),
             })
         };
         let reserved = || given([identifier_reserved(user(1), claim(1))]);
