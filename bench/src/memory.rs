@@ -30,7 +30,7 @@ pub async fn idle(stack: &Stack) -> Result<Vec<Row>> {
         let megabytes = of(server)?;
         rows.push(
             Row::new(
-                format!("memory of an idle {}", server.name()),
+                format!("memory of an idle {}", spaced(server)),
                 format!("{megabytes:.0} MB"),
             )
             .goal("< 60 MB", megabytes < IDLE_GOAL),
@@ -54,11 +54,16 @@ pub fn with_people(world: &World) -> Result<Vec<Row>> {
     ];
     for server in [services.command(), services.projector()] {
         rows.push(Row::new(
-            format!("memory of the {}, {people} users", server.name()),
+            format!("memory of the {}, {people} users", spaced(server)),
             format!("{:.0} MB", of(server)?),
         ));
     }
     Ok(rows)
+}
+
+/// As the text around the tables has it.
+fn spaced(server: &Server) -> String {
+    server.name().replace('-', " ")
 }
 
 fn of(server: &Server) -> Result<f64> {

@@ -117,13 +117,16 @@ impl Candidate {
     }
 
     fn rows(&self) -> [Row; 2] {
-        let groups = self.groups;
+        let groups = match self.groups {
+            1 => "1 writer group".to_owned(),
+            groups => format!("{groups} writer groups"),
+        };
         let both =
             |samples: &Samples| format!("p50 {}, p99 {}", millis(samples.p50()), millis(samples.p99()));
         [
-            Row::new(format!("{groups} writer groups, one client"), both(&self.one)),
+            Row::new(format!("{groups}, one client"), both(&self.one)),
             Row::new(
-                format!("{groups} writer groups, {CLIENTS} clients"),
+                format!("{groups}, {CLIENTS} clients"),
                 format!("{} grants/s, {}", count(median(&self.rates)), both(&self.many)),
             ),
         ]

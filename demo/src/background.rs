@@ -137,7 +137,6 @@ pub async fn serve(folder: &Path) -> Result<()> {
         () = shutdown.wanted() => bail!("asked to end during the start"),
     };
     env_file::write(&place.env_file(), &running)?;
-    eprintln!("up");
     tokio::select! {
         () = keep_alive(&running) => {}
         () = shutdown.wanted() => {}

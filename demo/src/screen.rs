@@ -25,10 +25,11 @@ impl Screen {
     pub fn call(self, call: &str, status: u16, took: Duration, says: &str) {
         let code = if status < 400 { "32" } else { "33" };
         let status = self.paint(code, &status.to_string());
-        println!(
+        let line = format!(
             "  {call:<58} {status}  {}  {says}",
             self.paint("2", &millis(took))
         );
+        println!("{}", line.trim_end());
     }
 
     /// What is to be seen in it.

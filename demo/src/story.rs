@@ -116,10 +116,8 @@ async fn define_roles(client: &mut Client, screen: Screen) -> Result<()> {
         let permission = format!("article.{action}");
         let path = format!("/v1/permissions/{permission}");
         let body = json!({ "resource": "article", "action": action });
-        client
-            .command(Method::PUT, &path, Some(body))
-            .await?
-            .expect(StatusCode::OK)?;
+        let defined = client.command(Method::PUT, &path, Some(body)).await?;
+        show(screen, &defined.expect(StatusCode::OK)?, "");
         let path = format!("/v1/roles/{role}/permissions/{permission}");
         show(
             screen,

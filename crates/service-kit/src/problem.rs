@@ -232,7 +232,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_internal_problem_tells_the_caller_nothing() {
-        let secret = std::io::Error::other("password=hunter2 at db.internal");
+        let secret = std::io::Error::other("password=hunter2 at db.example.org");
         let body = body_json(Problem::internal(&secret).into_response()).await;
         assert_eq!(body.get("detail"), None);
         assert!(!body.to_string().contains("hunter2"));

@@ -1,5 +1,6 @@
 //! Logs and metrics of a process, set up once at its start.
 
+use std::io::IsTerminal as _;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -33,6 +34,7 @@ pub fn init_logging() -> Result<(), TelemetryError> {
     };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     let started = if std::env::var("ROLECALL_LOG").is_ok_and(|format| format == "json") {
         builder.json().flatten_event(true).try_init()

@@ -118,7 +118,10 @@ fn tell(event: &UserEvent) -> Told<'_> {
             failed: true,
             network: e.ip_network.as_ref(),
             user_agent: e.user_agent.as_ref(),
-            ..says(format!("{} failed sign-in(s)", e.count))
+            ..says(match e.count {
+                1 => "failed sign-in".to_owned(),
+                count => format!("{count} failed sign-ins"),
+            })
         },
         UserEvent::Locked(e) => Told {
             suspicious: e.reason == LockReason::FailedLogins,
