@@ -1,6 +1,7 @@
 //! What every endpoint works with.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use access_node::{AccessNode, SessionStanding};
@@ -34,6 +35,8 @@ pub struct App {
     pub session_ttl: Duration,
     pub token_ttl: Duration,
     pub trust_proxy: bool,
+    /// Some names may be reserved whose users are registered: to be looked at soon. So at every start.
+    pub claims_are_open: AtomicBool,
     /// Work that a closed connection must not stop half way.
     pub sagas: TaskTracker,
 }

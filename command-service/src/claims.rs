@@ -2,6 +2,7 @@
 //! register the user (the commit point), confirm both. One claim id names the whole.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -102,8 +103,8 @@ impl App {
             self.confirm(username, user, claim, &steps),
         );
         if first.and(second).is_err() {
-            // The user is registered, and that is the answer; whoever contends for the name later
-            // finds the claim used and confirms it.
+            // The user is registered, and that is the answer; the names follow.
+            self.claims_are_open.store(true, Ordering::Release);
             tracing::warn!(user.id = %user, "A name of a registered user could not be confirmed yet");
         }
         Ok(receipt)

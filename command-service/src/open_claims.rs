@@ -1,7 +1,10 @@
-//! Finishing what a crash left open between a user's registration and its names' confirmation.
+//! Finishing what a crash or a broker's fault left open between a user's registration and its names'
+//! confirmation.
 //!
 //! The registration is the commit point, so the names are the user's already; but whoever reads the
 //! identifiers alone, as the look-up tables do, learns it from the confirmation only.
+
+use std::sync::atomic::Ordering;
 
 use domain::identifier::{Confirm, Holder, Identifier, IdentifierCommand};
 use domain::user::User;
@@ -16,19 +19,25 @@ impl App {
     /// Confirms each reserved name whose user is registered under the very claim. Safe to repeat. A
     /// name whose user is not is left to whoever contends for it.
     pub async fn finish_open_claims(&self) {
-        for (index, identifier) in self.bus.reserved_identifiers() {
+        let (reserved, all_seen) = self.bus.reserved_identifiers();
+        if !all_seen {
+            self.claims_are_open.store(true, Ordering::Release);
+        }
+        for (index, identifier) in reserved {
             let Identifier::Reserved { holder, .. } = identifier else {
                 continue;
             };
             match self.finish(&index, &holder).await {
                 Ok(false) => {}
                 Ok(true) => {
-                    tracing::info!(user.id = %holder.user_id, "Confirmed a name that a crash left reserved")
+                    tracing::info!(user.id = %holder.user_id, "Confirmed a name that a fault left reserved")
                 }
-                // The next start finds it again, and so does a contender.
-                Err(problem) => tracing::warn!(
-                    status = %problem.status(), user.id = %holder.user_id, "A reserved name could not be settled"
-                ),
+                Err(problem) => {
+                    self.claims_are_open.store(true, Ordering::Release);
+                    tracing::warn!(
+                        status = %problem.status(), user.id = %holder.user_id, "A reserved name could not be settled yet"
+                    );
+                }
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Starting: the log first, then its ledgers, then the doors.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use access_node::{AccessNode, NodeError};
@@ -33,6 +34,8 @@ const GRACE: Duration = Duration::from_secs(20);
 const WATCH: Duration = Duration::from_millis(200);
 /// An owner whose clock differs more from the broker's writes times that others would not believe.
 const CLOCK_TOLERANCE_MS: u64 = 1_000;
+/// How often names that a fault left reserved are looked for, while there may be some.
+const FINISH_CLAIMS: Duration = Duration::from_secs(2);
 /// How often a clock that is off is looked at again.
 const CLOCK_CHECK: Duration = Duration::from_secs(5);
 
@@ -103,9 +106,6 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
         .merge(health)
         .merge(docs_router(api));
     doors.open(standard(router));
-    let finishing = Arc::clone(&app);
-    app.sagas
-        .spawn(async move { finishing.finish_open_claims().await });
     readiness.set_ready("doors");
     let watching = tokio::spawn(watch(Arc::clone(&app), readiness.clone()));
     shutdown.cancelled().await;
@@ -216,6 +216,7 @@ fn app(
         session_ttl: Duration::from_secs(config.session_ttl),
         token_ttl: config.tokens.ttl(),
         trust_proxy: config.proxy.trust_proxy,
+        claims_are_open: AtomicBool::new(true),
         sagas: TaskTracker::new(),
     })
 }
@@ -262,21 +263,20 @@ fn halted(bus: &Bus) -> Option<(i32, String)> {
 async fn watch(app: Arc<App>, readiness: Readiness) {
     let mut tick = tokio::time::interval(WATCH);
     let mut last_beat = Instant::now();
+    let mut last_finish: Option<Instant> = None;
     loop {
         tick.tick().await;
-        let ahead = app.bus.clock_ahead_ms();
-        let clock_is_off = ahead.unsigned_abs() > CLOCK_TOLERANCE_MS;
-        if clock_is_off {
-            readiness.set_not_ready(
-                "clock",
-                format!("this machine's clock is {ahead} ms ahead of the broker's"),
-            );
-        } else {
-            readiness.set_ready("clock");
-        }
+        let clock_is_off = judge_clock(&app, &readiness);
         if last_beat.elapsed() > if clock_is_off { CLOCK_CHECK } else { HEARTBEAT } {
             app.bus.heartbeat();
             last_beat = Instant::now();
+        }
+        let is_time = last_finish.is_none_or(|last| last.elapsed() > FINISH_CLAIMS);
+        if is_time && app.claims_are_open.swap(false, Ordering::AcqRel) {
+            last_finish = Some(Instant::now());
+            let finishing = Arc::clone(&app);
+            app.sagas
+                .spawn(async move { finishing.finish_open_claims().await });
         }
         match app.keys.trouble() {
             None => readiness.set_ready("keys"),
@@ -293,4 +293,17 @@ async fn watch(app: Arc<App>, readiness: Readiness) {
             Some(why) => readiness.set_not_ready("access", why),
         }
     }
+}
+
+/// Whether this machine's clock differs too much from the broker's.
+fn judge_clock(app: &App, readiness: &Readiness) -> bool {
+    let ahead = app.bus.clock_ahead_ms();
+    let is_off = ahead.unsigned_abs() > CLOCK_TOLERANCE_MS;
+    if is_off {
+        let reason = format!("this machine's clock is {ahead} ms ahead of the broker's");
+        readiness.set_not_ready("clock", reason);
+    } else {
+        readiness.set_ready("clock");
+    }
+    is_off
 }

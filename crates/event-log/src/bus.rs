@@ -296,13 +296,22 @@ impl Bus {
         })
     }
 
-    /// Identifiers that are reserved and neither confirmed nor released yet, of the ledgers served here.
-    pub fn reserved_identifiers(&self) -> Vec<(String, Identifier)> {
-        let ledgers = (0..self.ledgers).filter_map(|ledger| self.owner::<Identifier>(ledger).ok());
-        let reserved = |it: &Identifier| matches!(it, Identifier::Reserved { .. });
-        ledgers
-            .flat_map(|owner| owner.ledger.identifiers.at_rest(reserved))
-            .collect()
+    /// Identifiers that are reserved and neither confirmed nor released yet, of the ledgers served
+    /// here; false if more may be: one that runs a command, or whose ledger is not served now, is not
+    /// looked at.
+    pub fn reserved_identifiers(&self) -> (Vec<(String, Identifier)>, bool) {
+        let (mut reserved, mut all_seen) = (Vec::new(), true);
+        for ledger in 0..self.ledgers {
+            let Ok(owner) = self.owner::<Identifier>(ledger) else {
+                all_seen = false;
+                continue;
+            };
+            let is_reserved = |it: &Identifier| matches!(it, Identifier::Reserved { .. });
+            let (found, busy) = owner.ledger.identifiers.at_rest(is_reserved);
+            reserved.extend(found);
+            all_seen &= busy == 0;
+        }
+        (reserved, all_seen)
     }
 
     /// The catalog, whole.

@@ -36,15 +36,19 @@ impl<A: LedgerAggregate> AggregateMap<A> {
         self.0.lock().get(id).map(Arc::clone)
     }
 
-    /// Ids and states of those that `wanted` says yes to. One that runs a command at this moment is
-    /// passed over: it will be another thing soon.
-    pub(crate) fn at_rest(&self, wanted: impl Fn(&A) -> bool) -> Vec<(String, A)> {
+    /// Ids and states of those that `wanted` says yes to, and how many were passed over since they run
+    /// a command at this moment.
+    pub(crate) fn at_rest(&self, wanted: impl Fn(&A) -> bool) -> (Vec<(String, A)>, usize) {
         let map = self.0.lock();
-        let chosen = |(id, entry): (&String, &Arc<tokio::sync::Mutex<Entry<A>>>)| {
-            let entry = entry.try_lock().ok()?;
-            wanted(&entry.aggregate).then(|| (id.clone(), entry.aggregate.clone()))
-        };
-        map.iter().filter_map(chosen).collect()
+        let (mut chosen, mut busy) = (Vec::new(), 0);
+        for (id, entry) in map.iter() {
+            match entry.try_lock() {
+                Ok(entry) if wanted(&entry.aggregate) => chosen.push((id.clone(), entry.aggregate.clone())),
+                Ok(_) => {}
+                Err(_) => busy += 1,
+            }
+        }
+        (chosen, busy)
     }
 
     /// Lets go of an aggregate that never came to be: commands to made-up ids must not fill the
