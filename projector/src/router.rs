@@ -268,7 +268,7 @@ impl<L: Log> Router<L> {
                 (*strikes >= STRIKES).then_some(((stream, partition), None))
             }
             // The tail itself does not look at chains; the workers do.
-            TailError::Kafka(_) | TailError::Gap { .. } | TailError::Ended => None,
+            TailError::Kafka(_) | TailError::Gap { .. } | TailError::Stuck { .. } | TailError::Ended => None,
         }
     }
 

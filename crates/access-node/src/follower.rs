@@ -117,6 +117,6 @@ fn is_final(error: &TailError) -> bool {
     match error {
         TailError::Record(_) | TailError::Gap { .. } => true,
         TailError::Partition { .. } => error.lost_records(),
-        TailError::Kafka(_) | TailError::Ended => false,
+        TailError::Kafka(_) | TailError::Stuck { .. } | TailError::Ended => false,
     }
 }

@@ -10,7 +10,6 @@ use crate::config::KafkaConfig;
 use crate::native::{ConsumerQueue, Headers, Polled};
 
 const BATCH: usize = 2_000;
-const SEEK: Duration = Duration::from_secs(5);
 
 /// Reads committed records. Not thread-shared: one thread polls it.
 pub(crate) struct Reader {
@@ -49,10 +48,6 @@ impl Reader {
 
     pub(crate) fn resume(&self, topic: &str, partition: i32) -> Result<(), KafkaError> {
         self.consumer.resume(&one(topic, partition))
-    }
-
-    pub(crate) fn seek(&self, topic: &str, partition: i32, offset: i64) -> Result<(), KafkaError> {
-        self.consumer.seek(topic, partition, Offset::Offset(offset), SEEK)
     }
 }
 

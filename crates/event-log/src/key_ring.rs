@@ -62,6 +62,8 @@ struct Shared {
     /// Asks how far the topic reaches.
     ends: BaseConsumer,
     stop: AtomicBool,
+    /// Something was not read in time: a client may lose a partition, and only a new one finds it.
+    reopen: AtomicBool,
     /// Why the topic cannot be read at the moment.
     failed: RwLock<Option<String>>,
     /// Somebody's key was not there: the topic is damaged, and no one knows what else is gone.
@@ -82,6 +84,7 @@ impl KeyRing {
             config: config.clone().patient(),
             ends: watermarks::client(config)?,
             stop: AtomicBool::new(false),
+            reopen: AtomicBool::new(false),
             failed: RwLock::default(),
             damaged: RwLock::default(),
         });
@@ -162,7 +165,11 @@ impl Shared {
     fn follow(&self, mut reader: Reader) {
         let mut wait = BACKOFF;
         while !self.stop.load(Ordering::Relaxed) {
-            let failure = match self.take(reader.poll(POLL)) {
+            let polled = match self.reopen.swap(false, Ordering::Relaxed) {
+                true => Err("it did not reach its end in time".to_owned()),
+                false => self.take(reader.poll(POLL)),
+            };
+            let failure = match polled {
                 Ok(0) => continue,
                 Ok(_) => {
                     wait = BACKOFF;
@@ -244,6 +251,7 @@ impl Shared {
                 return Err(KeyRingError::Kafka(error));
             }
             if Instant::now() > deadline {
+                self.reopen.store(true, Ordering::Relaxed);
                 return Err(KeyRingError::Kafka(
                     "the keys topic did not reach its end in time".to_owned(),
                 ));

@@ -25,6 +25,7 @@ mod producer;
 mod record;
 mod settle;
 mod store;
+mod stuck;
 mod tail;
 mod topics;
 mod watermarks;

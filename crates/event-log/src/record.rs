@@ -31,6 +31,20 @@ pub enum TailItem {
     },
 }
 
+impl TailItem {
+    /// Its partition, and the offset behind it.
+    pub(crate) fn place_and_next(&self) -> ((Stream, i32), i64) {
+        match self {
+            Self::Record(record) => ((record.stream, record.partition), record.offset + 1),
+            Self::End {
+                stream,
+                partition,
+                next_offset,
+            } => ((*stream, *partition), *next_offset),
+        }
+    }
+}
+
 /// A record that cannot be read. Its reader stops there: nothing is ever skipped.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {

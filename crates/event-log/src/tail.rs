@@ -1,10 +1,10 @@
 //! Following the log: committed records of chosen partitions, as they come.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::error::KafkaError;
 use rdkafka_sys::RDKafkaErrorCode;
@@ -15,6 +15,7 @@ use crate::config::KafkaConfig;
 use crate::consumer::Reader;
 use crate::native::{Headers, Polled, RawMessage};
 use crate::record::{DecodeError, Record, TailItem};
+use crate::stuck::StuckWatch;
 
 /// Batches in flight between the polling thread and its reader.
 const BUFFERED_BATCHES: usize = 8;
@@ -40,6 +41,8 @@ pub enum TailError {
         expected: i64,
         found: i64,
     },
+    #[error("{stream:?}-{partition} has more than is read of it: the client lost the partition")]
+    Stuck { stream: Stream, partition: i32 },
     #[error("the tail has ended")]
     Ended,
 }
@@ -65,7 +68,6 @@ type Batch = Result<Vec<TailItem>, TailError>;
 enum Control {
     Pause(Stream, i32),
     Resume(Stream, i32),
-    Seek(Stream, i32, i64),
 }
 
 /// A reader of the log with a polling thread of its own. A reader that falls behind stops the
@@ -94,6 +96,7 @@ impl Tail {
         headers: Headers,
     ) -> Result<Self, TailError> {
         let topics = config.topics();
+        let watch = StuckWatch::new(config, start);
         let start: Vec<_> = start.iter().map(|&(s, p, o)| (topics.of(s), p, o)).collect();
         let reader = Reader::open(config, &start, headers)?;
         let (sender, batches) = mpsc::channel(BUFFERED_BATCHES);
@@ -106,6 +109,8 @@ impl Tail {
             headers,
             commands,
             stop: Arc::clone(&stop),
+            watch,
+            paused: HashSet::new(),
         };
         thread::Builder::new()
             .name("rolecall-tail".to_owned())
@@ -136,11 +141,6 @@ impl Tail {
         self.send(Control::Resume(stream, partition))
     }
 
-    /// Reads a partition again from `offset`. Items already buffered still come first.
-    pub fn seek(&self, stream: Stream, partition: i32, offset: i64) -> Result<(), TailError> {
-        self.send(Control::Seek(stream, partition, offset))
-    }
-
     fn send(&self, control: Control) -> Result<(), TailError> {
         self.control.send(control).map_err(|_| TailError::Ended)
     }
@@ -158,6 +158,8 @@ struct Follower {
     headers: Headers,
     commands: std::sync::mpsc::Receiver<Control>,
     stop: Arc<AtomicBool>,
+    watch: StuckWatch,
+    paused: HashSet<(Stream, i32)>,
 }
 
 impl Follower {
@@ -167,6 +169,11 @@ impl Follower {
                 // Whether the reader still listens or not, this tail is over.
                 return out.blocking_send(Err(error.into())).unwrap_or(());
             }
+            let paused = &self.paused;
+            if let Some((stream, partition)) = self.watch.look(|place| paused.contains(&place)) {
+                let stuck = TailError::Stuck { stream, partition };
+                return out.blocking_send(Err(stuck)).unwrap_or(());
+            }
             let polled = self.reader.poll(POLL);
             if polled.is_empty() {
                 if out.is_closed() {
@@ -175,8 +182,16 @@ impl Follower {
                 continue;
             }
             let (items, failure) = self.items(polled);
+            for item in &items {
+                let (place, next) = item.place_and_next();
+                self.watch.read(place, next);
+            }
+            let began = Instant::now();
             if !items.is_empty() && out.blocking_send(Ok(items)).is_err() {
                 return;
+            }
+            if began.elapsed() > Duration::from_secs(1) {
+                self.watch.forget(); // nobody took items, so none were read
             }
             if let Some(failure) = failure {
                 return out.blocking_send(Err(failure)).unwrap_or(());
@@ -196,8 +211,8 @@ impl Follower {
         (items, None)
     }
 
-    fn obey(&self) -> Result<(), KafkaError> {
-        for command in self.commands.try_iter() {
+    fn obey(&mut self) -> Result<(), KafkaError> {
+        while let Ok(command) = self.commands.try_recv() {
             let name = |stream| {
                 self.names
                     .iter()
@@ -205,12 +220,17 @@ impl Follower {
                     .map_or("", |(n, _)| n.as_str())
             };
             match command {
-                Control::Pause(stream, partition) => self.reader.pause(name(stream), partition)?,
-                Control::Resume(stream, partition) => self.reader.resume(name(stream), partition)?,
-                Control::Seek(stream, partition, offset) => {
-                    self.reader.seek(name(stream), partition, offset)?
+                Control::Pause(stream, partition) => {
+                    self.reader.pause(name(stream), partition)?;
+                    self.paused.insert((stream, partition));
+                }
+                Control::Resume(stream, partition) => {
+                    self.reader.resume(name(stream), partition)?;
+                    self.paused.remove(&(stream, partition));
                 }
             }
+            let (Control::Pause(stream, partition) | Control::Resume(stream, partition)) = command;
+            self.watch.forget_one((stream, partition));
         }
         Ok(())
     }
