@@ -67,14 +67,7 @@ impl Follower {
     }
 
     fn take(&mut self, item: TailItem) {
-        let (place, next) = match &item {
-            TailItem::Record(record) => ((record.stream, record.partition), record.offset + 1),
-            TailItem::End {
-                stream,
-                partition,
-                next_offset,
-            } => ((*stream, *partition), *next_offset),
-        };
+        let (place, next) = item.place_and_next();
         self.next.insert(place, next);
         self.applier.take(item);
     }

@@ -33,7 +33,7 @@ pub enum TailItem {
 
 impl TailItem {
     /// Its partition, and the offset behind it.
-    pub(crate) fn place_and_next(&self) -> ((Stream, i32), i64) {
+    pub fn place_and_next(&self) -> ((Stream, i32), i64) {
         match self {
             Self::Record(record) => ((record.stream, record.partition), record.offset + 1),
             Self::End {
