@@ -32,7 +32,7 @@ test: setup
 # Kill, freeze and restart everything under load; wants a machine that does nothing else
 test-faults: setup
     cargo build --workspace --bins
-    ROLECALL_ALL_FAULTS=1 cargo test -p tests --test faults
+    cargo test -p tests --test faults
 
 # Measure against the bare servers, side by side
 bench *ARGS: setup programs

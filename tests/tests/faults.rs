@@ -17,25 +17,19 @@ use serde_json::{Value, json};
 use tests::{Load, PASSWORD, Person, Suite, World, scenarios, unique};
 
 fn main() -> ExitCode {
-    let mut scenarios = scenarios![
+    let scenarios = scenarios![
         a_killed_command_service_loses_nothing_it_acknowledged,
         a_stopped_command_service_finishes_what_it_accepted,
         a_killed_projector_goes_on_where_its_rows_end,
         a_killed_query_service_answers_right_from_its_first_answer_on,
         a_frozen_command_service_goes_on,
+        a_restarted_broker_loses_nothing_acknowledged,
+        a_killed_broker_loses_nothing_acknowledged,
         without_databases_commands_and_checks_go_on,
         killed_databases_lose_no_event,
         without_the_registry_services_start_and_serve,
         a_name_is_free_or_taken_but_never_lost_in_a_crash,
     ];
-    // One run in five or so of the killed broker fails: librdkafka's metadata is garbled by the return of a
-    // broker, its clients lose partitions (`event-log/src/stuck.rs`), and a service may stop. Not mended yet.
-    if std::env::var_os("ROLECALL_ALL_FAULTS").is_some() {
-        scenarios.extend(scenarios![
-            a_restarted_broker_loses_nothing_acknowledged,
-            a_killed_broker_loses_nothing_acknowledged,
-        ]);
-    }
     Suite {
         scenarios,
         at_once: 1,

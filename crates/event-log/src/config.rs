@@ -42,6 +42,7 @@ impl KafkaConfig {
     }
 
     pub(crate) fn client(&self) -> ClientConfig {
+        leader_hints::ignore();
         let mut config = ClientConfig::new();
         config
             .set("bootstrap.servers", &self.bootstrap)

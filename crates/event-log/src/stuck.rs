@@ -1,8 +1,8 @@
 //! Notices a partition that is not read on although it has more.
 //!
-//! librdkafka (2.12.1 and later) may lose a partition for good: when an update says that it has no
-//! leader for a moment, as after a broker was killed, the partition stays "without information" and is
-//! never fetched again (its issue 5430). Only a new client helps, so a reader is told to open anew.
+//! librdkafka may lose a partition for good where leaders change quickly: it goes on asking a broker that
+//! does not lead it any more (its issue 5593), or, where leader hints are acted on, none at all (5430, see
+//! crate `leader-hints`). Only a new client helps, so a reader is told to open anew.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -72,6 +72,11 @@ impl StuckWatch {
             self.then.clear();
             return None;
         };
+        self.judge(&places, &ends)
+    }
+
+    /// Compares with the last look, and remembers this one.
+    fn judge(&mut self, places: &[Place], ends: &[i64]) -> Option<Place> {
         let stuck = places.iter().copied().find(|place| {
             let then = self.then.get(place);
             then.is_some_and(|&(position, end)| self.positions[place] == position && position < end)
@@ -79,7 +84,7 @@ impl StuckWatch {
         let now = places
             .iter()
             .zip(ends)
-            .map(|(place, end)| (*place, (self.positions[place], end)));
+            .map(|(place, &end)| (*place, (self.positions[place], end)));
         self.then = now.collect();
         stuck
     }
@@ -89,5 +94,46 @@ impl StuckWatch {
             self.client = watermarks::client(&self.config).ok();
         }
         watermarks::query(self.client.as_ref()?, &self.config, places).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLACE: Place = (Stream::Users, 3);
+
+    fn watch() -> StuckWatch {
+        StuckWatch::new(&KafkaConfig::new("127.0.0.1:1", "test"), &[(PLACE.0, PLACE.1, 7)])
+    }
+
+    #[test]
+    fn a_partition_with_more_that_does_not_move_is_stuck() {
+        let mut watch = watch();
+        assert_eq!(watch.judge(&[PLACE], &[9]), None, "the first look only remembers");
+        assert_eq!(watch.judge(&[PLACE], &[9]), Some(PLACE));
+    }
+
+    #[test]
+    fn a_partition_that_moves_or_has_no_more_is_not_stuck() {
+        let mut watch = watch();
+        for next in 8..12 {
+            assert_eq!(watch.judge(&[PLACE], &[20]), None);
+            watch.read(PLACE, next);
+        }
+        watch.read(PLACE, 20);
+        assert_eq!(watch.judge(&[PLACE], &[20]), None);
+        // What came since the last look may simply not be here yet.
+        assert_eq!(watch.judge(&[PLACE], &[25]), None);
+    }
+
+    #[test]
+    fn what_was_seen_before_a_pause_proves_nothing() {
+        let mut watch = watch();
+        assert_eq!(watch.judge(&[PLACE], &[9]), None);
+        watch.forget_one(PLACE);
+        assert_eq!(watch.judge(&[PLACE], &[9]), None);
+        watch.forget();
+        assert_eq!(watch.judge(&[PLACE], &[9]), None);
     }
 }

@@ -18,6 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_stack_answers_survives_kills_and_leaves_nothing_behind() {
+    leader_hints::ignore();
     let stack = Stack::builder().shards(16).start().await.unwrap();
     eprintln!("{:?}", stack.start_times());
     let data = stack.data_dir().to_owned();

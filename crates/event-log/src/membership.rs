@@ -1,0 +1,88 @@
+//! Who of several instances takes which share: a member of a Kafka consumer group that consumes nothing.
+//!
+//! Kafka's group coordinator notices who came, left or died, and hands out the partitions of a topic.
+//! That is advice about who *should* work on something. Who *may* is decided elsewhere, by fencing or by a
+//! conditional update, since a member that was paused learns of its loss only afterwards.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rdkafka::ClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
+use rdkafka::error::KafkaError;
+use tokio::sync::watch;
+
+use crate::config::KafkaConfig;
+
+const POLL: Duration = Duration::from_millis(100);
+
+/// Topic and partition of each thing to be shared out.
+pub type Share = BTreeSet<(String, i32)>;
+
+/// Dropping it leaves the group, and others take over what it had.
+pub struct Membership {
+    share: watch::Receiver<Share>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Membership {
+    /// Joins the group (its name under the log's prefix) that shares out the partitions of these topics.
+    /// Members with other topics may share the group; each partition goes to one that wants its topic.
+    pub fn join(config: &KafkaConfig, group: &str, topics: &[String]) -> Result<Self, KafkaError> {
+        let (told, share) = watch::channel(Share::new());
+        let consumer: BaseConsumer<Member> = config.member(group).create_with_context(Member { told })?;
+        let names: Vec<&str> = topics.iter().map(String::as_str).collect();
+        consumer.subscribe(&names)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        std::thread::Builder::new()
+            .name("rolecall-member".to_owned())
+            .spawn(move || {
+                while !stopped.load(Ordering::Relaxed) {
+                    // Nothing is fetched: what comes out here is an error, and the client itself tries again.
+                    if let Some(Err(error)) = consumer.poll(POLL) {
+                        tracing::debug!(%error, "The group of instances");
+                    }
+                }
+                consumer.unsubscribe();
+            })
+            .map_err(|error| KafkaError::ClientCreation(error.to_string()))?;
+        Ok(Self { share, stop })
+    }
+
+    /// What this instance should work on, now and from now on.
+    pub fn share(&self) -> watch::Receiver<Share> {
+        self.share.clone()
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+struct Member {
+    told: watch::Sender<Share>,
+}
+
+impl ClientContext for Member {}
+
+impl ConsumerContext for Member {
+    fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        if let Rebalance::Assign(added) = rebalance
+            && let Err(error) = consumer.pause(added)
+        {
+            tracing::warn!(%error, "Partitions that are only shared out are fetched as well");
+        }
+        match consumer.assignment() {
+            Ok(assigned) => {
+                let share = assigned.elements().iter().map(|it| (it.topic().to_owned(), it.partition())).collect();
+                self.told.send_replace(share);
+            }
+            Err(error) => tracing::warn!(%error, "The group does not tell this instance's share"),
+        }
+    }
+}
