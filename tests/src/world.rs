@@ -23,14 +23,18 @@ pub struct World {
 
 impl World {
     pub async fn start(shards: usize) -> Self {
-        let programs = programs().await;
         let stack = Stack::builder()
             .shards(shards)
             .start()
             .await
             .unwrap_or_else(|error| panic!("{error}"));
-        let started = LocalRolecall::builder()
-            .programs(programs)
+        Self::on(stack, LocalRolecall::builder()).await
+    }
+
+    /// The services, as many as `builder` says, on a stack of any shape.
+    pub async fn on(stack: Stack, builder: local_rolecall::Builder) -> Self {
+        let started = builder
+            .programs(programs().await)
             // Quick tests sign in by the dozen from one core.
             .env("ROLECALL_HASHING_QUEUE", "1024")
             .env("ROLECALL_TOKEN_TTL", "3600")
@@ -91,11 +95,7 @@ impl World {
             .tempdir()
             .ok()?
             .keep();
-        for server in [
-            self.rolecall.command(),
-            self.rolecall.query(),
-            self.rolecall.projector(),
-        ] {
+        for server in self.rolecall.all() {
             let name = server.log().file_name()?;
             std::fs::copy(server.log(), kept.join(name)).ok()?;
         }
@@ -121,8 +121,11 @@ async fn programs() -> PathBuf {
             if let Some(folder) = std::env::var_os("ROLECALL_PROGRAMS") {
                 return folder.into();
             }
-            let deps = std::env::current_exe().unwrap();
-            let folder = deps.parent().unwrap().parent().unwrap().to_owned();
+            let program = std::env::current_exe().unwrap();
+            let mut folder = program.parent().unwrap().to_owned();
+            if folder.ends_with("deps") {
+                folder.pop();
+            }
             let packages = ["command-service", "query-service", "projector", "replay"];
             let mut build = Command::new(env!("CARGO"));
             build

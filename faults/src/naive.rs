@@ -1,0 +1,212 @@
+//! Who may do what, by reading the log from its beginning, event by event: slow, plain, and with
+//! nothing of the code that answers checks.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use schemas::catalog::CatalogEvent;
+use schemas::user::UserEvent;
+use schemas::{Event, PermissionId, RoleId, SessionId, Stream, UserId};
+use tests::History;
+
+use crate::shared::ACT;
+
+/// The catalog after one of its events.
+#[derive(Clone, Default)]
+pub struct Catalog {
+    /// Name and parent of each living role.
+    roles: HashMap<RoleId, (String, Option<RoleId>)>,
+    /// Name, resource and action of each living permission.
+    permissions: HashMap<PermissionId, (String, String, String)>,
+    attached: HashSet<(RoleId, PermissionId)>,
+}
+
+/// A user after one of their events.
+#[derive(Clone, Default)]
+pub struct User {
+    pub is_active: bool,
+    pub grants: HashSet<RoleId>,
+    pub sessions: HashSet<SessionId>,
+}
+
+impl Catalog {
+    fn apply(&mut self, event: &CatalogEvent) {
+        match event {
+            CatalogEvent::RoleDefined(it) => {
+                self.roles.insert(it.role_id, (it.name.clone(), it.parent_id));
+            }
+            CatalogEvent::RoleChanged(it) => {
+                if let Some((_, parent)) = self.roles.get_mut(&it.role_id) {
+                    *parent = it.parent_id;
+                }
+            }
+            CatalogEvent::RoleDeleted(it) => {
+                self.roles.remove(&it.role_id);
+                self.attached.retain(|(role, _)| *role != it.role_id);
+            }
+            CatalogEvent::PermissionDefined(it) => {
+                let about = (it.name.clone(), it.resource.clone(), it.action.clone());
+                self.permissions.insert(it.permission_id, about);
+            }
+            CatalogEvent::PermissionDeleted(it) => {
+                self.permissions.remove(&it.permission_id);
+                self.attached
+                    .retain(|(_, permission)| *permission != it.permission_id);
+            }
+            CatalogEvent::PermissionAttached(it) => {
+                self.attached.insert((it.role_id, it.permission_id));
+            }
+            CatalogEvent::PermissionDetached(it) => {
+                self.attached.remove(&(it.role_id, it.permission_id));
+            }
+        }
+    }
+
+    fn gives(&self, role: RoleId, resource: &str) -> bool {
+        let Some((_, parent)) = self.roles.get(&role) else {
+            return false;
+        };
+        let own = self.attached.iter().any(|(of, permission)| {
+            let about = self.permissions.get(permission);
+            *of == role && about.is_some_and(|(_, about, action)| about == resource && action == ACT)
+        });
+        own || parent.is_some_and(|parent| self.gives(parent, resource))
+    }
+
+    /// By the names that both have at this moment.
+    pub fn has_attached(&self, role: &str, permission: &str) -> bool {
+        self.attached.iter().any(|(role_id, permission_id)| {
+            self.roles.get(role_id).is_some_and(|(name, _)| name == role)
+                && self
+                    .permissions
+                    .get(permission_id)
+                    .is_some_and(|(name, ..)| name == permission)
+        })
+    }
+
+    pub fn role(&self, name: &str) -> Option<RoleId> {
+        let mut roles = self.roles.iter();
+        roles.find(|(_, (of_role, _))| of_role == name).map(|(id, _)| *id)
+    }
+}
+
+impl User {
+    fn apply(&mut self, event: &UserEvent) {
+        match event {
+            UserEvent::Registered(_) | UserEvent::Reactivated(_) => self.is_active = true,
+            UserEvent::Deactivated(_) => {
+                self.is_active = false;
+                self.sessions.clear();
+            }
+            UserEvent::RoleGranted(it) => {
+                self.grants.insert(it.role_id);
+            }
+            UserEvent::RoleRevoked(it) => {
+                self.grants.remove(&it.role_id);
+            }
+            UserEvent::LoggedIn(it) => {
+                self.sessions.insert(it.session_id);
+            }
+            UserEvent::SessionRevoked(it) => {
+                self.sessions.remove(&it.session_id);
+            }
+            UserEvent::RefreshReuseDetected(it) => {
+                self.sessions.remove(&it.session_id);
+            }
+            UserEvent::SessionsRevoked(it) => it.session_ids.iter().for_each(|id| self.forget(*id)),
+            UserEvent::PasswordChanged(it) => it.revoked_sessions.iter().for_each(|id| self.forget(*id)),
+            UserEvent::ClaimAbandoned(_)
+            | UserEvent::LoginFailed(_)
+            | UserEvent::Locked(_)
+            | UserEvent::SessionRefreshed(_) => {}
+        }
+    }
+
+    fn forget(&mut self, session: SessionId) {
+        self.sessions.remove(&session);
+    }
+
+    /// No grant of a campaign expires while it runs.
+    pub fn may(&self, catalog: &Catalog, resource: &str) -> bool {
+        self.is_active && self.grants.iter().any(|role| catalog.gives(*role, resource))
+    }
+}
+
+/// What stood when: each state by the offset of the event that made it, with the broker's stamp.
+pub struct Past {
+    catalog: BTreeMap<i64, (i64, Catalog)>,
+    users: HashMap<UserId, BTreeMap<i64, (i64, User)>>,
+}
+
+impl Past {
+    pub fn of(history: &History) -> Self {
+        let mut past = Self {
+            catalog: BTreeMap::from([(-1, (0, Catalog::default()))]),
+            users: HashMap::new(),
+        };
+        for ((at, stored), record) in history.events.iter().zip(&history.records) {
+            match &stored.data {
+                Event::Catalog(event) if at.stream == Stream::Catalog => {
+                    let mut next = last(&past.catalog);
+                    next.apply(event);
+                    past.catalog.insert(at.offset, (record.timestamp_ms, next));
+                }
+                Event::User(event) => {
+                    let Ok(user) = stored.meta.aggregate_id.parse() else {
+                        continue;
+                    };
+                    let states = past.users.entry(user).or_default();
+                    let mut next = last(states);
+                    next.apply(event);
+                    states.insert(at.offset, (record.timestamp_ms, next));
+                }
+                _ => {}
+            }
+        }
+        past
+    }
+
+    pub fn catalog_at(&self, offset: i64) -> Catalog {
+        let states = self.catalog.range(..=offset);
+        states
+            .last()
+            .map(|(_, (_, state))| state.clone())
+            .unwrap_or_default()
+    }
+
+    pub fn user_at(&self, user: UserId, offset: i64) -> User {
+        let states = self.users.get(&user);
+        let state = states.and_then(|it| it.range(..=offset).next_back());
+        state.map(|(_, (_, state))| state.clone()).unwrap_or_default()
+    }
+
+    /// The catalog as it was at `offset`, and as it became until that moment.
+    pub fn catalogs(&self, offset: i64, until_ms: i64) -> Vec<Catalog> {
+        window(&self.catalog, offset, until_ms)
+    }
+
+    /// As [`Self::catalogs`].
+    pub fn states(&self, user: UserId, offset: i64, until_ms: i64) -> Vec<User> {
+        match self.users.get(&user) {
+            Some(states) => window(states, offset, until_ms),
+            None => vec![User::default()],
+        }
+    }
+}
+
+fn last<T: Clone + Default>(states: &BTreeMap<i64, (i64, T)>) -> T {
+    states
+        .last_key_value()
+        .map(|(_, (_, state))| state.clone())
+        .unwrap_or_default()
+}
+
+fn window<T: Clone + Default>(states: &BTreeMap<i64, (i64, T)>, offset: i64, until_ms: i64) -> Vec<T> {
+    let at = states.range(..=offset).next_back();
+    let then = states
+        .range(offset + 1..)
+        .take_while(|(_, (stamp, _))| *stamp <= until_ms);
+    let at = at.map_or_else(T::default, |(_, (_, state))| state.clone());
+    [at].into_iter()
+        .chain(then.map(|(_, (_, state))| state.clone()))
+        .collect()
+}

@@ -1,0 +1,184 @@
+//! A TCP proxy that may delay, swallow or cut what passes.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// What the proxy does with its connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub enum Mode {
+    #[default]
+    Pass,
+    /// Each chunk, in each direction, waits so long.
+    Delay { millis: u64 },
+    /// Nothing passes and nothing breaks, as when packets are dropped. What was held back goes on
+    /// afterwards.
+    Drop,
+    /// Requests arrive, answers do not.
+    DropAnswers,
+    /// Open connections break, new ones break at once.
+    Cut,
+}
+
+/// Listens on a port of the loopback interface and passes on to another. Dropping it ends it.
+pub struct Proxy {
+    port: u16,
+    mode: watch::Sender<Mode>,
+    target: Arc<AtomicU16>,
+    accepting: JoinHandle<()>,
+}
+
+impl Proxy {
+    /// `target` may be 0 until it is known: see [`Self::point_at`].
+    pub async fn start(port: u16, target: u16) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+        let (mode, watched) = watch::channel(Mode::Pass);
+        let target = Arc::new(AtomicU16::new(target));
+        let accepting = tokio::spawn(accept(listener, Arc::clone(&target), watched));
+        Ok(Self {
+            port,
+            mode,
+            target,
+            accepting,
+        })
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn point_at(&self, target: u16) {
+        self.target.store(target, Ordering::Relaxed);
+    }
+
+    pub fn set(&self, mode: Mode) {
+        self.mode.send_replace(mode);
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.accepting.abort();
+        self.set(Mode::Cut);
+    }
+}
+
+async fn accept(listener: TcpListener, target: Arc<AtomicU16>, mode: watch::Receiver<Mode>) {
+    loop {
+        let Ok((client, _)) = listener.accept().await else {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            continue;
+        };
+        let (port, mode) = (target.load(Ordering::Relaxed), mode.clone());
+        tokio::spawn(connection(client, port, mode));
+    }
+}
+
+/// Ends when either side does, or when it is cut.
+async fn connection(client: TcpStream, port: u16, mut mode: watch::Receiver<Mode>) {
+    // A closed sender means that the proxy is gone, and the connection with it.
+    if mode.wait_for(|mode| *mode != Mode::Drop).await.is_err() || *mode.borrow() == Mode::Cut {
+        return;
+    }
+    let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await else {
+        return;
+    };
+    let nagle = client.set_nodelay(true).and(server.set_nodelay(true));
+    if nagle.is_err() {
+        return;
+    }
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    let cut = mode.clone();
+    tokio::select! {
+        _ = pump(from_client, to_server, mode.clone(), false) => {}
+        _ = pump(from_server, to_client, mode, true) => {}
+        () = until_cut(cut) => {}
+    }
+}
+
+async fn until_cut(mut mode: watch::Receiver<Mode>) {
+    // Gone counts as cut.
+    mode.wait_for(|mode| *mode == Mode::Cut).await.ok();
+}
+
+async fn pump(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut mode: watch::Receiver<Mode>,
+    is_answer: bool,
+) -> io::Result<()> {
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        let read = from.read(&mut buffer).await?;
+        if read == 0 {
+            return to.shutdown().await;
+        }
+        let passes = |mode: &Mode| *mode != Mode::Drop && !(is_answer && *mode == Mode::DropAnswers);
+        let delay = match mode.wait_for(passes).await.map(|mode| *mode) {
+            Ok(Mode::Delay { millis }) => Duration::from_millis(millis),
+            Ok(_) => Duration::ZERO,
+            Err(_) => return Ok(()),
+        };
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
+        to.write_all(&buffer[..read]).await?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn echo() -> u16 {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                tokio::spawn(async move {
+                    let (mut from, mut to) = stream.split();
+                    tokio::io::copy(&mut from, &mut to).await.ok();
+                });
+            }
+        });
+        port
+    }
+
+    async fn call(stream: &mut TcpStream) -> io::Result<u8> {
+        stream.write_u8(7).await?;
+        stream.read_u8().await
+    }
+
+    #[tokio::test]
+    async fn it_passes_holds_back_and_cuts() {
+        let proxy = Proxy::start(local_stack::free_port().unwrap(), echo().await)
+            .await
+            .unwrap();
+        let mut stream = TcpStream::connect(("127.0.0.1", proxy.port())).await.unwrap();
+        assert_eq!(call(&mut stream).await.unwrap(), 7);
+        for mode in [Mode::Drop, Mode::DropAnswers] {
+            proxy.set(mode);
+            let waiting = tokio::time::timeout(Duration::from_millis(200), call(&mut stream));
+            assert!(waiting.await.is_err(), "{mode:?}");
+            proxy.set(Mode::Pass);
+            assert_eq!(stream.read_u8().await.unwrap(), 7);
+        }
+        proxy.set(Mode::Cut);
+        assert!(call(&mut stream).await.is_err());
+        let mut refused = TcpStream::connect(("127.0.0.1", proxy.port())).await.unwrap();
+        assert!(call(&mut refused).await.is_err());
+        proxy.set(Mode::Delay { millis: 1 });
+        let mut stream = TcpStream::connect(("127.0.0.1", proxy.port())).await.unwrap();
+        assert_eq!(call(&mut stream).await.unwrap(), 7);
+    }
+}

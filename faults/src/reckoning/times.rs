@@ -1,0 +1,47 @@
+//! Every call is answered or refused within a stated time, unless who was asked stood still.
+
+use std::time::Duration;
+
+use local_rolecall::Service;
+
+use crate::inflict::Inflicted;
+use crate::network::Instance;
+use crate::plan::Fault;
+use crate::record::{Calls, Span};
+
+/// A command waits for its caller's rights (2 s), for the session (1 s), for its group (10 s) and for
+/// a doubt to be settled (5 s); the rest is a machine that does everything at once.
+pub const COMMAND_LIMIT: Duration = Duration::from_secs(25);
+/// A check waits for a session (1 s) and for what is demanded (2 s).
+pub const CHECK_LIMIT: Duration = Duration::from_secs(12);
+
+pub fn reckon(calls: &Calls, inflicted: &[Inflicted]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for command in &calls.commands {
+        for attempt in &command.attempts {
+            let asked = instance(Service::Command, attempt.service);
+            if is_late(attempt.sent, COMMAND_LIMIT, asked, inflicted) {
+                wrong.push(format!(
+                    "after {:?} {:?}: {command:?}",
+                    attempt.sent.took, attempt.outcome
+                ));
+            }
+        }
+    }
+    for check in &calls.checks {
+        let asked = instance(Service::Query, check.service);
+        if is_late(check.span, CHECK_LIMIT, asked, inflicted) {
+            wrong.push(format!("after {:?}: {check:?}", check.span.took));
+        }
+    }
+    wrong
+}
+
+fn instance(service: Service, index: usize) -> Instance {
+    Instance { service, index }
+}
+
+fn is_late(span: Span, limit: Duration, asked: Instance, inflicted: &[Inflicted]) -> bool {
+    let stood_still = |it: &&Inflicted| it.fault == Fault::Pause(asked) && span.overlaps(it.from, it.to);
+    span.took > limit && !inflicted.iter().any(|it| stood_still(&it))
+}

@@ -1,0 +1,237 @@
+//! What the clients did and what they were answered.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use schemas::catalog::CatalogEvent;
+use schemas::user::UserEvent;
+use schemas::{Event, Position, SessionId, UserId};
+use serde::Serialize;
+use uuid::Uuid;
+
+/// A command with its arguments.
+#[derive(Clone, Debug, Serialize)]
+pub enum Action {
+    Register {
+        name: String,
+    },
+    LogIn {
+        user: UserId,
+    },
+    /// With a wrong password.
+    GuessPassword {
+        user: UserId,
+    },
+    Refresh {
+        session: SessionId,
+    },
+    LogOut {
+        session: SessionId,
+    },
+    ChangePassword {
+        user: UserId,
+    },
+    /// No two grants expire at the same time, so none is a repetition.
+    Grant {
+        user: UserId,
+        role: String,
+        expires_at: String,
+    },
+    Revoke {
+        user: UserId,
+        role: String,
+    },
+    DefineRole {
+        name: String,
+        parent: Option<String>,
+    },
+    DeleteRole {
+        name: String,
+    },
+    DefinePermission {
+        name: String,
+        resource: String,
+    },
+    DeletePermission {
+        name: String,
+    },
+    Attach {
+        role: String,
+        permission: String,
+    },
+    Detach {
+        role: String,
+        permission: String,
+    },
+    Deactivate {
+        user: UserId,
+    },
+    Reactivate {
+        user: UserId,
+    },
+}
+
+impl Action {
+    /// Whether this is the event that the command is about.
+    pub fn makes(&self, event: &Event) -> bool {
+        use CatalogEvent as C;
+        use UserEvent as U;
+        match (self, event) {
+            (Self::Register { .. }, Event::User(U::Registered(_)))
+            | (Self::LogIn { .. } | Self::GuessPassword { .. }, Event::User(U::LoggedIn(_)))
+            | (Self::ChangePassword { .. }, Event::User(U::PasswordChanged(_)))
+            | (Self::Grant { .. }, Event::User(U::RoleGranted(_)))
+            | (Self::Revoke { .. }, Event::User(U::RoleRevoked(_)))
+            | (Self::DefineRole { .. }, Event::Catalog(C::RoleDefined(_) | C::RoleChanged(_)))
+            | (Self::DeleteRole { .. }, Event::Catalog(C::RoleDeleted(_)))
+            | (Self::DefinePermission { .. }, Event::Catalog(C::PermissionDefined(_)))
+            | (Self::DeletePermission { .. }, Event::Catalog(C::PermissionDeleted(_)))
+            | (Self::Attach { .. }, Event::Catalog(C::PermissionAttached(_)))
+            | (Self::Detach { .. }, Event::Catalog(C::PermissionDetached(_)))
+            | (Self::Deactivate { .. }, Event::User(U::Deactivated(_)))
+            | (Self::Reactivate { .. }, Event::User(U::Reactivated(_))) => true,
+            (Self::Refresh { session }, Event::User(U::SessionRefreshed(event))) => {
+                event.session_id == *session
+            }
+            (Self::LogOut { session }, Event::User(U::SessionRevoked(event))) => event.session_id == *session,
+            _ => false,
+        }
+    }
+
+    /// Whether it may find nothing to do and be acknowledged all the same.
+    pub fn may_change_nothing(&self) -> bool {
+        matches!(
+            self,
+            Self::LogOut { .. }
+                | Self::Revoke { .. }
+                | Self::Attach { .. }
+                | Self::Detach { .. }
+                | Self::Deactivate { .. }
+                | Self::Reactivate { .. }
+        )
+    }
+}
+
+/// What became of one call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum Outcome {
+    Acknowledged,
+    /// Refused for this reason, or it never left: certainly not applied.
+    Refused(String),
+    /// No answer, or one that says so.
+    Unknown(String),
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Attempt {
+    /// Its events name it.
+    pub request: Uuid,
+    /// Which command service was asked.
+    pub service: usize,
+    pub sent: Span,
+    pub outcome: Outcome,
+}
+
+/// A command and all its tries under one idempotency key, or its only try without one.
+#[derive(Clone, Debug, Serialize)]
+pub struct Command {
+    pub client: usize,
+    pub action: Action,
+    pub has_key: bool,
+    pub attempts: Vec<Attempt>,
+    /// Consistency token of the acknowledgement.
+    pub token: Option<String>,
+}
+
+impl Command {
+    pub fn outcome(&self) -> Outcome {
+        let of = |wanted: fn(&Outcome) -> bool| {
+            let mut outcomes = self.attempts.iter().map(|it| &it.outcome);
+            outcomes.find(|it| wanted(it)).cloned()
+        };
+        of(|it| *it == Outcome::Acknowledged)
+            .or_else(|| of(|it| matches!(it, Outcome::Unknown(_))))
+            .or_else(|| self.attempts.last().map(|it| it.outcome.clone()))
+            .unwrap_or_else(|| Outcome::Refused("never tried".to_owned()))
+    }
+}
+
+/// From when to when something took.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Span {
+    #[serde(skip)]
+    pub from: Instant,
+    #[serde(skip)]
+    pub to: Instant,
+    /// The end by the wall clock, as the broker's stamps are.
+    pub ended_ms: i64,
+    pub took: Duration,
+}
+
+impl Span {
+    pub fn since(from: Instant) -> Self {
+        let to = Instant::now();
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self {
+            from,
+            to,
+            ended_ms: i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX),
+            took: to - from,
+        }
+    }
+
+    pub fn overlaps(&self, from: Instant, to: Instant) -> bool {
+        self.from <= to && from <= self.to
+    }
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub enum Demand {
+    Nothing,
+    Token,
+    Latest,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub enum Answer {
+    Decided {
+        allowed: bool,
+        reason: String,
+        /// Positions that the answer says it rests on.
+        at: Vec<Position>,
+    },
+    /// Not answered, for this reason.
+    None(String),
+}
+
+/// A check: may this user do `act` on `resource`?
+#[derive(Clone, Debug, Serialize)]
+pub struct Check {
+    pub client: usize,
+    pub request: Uuid,
+    /// Which query service was asked.
+    pub service: usize,
+    pub user: UserId,
+    pub resource: String,
+    pub demand: Demand,
+    /// What the answer must reflect by that demand.
+    pub floor: Vec<Position>,
+    pub span: Span,
+    pub answer: Answer,
+}
+
+/// All of it.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Calls {
+    pub commands: Vec<Command>,
+    pub checks: Vec<Check>,
+    /// What a client itself saw to be wrong.
+    pub violations: Vec<String>,
+}
+
+impl Calls {
+    pub fn merge(&mut self, other: Self) {
+        self.commands.extend(other.commands);
+        self.checks.extend(other.checks);
+        self.violations.extend(other.violations);
+    }
+}
