@@ -91,11 +91,12 @@ impl World {
             .tempdir()
             .ok()?
             .keep();
-        for server in [
+        let services = [
             self.rolecall.command(),
             self.rolecall.query(),
             self.rolecall.projector(),
-        ] {
+        ];
+        for server in services.into_iter().chain(self.stack.servers()) {
             let name = server.log().file_name()?;
             std::fs::copy(server.log(), kept.join(name)).ok()?;
         }
