@@ -9,7 +9,8 @@ use domain::identifier::{Confirm, Identifier, IdentifierCommand, Reserve};
 use domain::user::{GrantRole, LogIn, Register, User, UserCommand};
 use event_log::identity::LogIdentity;
 use event_log::{
-    Bus, CommandContext, Group, GroupSpec, KafkaConfig, KafkaWriterLog, LogSpec, NewDataKey, create_log,
+    Bus, CommandContext, Group, GroupSpec, Instance, KafkaConfig, KafkaWriterLog, LogSpec, NewDataKey,
+    Owners, create_log,
 };
 use futures::{StreamExt, TryStreamExt};
 use local_stack::Stack;
@@ -17,7 +18,7 @@ use schemas::identifier::IdentifierKind;
 use schemas::user::{UserLoggedIn, UserRegistered};
 use schemas::{
     ClaimId, DataKey, IndexKey, KeyEncryptionKey, LogId, PermissionId, Position, RequestId, RoleId, Sealed,
-    SessionId, Sha256Digest, Timestamp, UserId, WriterId, sealed_field,
+    SessionId, Sha256Digest, Timestamp, UserId, sealed_field,
 };
 use service_kit::keys::{KeyFiles, generate_key_files};
 use std::time::Duration;
@@ -79,7 +80,7 @@ pub async fn seed(stack: &Stack, prefix: &str, groups: i32, users: usize) -> Res
     };
     let identity = open_log(&kafka, &spec, &key, &stack.registry_url()).await?;
     let created = &identity.created;
-    let (bus, instance) = (Bus::new(LEDGERS), WriterId::new_v7());
+    let (bus, instance) = (Bus::new(LEDGERS), Instance::alone());
     let (log, ids) = (
         Arc::new(KafkaWriterLog::new(&kafka, created.log_id)?),
         Arc::new(identity.schema_ids.clone()),
@@ -88,7 +89,13 @@ pub async fn seed(stack: &Stack, prefix: &str, groups: i32, users: usize) -> Res
     for spec in specs.chain([GroupSpec::catalog()]) {
         bus.route(
             &spec.partitions,
-            Group::start(Arc::clone(&log), &spec, Arc::clone(&ids), instance),
+            Group::start(
+                Arc::clone(&log),
+                &spec,
+                Arc::clone(&ids),
+                instance.clone(),
+                Owners::default(),
+            ),
         );
     }
     bus.settled().await;

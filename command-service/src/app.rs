@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use access_node::{AccessNode, SessionStanding};
-use event_log::{Bus, KeyRing};
+use event_log::{Bus, Instance, KeyRing};
 use schemas::{IndexKey, KeyEncryptionKey, LogId, SessionId, Timestamp, UserId};
 use service_kit::at_least::LogIdentity;
 use service_kit::auth::{Authenticate, SessionState};
@@ -22,6 +22,8 @@ const SETTLE: Duration = Duration::from_secs(1);
 
 /// Shared by all requests.
 pub struct App {
+    /// This run of the program, as its peers know it.
+    pub instance: Instance,
     pub bus: Bus,
     pub node: Arc<AccessNode>,
     pub keys: KeyRing,

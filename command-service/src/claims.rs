@@ -84,7 +84,7 @@ impl App {
             Err(error) => {
                 let certain = match &error {
                     BusError::Refused(_) | BusError::KeyReused => true,
-                    BusError::NotApplied => !keyed,
+                    BusError::NotApplied | BusError::Busy => !keyed,
                     // Applied or not: the reservations stay until a contender asks the ledger.
                     BusError::OutcomeUnknown | BusError::Unavailable | BusError::Internal(_) => false,
                 };

@@ -24,6 +24,10 @@ pub struct Config {
     /// Address to serve on.
     #[arg(long, env = "ROLECALL_LISTEN", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
+    /// Where other command services of the log reach this one, as the root of an http address; by default the
+    /// address to serve on, or this host's name where that means all addresses.
+    #[arg(long, env = "ROLECALL_ADVERTISED_URL")]
+    pub advertised_url: Option<String>,
     /// Partitions of a new log; must equal an existing log's.
     #[arg(long, env = "ROLECALL_LEDGERS", default_value_t = 16, value_parser = clap::value_parser!(i32).range(1..=1024))]
     pub ledgers: i32,

@@ -17,6 +17,7 @@ mod guesses;
 mod open_claims;
 mod openapi;
 mod passwords;
+mod peers;
 mod refusals;
 mod routes;
 mod sealing;

@@ -24,6 +24,9 @@ pub fn problem<E: Refusal>(error: BusError<E>) -> Problem {
         BusError::Unavailable => Problem::new(ProblemType::DependencyUnavailable)
             .detail("the ledger is between owners")
             .retry_after(SOON),
+        BusError::Busy => Problem::new(ProblemType::Busy)
+            .detail("too many commands wait for the same user")
+            .retry_after(SOON),
         BusError::Internal(message) => Problem::internal(&std::io::Error::other(message)),
     }
 }

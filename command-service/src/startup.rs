@@ -8,8 +8,8 @@ use access_node::{AccessNode, NodeError};
 use axum::routing::any;
 use event_log::identity::LogIdentity;
 use event_log::{
-    Bus, CreateError, Group, GroupSpec, GroupStatus, HEARTBEAT, KafkaConfig, KafkaWriterLog, KeyRing,
-    KeyRingError, LogSpec, create_log,
+    Bus, CreateError, GroupStatus, HEARTBEAT, Instance, KafkaConfig, KafkaWriterLog, KeyRing, KeyRingError,
+    LogSpec, Ownership, create_log,
 };
 use schemas::WriterId;
 use service_kit::docs_ui::docs_router;
@@ -27,10 +27,12 @@ use crate::app::App;
 use crate::bootstrap::{BootstrapError, bootstrap};
 use crate::config::Config;
 use crate::passwords::Passwords;
+use crate::peers::{self, PeerCalls};
 use crate::routes;
 
 /// Requests in flight get this long to finish when the service stops.
 const GRACE: Duration = Duration::from_secs(20);
+const OWNED: Duration = Duration::from_millis(20);
 const WATCH: Duration = Duration::from_millis(200);
 /// An owner whose clock differs more from the broker's writes times that others would not believe.
 const CLOCK_TOLERANCE_MS: u64 = 1_000;
@@ -60,6 +62,8 @@ pub enum StartError {
     Telemetry(#[from] TelemetryError),
     #[error("preparing password hashing")]
     Hashing(#[from] argon2::password_hash::Error),
+    #[error("preparing calls to other instances")]
+    Peers(#[from] reqwest::Error),
     #[error("preparing the signing key")]
     Signing(#[from] serde_json::Error),
     #[error("ledger {ledger} cannot be served: {reason}")]
@@ -85,16 +89,21 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
                 .retry_after(Duration::from_secs(1))
         }),
     );
-    let doors = Doors::from(standard(starting));
+    let doors = Doors::from(standard(starting.clone()));
     let stop_serving = CancellationToken::new();
     let served = tokio::spawn(serve(listener, doors.clone(), stop_serving.clone(), GRACE));
     tracing::info!(address = %config.listen, "Listening on {}", config.listen);
+    // Peers may ask as soon as this instance owns something, before it serves anybody else.
+    let open_to_peers = |app: &Arc<App>| {
+        let peers = peers::router().with_state(Arc::clone(app));
+        doors.open(standard(starting.clone().merge(peers)));
+    };
     let started = tokio::select! {
-        started = start(&config, &readiness) => started,
+        started = start(&config, &readiness, open_to_peers) => started,
         () = shutdown.cancelled() => Err(StartError::Stopped),
     };
-    let app = match started {
-        Ok(app) => app,
+    let (app, ownership) = match started {
+        Ok(started) => started,
         Err(error) => {
             stop_serving.cancel();
             return Err(error);
@@ -102,6 +111,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
     };
     let (router, api) = routes::api();
     let router = router
+        .merge(peers::router())
         .with_state(Arc::clone(&app))
         .merge(health)
         .merge(docs_router(api));
@@ -110,6 +120,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
     let watching = tokio::spawn(watch(Arc::clone(&app), readiness.clone()));
     shutdown.cancelled().await;
     readiness.set_not_ready("running", "stopping");
+    // While others take over, everything is still answered here.
+    ownership.hand_over().await;
     stop_serving.cancel();
     let outcome = served.await;
     app.sagas.close();
@@ -121,17 +133,19 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
         .map_err(StartError::Serve)
 }
 
-async fn start(config: &Config, readiness: &Readiness) -> Result<Arc<App>, StartError> {
+async fn start(
+    config: &Config,
+    readiness: &Readiness,
+    open_to_peers: impl FnOnce(&Arc<App>),
+) -> Result<(Arc<App>, Ownership), StartError> {
     let kafka = KafkaConfig::new(&config.kafka, &config.topic_prefix);
     let identity = open_log(config, &kafka, readiness).await?;
     readiness.set_ready("log");
-    let bus = claim_ledgers(&kafka, &identity)?;
     let node = AccessNode::start(&kafka, &identity)?;
-    let app = Arc::new(app(config, &kafka, &identity, bus, node)?);
-    app.bus.settled().await;
-    if let Some((ledger, reason)) = halted(&app.bus) {
-        return Err(StartError::Ledger { ledger, reason });
-    }
+    let app = Arc::new(app(config, &kafka, &identity, node)?);
+    open_to_peers(&app);
+    let ownership = own_ledgers(&app, &kafka, &identity)?;
+    all_owned(&app.bus).await?;
     readiness.set_ready("ledgers");
     read_keys(&app, readiness).await;
     finish_bootstrap(&app, &identity, config).await?;
@@ -141,7 +155,7 @@ async fn start(config: &Config, readiness: &Readiness) -> Result<Arc<App>, Start
         return Err(StartError::Access(why));
     }
     readiness.set_ready("access");
-    Ok(app)
+    Ok((app, ownership))
 }
 
 /// Tries for ever while Kafka or the registry may still come; refuses at once what cannot fit.
@@ -173,42 +187,66 @@ async fn open_log(
     }
 }
 
-fn claim_ledgers(kafka: &KafkaConfig, identity: &LogIdentity) -> Result<Bus, StartError> {
-    let created = &identity.created;
-    let bus = Bus::new(created.ledgers);
-    let log = Arc::new(KafkaWriterLog::new(kafka, created.log_id)?);
-    let ids = Arc::new(identity.schema_ids.clone());
-    let instance = WriterId::new_v7();
-    let groups =
-        (0..created.groups).map(|number| GroupSpec::of_ledgers(number, created.groups, created.ledgers));
-    for spec in groups.chain([GroupSpec::catalog()]) {
-        let group = Group::start(Arc::clone(&log), &spec, Arc::clone(&ids), instance);
-        bus.route(&spec.partitions, group);
+fn own_ledgers(app: &App, kafka: &KafkaConfig, identity: &LogIdentity) -> Result<Ownership, StartError> {
+    let log = Arc::new(KafkaWriterLog::new(kafka, identity.created.log_id)?);
+    let (own, owners) = (app.instance.clone(), app.node.owners().clone());
+    Ok(Ownership::start(kafka, log, identity, &app.bus, own, owners)?)
+}
+
+/// Waits until every ledger has an owner, here or elsewhere.
+async fn all_owned(bus: &Bus) -> Result<(), StartError> {
+    while !bus.is_owned() {
+        if let Some((ledger, reason)) = halted(bus) {
+            return Err(StartError::Ledger { ledger, reason });
+        }
+        tokio::time::sleep(OWNED).await;
     }
-    Ok(bus)
+    Ok(())
+}
+
+/// Where peers reach this instance.
+fn advertised(config: &Config) -> String {
+    if let Some(url) = &config.advertised_url {
+        return url.clone();
+    }
+    let (host, port) = (config.listen.ip(), config.listen.port());
+    let name = nix::unistd::gethostname()
+        .ok()
+        .and_then(|name| name.into_string().ok());
+    match name {
+        Some(name) if host.is_unspecified() => format!("http://{name}:{port}"),
+        _ => format!("http://{}", config.listen),
+    }
 }
 
 fn app(
     config: &Config,
     kafka: &KafkaConfig,
     identity: &LogIdentity,
-    bus: Bus,
     node: Arc<AccessNode>,
 ) -> Result<App, StartError> {
     let created = &identity.created;
     let key_encryption_key = config.keys.key_encryption_key()?;
+    let token_key = config.keys.token_key()?;
+    let instance = Instance {
+        id: WriterId::new_v7(),
+        address: advertised(config),
+    };
+    let way = PeerCalls::new(token_key.clone())?;
+    let bus = Bus::among(created.ledgers, instance.clone(), node.owners().clone(), way);
     let signing_key = config.keys.signing_key()?;
     let threads = config
         .hashing_threads
         .or_else(|| std::thread::available_parallelism().ok().map(usize::from))
         .unwrap_or(1);
     Ok(App {
+        instance,
         bus,
         node,
         keys: KeyRing::open(kafka, created.ledgers, created.log_id, key_encryption_key.clone())?,
         index_key: config.keys.index_key()?,
         key_encryption_key,
-        token_key: config.keys.token_key()?,
+        token_key,
         signer: Signer::new(signing_key, config.tokens.clone())?,
         verifier: Verifier::new(config.keys.verifying_keys()?, config.tokens.clone()),
         passwords: Passwords::new(threads, config.hashing_queue)?,
@@ -240,7 +278,6 @@ async fn finish_bootstrap(app: &Arc<App>, identity: &LogIdentity, config: &Confi
             Err(error) if error.may_pass() => tracing::warn!("{error}; trying again"),
             outcome => return Ok(outcome?),
         }
-        // Another instance may have taken a ledger meanwhile, and will not give it back.
         if let Some((ledger, reason)) = halted(&app.bus) {
             return Err(StartError::Ledger { ledger, reason });
         }
@@ -254,8 +291,7 @@ fn halted(bus: &Bus) -> Option<(i32, String)> {
         .into_iter()
         .find_map(|((_, partition), status)| match status {
             GroupStatus::Halted(reason) => Some((partition, reason)),
-            GroupStatus::GivenUp => Some((partition, "another instance owns it".to_owned())),
-            GroupStatus::Claiming(_) | GroupStatus::Serving => None,
+            GroupStatus::GivenUp | GroupStatus::Claiming(_) | GroupStatus::Serving => None,
         })
 }
 
@@ -264,8 +300,15 @@ async fn watch(app: Arc<App>, readiness: Readiness) {
     let mut tick = tokio::time::interval(WATCH);
     let mut last_beat = Instant::now();
     let mut last_finish: Option<Instant> = None;
+    let mut served = Vec::new();
     loop {
         tick.tick().await;
+        let serving = app.bus.serving();
+        if serving.iter().any(|place| !served.contains(place)) {
+            // The former owner may have left names half way.
+            app.claims_are_open.store(true, Ordering::Release);
+        }
+        served = serving;
         let clock_is_off = judge_clock(&app, &readiness);
         if last_beat.elapsed() > if clock_is_off { CLOCK_CHECK } else { HEARTBEAT } {
             app.bus.heartbeat();

@@ -44,6 +44,8 @@ pub struct SchemaRegistered {
 #[serde(rename = "LedgerClaimed")]
 pub struct LedgerClaimed {
     pub instance: WriterId,
+    /// Where other instances reach it: the root of an `http://` address.
+    pub address: String,
     /// Writer group; -1 for the catalog's.
     pub group: i32,
 }

@@ -215,6 +215,7 @@ fn samples() -> Vec<Event> {
         }),
         LogEvent::LedgerClaimed(LedgerClaimed {
             instance: id(46),
+            address: "http://10.0.0.7:8080".to_owned(),
             group: -1,
         }),
     ];

@@ -95,7 +95,7 @@ impl World {
             .tempdir()
             .ok()?
             .keep();
-        for server in self.rolecall.all() {
+        for server in self.rolecall.all().chain(self.stack.servers()) {
             let name = server.log().file_name()?;
             std::fs::copy(server.log(), kept.join(name)).ok()?;
         }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use domain::catalog::Catalog;
 use event_log::{DecodeError, Record, TailError, TailItem, decode};
 use schemas::log::LogEvent;
-use schemas::{Event, SchemaIdError, SchemaIds, Stored, Stream};
+use schemas::{Event, Position, SchemaIdError, SchemaIds, Stored, Stream};
 
 use crate::model::Model;
 use crate::waits::waits_for_basis;
@@ -221,6 +221,14 @@ impl Applier {
                 self.model.positions.applied(stream, partition, offset);
             }
             Event::Catalog(event) => self.catalog.apply(event),
+            Event::Log(LogEvent::LedgerClaimed(claim)) => {
+                let position = Position {
+                    stream,
+                    partition,
+                    offset,
+                };
+                self.model.owners.learn(position, claim);
+            }
             Event::Identifier(_) | Event::Log(_) => {}
         }
     }

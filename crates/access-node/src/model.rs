@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use domain::access::CompiledCatalog;
+use event_log::Owners;
 use parking_lot::RwLock;
 use schemas::Meta;
 use schemas::user::UserEvent;
@@ -15,6 +16,7 @@ pub(crate) struct Model {
     pub(crate) users: Box<[RwLock<UsersPartition>]>,
     pub(crate) catalog: ArcSwap<CompiledCatalog>,
     pub(crate) positions: Positions,
+    pub(crate) owners: Owners,
 }
 
 impl Model {
@@ -23,6 +25,7 @@ impl Model {
             users: (0..ledgers).map(|_| RwLock::default()).collect(),
             catalog: ArcSwap::default(),
             positions: Positions::new(ledgers),
+            owners: Owners::default(),
         }
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use domain::access::{self, CompiledCatalog, Decision, Reason, UserAccess};
 use domain::ledger::ledger_of;
 use event_log::identity::LogIdentity;
-use event_log::{HighWatermarks, KafkaConfig, TailError, WatermarkError};
+use event_log::{HighWatermarks, KafkaConfig, Owners, TailError, WatermarkError};
 use parking_lot::RwLock;
 use schemas::{LogId, Position, SessionId, Stream, Timestamp, UserId};
 use tokio::sync::watch;
@@ -107,6 +107,11 @@ impl AccessNode {
         let mut standing = self.standing.clone();
         // A dropped sender has left its last standing behind.
         standing.wait_for(|s| *s != Standing::Loading).await.ok();
+    }
+
+    /// Which instance owns each ledger, by the claims applied.
+    pub fn owners(&self) -> &Owners {
+        &self.model.owners
     }
 
     pub fn catalog(&self) -> Arc<CompiledCatalog> {

@@ -7,11 +7,24 @@ use schemas::catalog::CatalogEvent;
 use schemas::identifier::IdentifierEvent;
 use schemas::user::UserEvent;
 use schemas::{Event, Stream};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::ledger::{AggregateMap, Ledger};
 
-/// An aggregate whose events stand in one stream of the log.
-pub trait LedgerAggregate: Aggregate<Services = Context> + Clone + Send + Sync + 'static {
+/// An aggregate whose events stand in one stream of the log. Its commands, refusals and state travel between
+/// instances, to and from the owner of its ledger.
+pub trait LedgerAggregate:
+    Aggregate<
+        Services = Context,
+        Command: Serialize + DeserializeOwned + Clone + Send + Sync + 'static,
+        Error: Serialize + DeserializeOwned + Clone + Send + Sync + 'static,
+        Event: Send + Sync + 'static,
+    > + Clone
+    + Send
+    + Sync
+    + 'static
+{
     const STREAM: Stream;
 
     fn wrap(event: Self::Event) -> Event;

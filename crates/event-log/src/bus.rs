@@ -1,35 +1,33 @@
-//! The one way to run a command: it knows the owner of each ledger.
+//! The one way to run a command: it knows the owner of each ledger, here or elsewhere.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use cqrs_es::{Aggregate, AggregateError, CqrsFramework};
+use cqrs_es::Aggregate;
 use domain::catalog::Catalog;
-use domain::decider::Context;
 use domain::identifier::Identifier;
 use domain::ledger::ledger_of;
-use schemas::{Idempotency, Position, RequestId, Stream, Timestamp};
-use tokio::sync::oneshot;
+use schemas::{Idempotency, Position, Stream};
+use serde::{Deserialize, Serialize};
 use tokio_util::task::TaskTracker;
 
 use crate::aggregate::LedgerAggregate;
+use crate::asking::Asking;
 use crate::entry::{CommandContext, Receipt};
+use crate::forward::{Answer, Ask, Forward, Inspected, Reply};
 use crate::group::{Group, GroupStatus};
-use crate::group_log::{Append, AppendError};
-use crate::ledger::Ledger;
-use crate::store::KafkaEventStore;
+use crate::here::Owner;
+use crate::owners::{Instance, Owners};
 
 /// A command waits this long at most for its turn and its transaction.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// And this long more to learn what became of one that was sent in time.
-const SETTLE: Duration = Duration::from_secs(5);
-/// Commands that wait for one aggregate at most, each for its turn.
-const WAITING: usize = 512;
+pub(crate) const SETTLE: Duration = Duration::from_secs(5);
 
 /// Why a command came to nothing, or to something not known.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum BusError<E> {
     /// The aggregate refused.
     #[error(transparent)]
@@ -42,39 +40,59 @@ pub enum BusError<E> {
     /// In the log or not; the same idempotency key finds out.
     #[error("the command's outcome is unknown")]
     OutcomeUnknown,
-    /// No instance owns the ledger at the moment, or its queue is full.
+    /// Nobody serves the ledger at the moment; nothing was applied.
     #[error("the ledger is not served at the moment")]
     Unavailable,
+    /// Too much waits for one aggregate; nothing was applied.
+    #[error("too many commands wait for this aggregate")]
+    Busy,
     #[error("the event cannot be written: {0}")]
     Internal(String),
 }
 
-/// An aggregate's state and the position of its last event.
-#[derive(Clone, Debug)]
-pub struct Inspected<A> {
-    pub aggregate: A,
-    /// Events so far.
-    pub sequence: i64,
-    pub last: Option<Position>,
+impl<E> BusError<E> {
+    /// Whether nothing was applied, and another owner may do better.
+    pub(crate) fn is_between_owners(&self) -> bool {
+        matches!(self, Self::Unavailable | Self::NotApplied)
+    }
 }
 
 /// The group that owns each partition.
 type Routes = HashMap<(Stream, i32), Arc<Group>>;
 
-/// Runs commands at the owner of their ledger: here always this process.
+/// Runs commands at the owner of their ledger: this process, or another instance.
 #[derive(Clone)]
 pub struct Bus {
     ledgers: i32,
     groups: Arc<ArcSwap<Routes>>,
     running: TaskTracker,
+    pub(crate) peers: Option<Arc<Peers>>,
+}
+
+/// The other instances, and how to reach them.
+pub(crate) struct Peers {
+    pub own: Instance,
+    pub owners: Owners,
+    pub way: Box<dyn Forward>,
 }
 
 impl Bus {
+    /// Of the only instance.
     pub fn new(ledgers: i32) -> Self {
         Self {
             ledgers,
             groups: Arc::default(),
             running: TaskTracker::new(),
+            peers: None,
+        }
+    }
+
+    /// Of one among several: what it does not own goes to whoever `owners` names.
+    pub fn among(ledgers: i32, own: Instance, owners: Owners, way: impl Forward) -> Self {
+        let way = Box::new(way);
+        Self {
+            peers: Some(Arc::new(Peers { own, owners, way })),
+            ..Self::new(ledgers)
         }
     }
 
@@ -105,16 +123,40 @@ impl Bus {
         });
     }
 
-    /// Partitions whose group does not serve, and why.
+    /// Partitions that nobody serves as far as is known here, and why this instance does not.
     pub fn not_serving(&self) -> Vec<((Stream, i32), GroupStatus)> {
         let groups = self.groups.load();
         let mut waiting: Vec<_> = groups
             .iter()
-            .map(|(&p, group)| (p, group.status().borrow().clone()))
-            .filter(|(_, status)| *status != GroupStatus::Serving)
+            .map(|(&place, group)| (place, group.status().borrow().clone()))
+            .filter(|(place, status)| match status {
+                GroupStatus::Serving => false,
+                // The former owner serves until this one is ready.
+                GroupStatus::Claiming(None) | GroupStatus::GivenUp => self.owner_elsewhere(*place).is_none(),
+                GroupStatus::Claiming(Some(_)) | GroupStatus::Halted(_) => true,
+            })
             .collect();
         waiting.sort_by_key(|(p, _)| *p);
         waiting
+    }
+
+    /// Partitions that this instance serves.
+    pub fn serving(&self) -> Vec<(Stream, i32)> {
+        let groups = self.groups.load();
+        let serving = groups.iter().filter(|(_, group)| group.is_serving());
+        let mut places: Vec<_> = serving.map(|(&place, _)| place).collect();
+        places.sort_unstable();
+        places
+    }
+
+    /// Whether every partition has an owner, here or elsewhere.
+    pub fn is_owned(&self) -> bool {
+        let ledgers = (0..self.ledgers).flat_map(|l| [(Stream::Users, l), (Stream::Identifiers, l)]);
+        let groups = self.groups.load();
+        ledgers.chain([(Stream::Catalog, 0)]).all(|place| {
+            let here = groups.get(&place).is_some_and(|group| group.is_serving());
+            here || self.owner_elsewhere(place).is_some()
+        })
     }
 
     /// How far this machine's clock is ahead of the brokers' (behind: negative), in milliseconds, as
@@ -155,27 +197,22 @@ impl Bus {
     }
 
     /// Runs a command in a task of its own, so that a caller who hangs up cannot stop it half way.
-    pub async fn execute<A>(
+    ///
+    /// While the ledger is between owners it waits, within its time.
+    pub async fn execute<A: LedgerAggregate>(
         &self,
         id: &str,
         command: A::Command,
         context: CommandContext,
-    ) -> Result<Receipt<A::Event>, BusError<A::Error>>
-    where
-        A: LedgerAggregate,
-        A::Command: Send + 'static,
-        A::Error: Send + 'static,
-    {
+    ) -> Result<Receipt<A::Event>, BusError<A::Error>> {
         let (bus, id) = (self.clone(), id.to_owned());
-        let task = self.running.spawn(async move {
-            let outcome = bus.run::<A>(&id, command, context).await;
-            if let Ok(Owner { ledger, .. }) = bus.owner::<A>(bus.partition_of::<A>(&id)) {
-                A::map(&ledger).forget_unborn(&id);
-            }
-            outcome
-        });
+        let context = Box::new(context);
+        let task = self
+            .running
+            .spawn(async move { bus.ask::<A>(&id, Ask::Execute { command, context }).await });
         match tokio::time::timeout(DEADLINE + SETTLE, task).await {
-            Ok(Ok(outcome)) => outcome,
+            Ok(Ok(Ok(Reply::Receipt(receipt)))) => Ok(receipt),
+            Ok(Ok(answer)) => Err(unexpected::<A>(answer)),
             Ok(Err(error)) => Err(BusError::Internal(error.to_string())),
             // The task goes on holding the aggregate until the log has told; only the caller leaves.
             Err(_) => Err(BusError::OutcomeUnknown),
@@ -188,16 +225,89 @@ impl Bus {
         id: &str,
         idempotency: &Idempotency,
     ) -> Result<Option<Receipt<A::Event>>, BusError<A::Error>> {
-        let ledger = self.owner::<A>(self.partition_of::<A>(id))?.ledger;
-        let Some(entry) = A::map(&ledger).existing(id) else {
-            return Ok(None);
+        match self.ask::<A>(id, Ask::Replayed(*idempotency)).await {
+            Ok(Reply::Replayed(found)) => Ok(found),
+            answer => Err(unexpected::<A>(answer)),
+        }
+    }
+
+    /// The state of an aggregate as its owner has it, all committed. It may change right after.
+    pub async fn inspect<A: LedgerAggregate>(&self, id: &str) -> Result<Inspected<A>, BusError<A::Error>> {
+        self.inspected::<A>(id, false).await
+    }
+
+    /// As [`Self::inspect`], and true: the owner has proved afterwards that it still is the owner.
+    /// For answers that rest on what was found and are followed by no command.
+    pub async fn inspect_proven<A: LedgerAggregate>(
+        &self,
+        id: &str,
+    ) -> Result<Inspected<A>, BusError<A::Error>> {
+        self.inspected::<A>(id, true).await
+    }
+
+    async fn inspected<A: LedgerAggregate>(
+        &self,
+        id: &str,
+        proven: bool,
+    ) -> Result<Inspected<A>, BusError<A::Error>> {
+        match self.ask::<A>(id, Ask::Inspect { proven }).await {
+            Ok(Reply::Inspected(found)) => Ok(found),
+            answer => Err(unexpected::<A>(answer)),
+        }
+    }
+
+    /// The catalog, whole.
+    pub async fn catalog(&self) -> Result<Inspected<Catalog>, BusError<<Catalog as Aggregate>::Error>> {
+        self.inspect::<Catalog>("catalog").await
+    }
+
+    async fn ask<A: LedgerAggregate>(&self, id: &str, ask: Ask<A::Command>) -> Answer<A> {
+        let mut asking = Asking::new(ask, Instant::now() + DEADLINE);
+        loop {
+            let partition = self.partition_of::<A>(id);
+            let outcome = match (self.owner::<A>(partition), self.elsewhere::<A>(partition)) {
+                (Some(owner), _) => owner.answer::<A>(id, asking.ask.clone(), asking.deadline).await,
+                (None, Some((peers, instance))) => asking.there::<A>(id, &peers, &instance).await,
+                (None, None) => Err(BusError::Unavailable),
+            };
+            // Without peers nobody else comes to serve it.
+            if self.peers.is_none() {
+                return outcome;
+            }
+            if let Some(answer) = asking.settle::<A>(outcome).await {
+                return answer;
+            }
+        }
+    }
+
+    /// What another instance forwarded here; see [`crate::answer`].
+    pub(crate) async fn answer_here<A: LedgerAggregate>(
+        &self,
+        id: String,
+        ask: Ask<A::Command>,
+        deadline: Instant,
+    ) -> Answer<A> {
+        let Some(owner) = self.owner::<A>(self.partition_of::<A>(&id)) else {
+            return Err(BusError::Unavailable);
         };
-        let entry = tokio::time::timeout(DEADLINE, entry.lock())
-            .await
-            .map_err(|_| BusError::Unavailable)?;
-        entry
-            .find(idempotency, Timestamp::now())
-            .map_err(|_| BusError::KeyReused)
+        let task = self
+            .running
+            .spawn(async move { owner.answer::<A>(&id, ask, deadline).await });
+        task.await
+            .unwrap_or_else(|error| Err(BusError::Internal(error.to_string())))
+    }
+
+    fn elsewhere<A: LedgerAggregate>(&self, partition: i32) -> Option<(Arc<Peers>, Instance)> {
+        let peers = self.peers.as_ref()?;
+        let owner = self.owner_elsewhere((A::STREAM, partition))?;
+        Some((Arc::clone(peers), owner))
+    }
+
+    /// The owner by the log, if it is another instance. One at this very address is a former run of this one.
+    fn owner_elsewhere(&self, (stream, partition): (Stream, i32)) -> Option<Instance> {
+        let peers = self.peers.as_ref()?;
+        let owner = peers.owners.of(stream, partition)?;
+        (owner.address != peers.own.address).then_some(owner)
     }
 
     /// Turns ends of the log into what must be applied to know everything: behind this owner's last
@@ -214,95 +324,13 @@ impl Bus {
         }
     }
 
-    async fn run<A: LedgerAggregate>(
-        &self,
-        id: &str,
-        command: A::Command,
-        context: CommandContext,
-    ) -> Result<Receipt<A::Event>, BusError<A::Error>> {
-        let deadline = Instant::now() + DEADLINE;
-        let partition = self.partition_of::<A>(id);
-        let Owner { group, ledger } = self.owner::<A>(partition)?;
-        let entry = A::map(&ledger).entry(id);
-        if Arc::strong_count(&entry) > WAITING {
-            return Err(BusError::Unavailable);
-        }
-        let entry = match tokio::time::timeout_at(deadline.into(), entry.lock_owned()).await {
-            Ok(entry) => entry,
-            // Whoever holds it may be this command's own first try.
-            Err(_) if context.idempotency.is_some() => return Err(BusError::OutcomeUnknown),
-            Err(_) => return Err(BusError::NotApplied),
-        };
-        // The group may have been given up while this waited for its turn.
-        self.owner::<A>(partition)?;
-        if let Some(idempotency) = &context.idempotency
-            && let Some(receipt) = entry
-                .find(idempotency, Timestamp::now())
-                .map_err(|_| BusError::KeyReused)?
-        {
-            return Ok(receipt);
-        }
-        let store = KafkaEventStore::<A>::new(entry, partition, group.appends(), context, deadline);
-        let decide_at = Context {
-            now: Timestamp::now(),
-        };
-        let framework = CqrsFramework::<A, _>::new(&store, Vec::new(), decide_at);
-        let outcome = framework.execute(id, command).await;
-        match outcome {
-            Ok(()) => store.take_receipt().ok_or(BusError::OutcomeUnknown),
-            // cqrs-es commits nothing where the aggregate refuses, yet a refusal must be as true.
-            Err(AggregateError::UserError(refusal)) => {
-                prove::<A>(&group, partition, id, deadline).await?;
-                Err(BusError::Refused(refusal))
-            }
-            Err(AggregateError::UnexpectedError(error)) => Err(match error.downcast::<AppendError>() {
-                Ok(error) => from_append(*error),
-                Err(error) => BusError::Internal(error.to_string()),
-            }),
-            Err(error) => Err(BusError::Internal(error.to_string())),
-        }
-    }
-
-    /// As [`Self::inspect`], and true: the owner has proved afterwards that it still is the owner.
-    /// For answers that rest on what was found and are followed by no command.
-    pub async fn inspect_proven<A: LedgerAggregate>(
-        &self,
-        id: &str,
-    ) -> Result<Inspected<A>, BusError<A::Error>> {
-        let found = self.inspect::<A>(id).await?;
-        let partition = self.partition_of::<A>(id);
-        let group = self.owner::<A>(partition)?.group;
-        prove::<A>(&group, partition, id, Instant::now() + DEADLINE).await?;
-        Ok(found)
-    }
-
-    /// The state of an aggregate as its owner has it, all committed. It may change right after.
-    pub async fn inspect<A: LedgerAggregate>(&self, id: &str) -> Result<Inspected<A>, BusError<A::Error>> {
-        let ledger = self.owner::<A>(self.partition_of::<A>(id))?.ledger;
-        let Some(entry) = A::map(&ledger).existing(id) else {
-            return Ok(Inspected {
-                aggregate: A::default(),
-                sequence: 0,
-                last: None,
-            });
-        };
-        let entry = tokio::time::timeout(DEADLINE, entry.lock())
-            .await
-            .map_err(|_| BusError::Unavailable)?;
-        Ok(Inspected {
-            aggregate: entry.aggregate.clone(),
-            sequence: entry.sequence,
-            last: entry.last,
-        })
-    }
-
     /// Identifiers that are reserved and neither confirmed nor released yet, of the ledgers served
     /// here; false if more may be: one that runs a command, or whose ledger is not served now, is not
     /// looked at.
     pub fn reserved_identifiers(&self) -> (Vec<(String, Identifier)>, bool) {
         let (mut reserved, mut all_seen) = (Vec::new(), true);
         for ledger in 0..self.ledgers {
-            let Ok(owner) = self.owner::<Identifier>(ledger) else {
+            let Some(owner) = self.owner::<Identifier>(ledger) else {
                 all_seen = false;
                 continue;
             };
@@ -314,18 +342,14 @@ impl Bus {
         (reserved, all_seen)
     }
 
-    /// The catalog, whole.
-    pub async fn catalog(&self) -> Result<Inspected<Catalog>, BusError<<Catalog as Aggregate>::Error>> {
-        self.inspect::<Catalog>("catalog").await
-    }
-
-    fn owner<A: LedgerAggregate>(&self, partition: i32) -> Result<Owner, BusError<A::Error>> {
+    fn owner<A: LedgerAggregate>(&self, partition: i32) -> Option<Owner> {
         let groups = self.groups.load();
-        let group = groups.get(&(A::STREAM, partition)).ok_or(BusError::Unavailable)?;
-        let ledger = group.ledger(A::STREAM, partition).ok_or(BusError::Unavailable)?;
-        Ok(Owner {
+        let group = groups.get(&(A::STREAM, partition))?;
+        let ledger = group.ledger(A::STREAM, partition)?;
+        Some(Owner {
             group: Arc::clone(group),
             ledger,
+            partition,
         })
     }
 
@@ -355,47 +379,9 @@ impl Bus {
     }
 }
 
-/// A serving group and one of its ledgers.
-struct Owner {
-    group: Arc<Group>,
-    ledger: Arc<Ledger>,
-}
-
-/// Shows that the group still has its owner: an append of nothing, which its writer answers only
-/// while no record of another can stand behind its own last.
-async fn prove<A: LedgerAggregate>(
-    group: &Group,
-    partition: i32,
-    id: &str,
-    deadline: Instant,
-) -> Result<(), BusError<A::Error>> {
-    let (reply, outcome) = oneshot::channel();
-    let nothing = Append {
-        stream: A::STREAM,
-        partition,
-        aggregate_id: id.to_owned(),
-        version: Arc::default(),
-        expected: 0,
-        events: Vec::new(),
-        heartbeat: false,
-        context: CommandContext::system(RequestId::new_v7()),
-        deadline,
-        reply,
-    };
-    match tokio::time::timeout_at(deadline.into(), group.appends().send(nothing)).await {
-        Ok(Ok(())) => {}
-        Ok(Err(_)) => return Err(BusError::Unavailable),
-        Err(_) => return Err(BusError::NotApplied),
-    }
-    let proven = outcome.await.unwrap_or(Err(AppendError::NotApplied));
-    proven.map(drop).map_err(from_append)
-}
-
-fn from_append<E>(error: AppendError) -> BusError<E> {
-    match error {
-        AppendError::NotApplied | AppendError::Expired => BusError::NotApplied,
-        AppendError::OutcomeUnknown => BusError::OutcomeUnknown,
-        AppendError::NotOwner => BusError::Unavailable,
-        AppendError::Encoding(message) => BusError::Internal(message),
+fn unexpected<A: LedgerAggregate>(answer: Answer<A>) -> BusError<A::Error> {
+    match answer {
+        Err(error) => error,
+        Ok(_) => BusError::Internal("the owner answered another question".to_owned()),
     }
 }

@@ -77,6 +77,23 @@ impl KafkaConfig {
         config
     }
 
+    /// A member of a group that shares out partitions and reads none of them.
+    pub(crate) fn member(&self, group: &str) -> ClientConfig {
+        let mut config = self.client();
+        config
+            .set("group.id", format!("{}-{group}", self.topic_prefix))
+            // Only what moves stops for a moment; who stays keeps the rest.
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            // The shortest that brokers allow as they come, and how soon a member learns of a change.
+            .set("session.timeout.ms", "6000")
+            .set("heartbeat.interval.ms", "300")
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "latest")
+            .set("allow.auto.create.topics", "false");
+        config
+    }
+
     pub(crate) fn writer(&self, transactional_id: &str) -> ClientConfig {
         let mut config = self.client();
         config

@@ -104,6 +104,7 @@ pub async fn create_log(
         .map_or_else(|| SchemaIds::default().missing(), |log| log.schema_ids.missing());
     if let Some(log) = &found {
         check(&log.created, spec, key)?;
+        topics::create_writers(config, log.created.groups, spec.replication).await?;
         if missing.is_empty() {
             return Ok(log.clone());
         }
@@ -117,6 +118,7 @@ pub async fn create_log(
     })
     .await?;
     check(&identity.created, spec, key)?;
+    topics::create_writers(config, identity.created.groups, spec.replication).await?;
     Ok(identity)
 }
 

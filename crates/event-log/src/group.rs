@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use schemas::{SchemaIds, Stream, WriterId};
+use schemas::{SchemaIds, Stream};
 use tokio::sync::{mpsc, watch};
 
 use crate::group_log::{Append, Ends, GroupLog};
 use crate::ledger::Ledger;
+use crate::owners::{Instance, Owners};
 use crate::worker::Worker;
 use crate::writer_log::WriterLog;
 
@@ -78,12 +79,14 @@ pub struct Group {
 }
 
 impl Group {
-    /// Starts to claim the group; [`Self::status`] tells when it serves.
+    /// Starts to claim the group for this instance; [`Self::status`] tells when it serves. Claims that it
+    /// reads go to `owners`.
     pub fn start<L: WriterLog>(
         log: Arc<L>,
         spec: &GroupSpec,
         ids: Arc<SchemaIds>,
-        instance: WriterId,
+        instance: Instance,
+        owners: Owners,
     ) -> Self {
         let (appends, queue) = mpsc::channel(QUEUE);
         let (status, watch) = watch::channel(GroupStatus::Claiming(None));
@@ -106,6 +109,7 @@ impl Group {
             id: spec.transactional_id(),
             number: spec.number,
             instance,
+            owners,
             heads,
             ledgers: ledgers.clone(),
             queue,
@@ -156,8 +160,12 @@ impl Group {
         self.status.clone()
     }
 
+    pub(crate) fn is_serving(&self) -> bool {
+        *self.status.borrow() == GroupStatus::Serving
+    }
+
     pub(crate) fn ledger(&self, stream: Stream, partition: i32) -> Option<Arc<Ledger>> {
-        let serving = *self.status.borrow() == GroupStatus::Serving;
+        let serving = self.is_serving();
         self.ledgers
             .get(&(stream, partition))
             .filter(|_| serving)
@@ -167,7 +175,7 @@ impl Group {
     /// Offset behind the last record that this owner knows of.
     pub(crate) fn end(&self, stream: Stream, partition: i32) -> Option<i64> {
         let end = self.ends.get(&(stream, partition))?.load(Ordering::Acquire);
-        (*self.status.borrow() == GroupStatus::Serving).then_some(end)
+        self.is_serving().then_some(end)
     }
 
     pub(crate) fn appends(&self) -> mpsc::Sender<Append> {

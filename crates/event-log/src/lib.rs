@@ -8,18 +8,25 @@
 //! To add an aggregate: implement [`LedgerAggregate`] for it and give it a map in `ledger.rs`.
 
 mod aggregate;
+mod answer;
+mod asking;
 mod bus;
 mod config;
 mod consumer;
 mod creation;
 mod entry;
+mod forward;
 mod group;
 mod group_log;
+mod here;
 mod identity_reader;
 mod key_ring;
 mod ledger;
+mod membership;
 mod memory;
 mod native;
+mod owners;
+mod ownership;
 mod polled_producer;
 mod producer;
 mod record;
@@ -27,6 +34,7 @@ mod settle;
 mod store;
 mod stuck;
 mod tail;
+mod takeover;
 mod topics;
 mod watermarks;
 mod worker;
@@ -38,13 +46,18 @@ pub mod identity {
 }
 
 pub use aggregate::LedgerAggregate;
-pub use bus::{Bus, BusError, Inspected};
+pub use answer::NotAQuestion;
+pub use bus::{Bus, BusError};
 pub use config::KafkaConfig;
 pub use creation::{CreateError, LogSpec, create_log, register_schemas};
 pub use entry::{CommandContext, NewDataKey, Receipt, Recorded};
+pub use forward::{Forward, ForwardError, Inspected};
 pub use group::{Group, GroupSpec, GroupStatus};
 pub use key_ring::{KeyRing, KeyRingError};
+pub use membership::{Membership, Share};
 pub use memory::{Failure, MemoryLog};
+pub use owners::{Instance, Owners};
+pub use ownership::Ownership;
 pub use producer::KafkaWriterLog;
 pub use record::{DecodeError, Record, TailItem, decode};
 pub use store::KafkaEventStore;

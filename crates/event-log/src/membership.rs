@@ -23,7 +23,7 @@ pub type Share = BTreeSet<(String, i32)>;
 
 /// Dropping it leaves the group, and others take over what it had.
 pub struct Membership {
-    share: watch::Receiver<Share>,
+    share: watch::Receiver<Option<Share>>,
     stop: Arc<AtomicBool>,
 }
 
@@ -31,7 +31,7 @@ impl Membership {
     /// Joins the group (its name under the log's prefix) that shares out the partitions of these topics.
     /// Members with other topics may share the group; each partition goes to one that wants its topic.
     pub fn join(config: &KafkaConfig, group: &str, topics: &[String]) -> Result<Self, KafkaError> {
-        let (told, share) = watch::channel(Share::new());
+        let (told, share) = watch::channel(None);
         let consumer: BaseConsumer<Member> = config.member(group).create_with_context(Member { told })?;
         let names: Vec<&str> = topics.iter().map(String::as_str).collect();
         consumer.subscribe(&names)?;
@@ -52,8 +52,8 @@ impl Membership {
         Ok(Self { share, stop })
     }
 
-    /// What this instance should work on, now and from now on.
-    pub fn share(&self) -> watch::Receiver<Share> {
+    /// What this instance should work on, now and from now on; `None` until the coordinator has said so once.
+    pub fn share(&self) -> watch::Receiver<Option<Share>> {
         self.share.clone()
     }
 }
@@ -65,7 +65,7 @@ impl Drop for Membership {
 }
 
 struct Member {
-    told: watch::Sender<Share>,
+    told: watch::Sender<Option<Share>>,
 }
 
 impl ClientContext for Member {}
@@ -79,8 +79,9 @@ impl ConsumerContext for Member {
         }
         match consumer.assignment() {
             Ok(assigned) => {
-                let share = assigned.elements().iter().map(|it| (it.topic().to_owned(), it.partition())).collect();
-                self.told.send_replace(share);
+                let elements = assigned.elements();
+                let share = elements.iter().map(|it| (it.topic().to_owned(), it.partition()));
+                self.told.send_replace(Some(share.collect()));
             }
             Err(error) => tracing::warn!(%error, "The group does not tell this instance's share"),
         }

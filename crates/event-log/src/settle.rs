@@ -15,6 +15,7 @@ use schemas::log::{LedgerClaimed, LogEvent};
 use schemas::{Event, Position, Stored, Stream, Timestamp, WriterId};
 
 use crate::group_log::{Append, GroupLog, flow};
+use crate::owners::Instance;
 use crate::writer_log::{CommitError, WriterLog, WriterLogError, WriterTransaction};
 
 /// Reads everything committed behind the heads, up to the high watermark of this moment.
@@ -62,7 +63,7 @@ pub(crate) fn write_claim<T: WriterTransaction>(
     transaction: &mut T,
     heads: &mut GroupLog,
     group: i32,
-    instance: WriterId,
+    instance: &Instance,
 ) -> Result<(), ClaimError> {
     let mut batch = heads.prepare();
     for (stream, partition) in heads.partitions() {
@@ -89,8 +90,12 @@ pub(crate) enum ClaimError {
     Encode(String),
 }
 
-fn claim_of(stream: Stream, partition: i32, group: i32, instance: WriterId) -> Append {
-    let claimed = LogEvent::LedgerClaimed(LedgerClaimed { instance, group });
+fn claim_of(stream: Stream, partition: i32, group: i32, instance: &Instance) -> Append {
+    let claimed = LogEvent::LedgerClaimed(LedgerClaimed {
+        instance: instance.id,
+        address: instance.address.clone(),
+        group,
+    });
     Append {
         aggregate_id: format!("ledger-{partition}"),
         ..Append::of_log(stream, partition, vec![claimed])

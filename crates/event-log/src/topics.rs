@@ -36,12 +36,16 @@ impl Topics {
     pub fn keys(&self) -> String {
         format!("{}.keys", self.prefix)
     }
+
+    /// Stays empty: its partitions stand for the writer groups where these are shared out.
+    pub fn writers(&self) -> String {
+        format!("{}.writers", self.prefix)
+    }
 }
 
 /// Makes the log's topics where they are missing. Retention is unlimited for events; the keys
 /// topic is compacted.
 pub(crate) async fn create(config: &KafkaConfig, ledgers: i32, replication: i32) -> Result<(), KafkaError> {
-    let admin: AdminClient<DefaultClientContext> = config.client().create()?;
     let topics = config.topics();
     let heartbeat = HEARTBEAT.as_millis().to_string();
     let min_insync = if replication >= 3 { "2" } else { "1" };
@@ -68,8 +72,25 @@ pub(crate) async fn create(config: &KafkaConfig, ledgers: i32, replication: i32)
             }
         })
         .collect();
+    create_missing(config, &wanted).await
+}
+
+/// Makes the topic that the writer groups are shared out by, where it is missing.
+pub(crate) async fn create_writers(
+    config: &KafkaConfig,
+    groups: i32,
+    replication: i32,
+) -> Result<(), KafkaError> {
+    let name = config.topics().writers();
+    let partitions = crate::ownership::writer_partitions(groups);
+    let topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(replication));
+    create_missing(config, &[topic]).await
+}
+
+async fn create_missing(config: &KafkaConfig, wanted: &[NewTopic<'_>]) -> Result<(), KafkaError> {
+    let admin: AdminClient<DefaultClientContext> = config.client().create()?;
     let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(15)));
-    for outcome in admin.create_topics(&wanted, &options).await? {
+    for outcome in admin.create_topics(wanted, &options).await? {
         match outcome {
             Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
             Err((_, code)) => return Err(KafkaError::AdminOp(code)),

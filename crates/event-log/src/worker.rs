@@ -1,30 +1,27 @@
-//! The thread of a writer group: takes over, commits batch after batch, settles doubts.
+//! The thread of a writer group: takes over (`takeover.rs`), commits batch after batch, settles doubts.
 
-use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use schemas::log::LogEvent;
-use schemas::{Event, EventId, Meta, Position, Stored, Stream, Timestamp, WriterId};
+use schemas::{EventId, Meta, Position, Stream, Timestamp};
 use tokio::sync::{mpsc, watch};
 
 use crate::group::GroupStatus;
 use crate::group_log::{Append, AppendError, GroupLog, Prepared};
 use crate::ledger::Ledger;
-use crate::settle::{self, ClaimError};
-use crate::writer_log::{CommitError, WriterLog, WriterLogError, WriterTransaction};
+use crate::owners::{Instance, Owners};
+use crate::writer_log::{CommitError, WriterLog, WriterTransaction};
 
 /// Appends in one transaction.
 const BATCH: usize = 512;
-const BACKOFF: Duration = Duration::from_millis(50);
-const BACKOFF_MAX: Duration = Duration::from_secs(2);
 
 pub(crate) struct Worker<L: WriterLog> {
     pub log: Arc<L>,
     pub id: String,
     pub number: i32,
-    pub instance: WriterId,
+    pub instance: Instance,
+    pub owners: Owners,
     pub heads: GroupLog,
     pub ledgers: BTreeMap<(Stream, i32), Arc<Ledger>>,
     pub queue: mpsc::Receiver<Append>,
@@ -37,7 +34,7 @@ pub(crate) struct Worker<L: WriterLog> {
 }
 
 /// Appends whose transaction had no clear end, with the metas they were written under.
-type InDoubt = Vec<(Append, Vec<Meta>)>;
+pub(crate) type InDoubt = Vec<(Append, Vec<Meta>)>;
 
 enum Doubt {
     /// Answers that need no proof any more.
@@ -62,130 +59,18 @@ impl<L: WriterLog> Worker<L> {
                 Doubt::Unclear(pending) => in_doubt = pending,
                 Doubt::Fenced(pending) => {
                     in_doubt = pending;
-                    // A rival needs time to write its claim before one looks for it.
-                    std::thread::sleep(BACKOFF.mul_f64(1.0 + 9.0 * rand::random::<f64>()));
+                    self.status.send_replace(GroupStatus::Claiming(None));
+                    if self.await_rival(&mut in_doubt) {
+                        self.end(&mut in_doubt, GroupStatus::GivenUp);
+                        return;
+                    }
                 }
             }
             self.status.send_replace(GroupStatus::Claiming(None));
         }
     }
 
-    /// The procedure of [`settle`], again until it succeeds; `None` ends the group here.
-    fn take_over(&mut self, in_doubt: &mut InDoubt) -> Option<L::Transaction> {
-        let mut wait = BACKOFF;
-        loop {
-            let error = match self.try_take_over(in_doubt) {
-                Ok(Some(transaction)) => return Some(transaction),
-                Ok(None) => {
-                    self.end(in_doubt, GroupStatus::GivenUp);
-                    return None;
-                }
-                Err(error) => error,
-            };
-            if let ClaimError::Log(WriterLogError::BrokenChain { .. } | WriterLogError::Decode(_)) = &error {
-                tracing::error!(
-                    group = self.number,
-                    error = &error as &dyn std::error::Error,
-                    "Writer group {} halts: {error}",
-                    self.number
-                );
-                self.end(in_doubt, GroupStatus::Halted(error.to_string()));
-                return None;
-            }
-            tracing::warn!(
-                group = self.number,
-                "Claiming writer group {}: {error}; trying again",
-                self.number
-            );
-            self.status
-                .send_replace(GroupStatus::Claiming(Some(error.to_string())));
-            if self.queue.is_closed() && self.queue.is_empty() {
-                self.end(in_doubt, GroupStatus::GivenUp);
-                return None;
-            }
-            self.expire();
-            std::thread::sleep(wait.mul_f64(0.5 + rand::random::<f64>()));
-            wait = (wait * 2).min(BACKOFF_MAX);
-        }
-    }
-
-    /// Answers those whose deadline passed while the group could not be claimed: they were never
-    /// written, so "not applied" is certain.
-    fn expire(&mut self) {
-        while let Ok(append) = self.queue.try_recv() {
-            self.backlog.push_back(append);
-        }
-        let now = Instant::now();
-        for append in std::mem::take(&mut self.backlog) {
-            if append.deadline < now {
-                append.answer(Err(AppendError::Expired));
-            } else {
-                self.backlog.push_back(append);
-            }
-        }
-    }
-
-    fn try_take_over(&mut self, in_doubt: &mut InDoubt) -> Result<Option<L::Transaction>, ClaimError> {
-        let Self {
-            log,
-            heads,
-            ledgers,
-            found,
-            instance,
-            claimed_before,
-            ..
-        } = self;
-        let instance = *instance;
-        let foreign = Cell::new(false);
-        let mut each = |stored: Stored<Event>, position: Position| {
-            if *claimed_before {
-                // Only the metas of one's own events in doubt matter, and a rival's claim.
-                foreign.set(foreign.get() || is_foreign_claim(&stored.data, instance));
-                found.insert(stored.meta.event_id, (stored.meta, position));
-            } else {
-                // First claim: the whole history goes into memory.
-                let ledger = ledgers.get(&(position.stream, position.partition));
-                if ledger.is_some_and(|ledger| ledger.replay(stored, position).is_break()) {
-                    tracing::error!(?position, "An aggregate was in use while its ledger was read");
-                }
-            }
-        };
-        if *claimed_before {
-            // Step 1: look before fencing, so that two owners do not fence each other for ever.
-            settle::read_on(&**log, heads, instance, &mut each)?;
-            if foreign.get() {
-                self.answer(in_doubt);
-                return Ok(None);
-            }
-        }
-        let mut transaction = settle::fence_and_read(&**log, heads, &self.id, instance, &mut each)?;
-        // Everything is read that ever can be there, whether the claim now succeeds or not.
-        self.answer(in_doubt);
-        if foreign.get() {
-            return Ok(None);
-        }
-        settle::write_claim(&mut transaction, &mut self.heads, self.number, instance)?;
-        self.claimed_before = true;
-        Ok(Some(transaction))
-    }
-
-    /// Settles what the log now proves.
-    fn answer(&mut self, in_doubt: &mut InDoubt) {
-        for (append, metas) in in_doubt.drain(..) {
-            let placed: Vec<(Meta, Position)> = metas
-                .iter()
-                .filter_map(|meta| self.found.remove(&meta.event_id))
-                .collect();
-            if placed.len() == metas.len() && !metas.is_empty() {
-                append.answer(Ok(placed));
-            } else {
-                append.answer(Err(AppendError::NotApplied));
-            }
-        }
-        self.found.clear();
-    }
-
-    fn end(&mut self, in_doubt: &mut InDoubt, status: GroupStatus) {
+    pub(crate) fn end(&mut self, in_doubt: &mut InDoubt, status: GroupStatus) {
         self.status.send_replace(status);
         for (append, _) in in_doubt.drain(..) {
             append.answer(Err(AppendError::OutcomeUnknown));
@@ -323,8 +208,4 @@ impl<L: WriterLog> Drop for Worker<L> {
                 .send_replace(GroupStatus::Halted("the writer's thread panicked".to_owned()));
         }
     }
-}
-
-fn is_foreign_claim(event: &Event, instance: WriterId) -> bool {
-    matches!(event, Event::Log(LogEvent::LedgerClaimed(claim)) if claim.instance != instance)
 }

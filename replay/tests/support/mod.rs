@@ -133,6 +133,7 @@ impl Log {
     pub fn claim(&mut self, place: (Stream, i32)) {
         let claim = LedgerClaimed {
             instance: WriterId::new_v7(),
+            address: "http://127.0.0.1:8080".to_owned(),
             group: 0,
         };
         self.append_as(

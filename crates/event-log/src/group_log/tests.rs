@@ -44,6 +44,7 @@ fn an_owner_learns_the_ids_of_a_log_that_is_in_use() {
     let mut batch = writer.prepare();
     let claimed = LogEvent::LedgerClaimed(LedgerClaimed {
         instance: WriterId::new_v7(),
+        address: String::new(),
         group: -1,
     });
     let defined = Event::Catalog(CatalogEvent::RoleDefined(RoleDefined {

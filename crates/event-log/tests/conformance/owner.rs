@@ -8,15 +8,15 @@ use domain::catalog::{Catalog, CatalogCommand, DefineRole};
 use domain::identifier::{Confirm, Identifier, IdentifierCommand, Release, Reserve};
 use domain::user::{GrantRole, Register, RevokeRole, User, UserCommand};
 use event_log::{
-    Bus, BusError, CommandContext, Group, GroupSpec, GroupStatus, NewDataKey, Receipt, Record, WriterLog,
-    decode,
+    Bus, BusError, CommandContext, Group, GroupSpec, GroupStatus, Instance, NewDataKey, Owners, Receipt,
+    Record, WriterLog, decode,
 };
 use schemas::catalog::CatalogEvent;
 use schemas::identifier::{IdentifierEvent, IdentifierKind};
 use schemas::user::{UserEvent, UserRegistered};
 use schemas::{
     BlindIndex, ChainHead, ClaimId, Event, Idempotency, RequestId, RoleId, SchemaIds, Sealed, Sha256Digest,
-    Stored, Stream, Timestamp, UserId, WriterId, link,
+    Stored, Stream, Timestamp, UserId, link,
 };
 use uuid::Uuid;
 
@@ -48,11 +48,17 @@ impl Owner {
         let (bus, ids, instance) = (
             Bus::new(LEDGERS),
             Arc::new(SchemaIds::numbered()),
-            WriterId::new_v7(),
+            Instance::alone(),
         );
         let mut status = Vec::new();
         for spec in specs() {
-            let group = Group::start(Arc::clone(log), &spec, Arc::clone(&ids), instance);
+            let group = Group::start(
+                Arc::clone(log),
+                &spec,
+                Arc::clone(&ids),
+                instance.clone(),
+                Owners::default(),
+            );
             status.push(group.status());
             bus.route(&spec.partitions, group);
         }

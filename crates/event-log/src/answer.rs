@@ -1,0 +1,43 @@
+//! Answering what another instance forwarded.
+
+use std::time::{Duration, Instant};
+
+use domain::catalog::Catalog;
+use domain::identifier::Identifier;
+use domain::user::User;
+use schemas::Stream;
+
+use crate::aggregate::LedgerAggregate;
+use crate::bus::Bus;
+use crate::forward::{Envelope, Inbound};
+
+/// Nobody waits longer than this, whatever a peer says.
+const LONGEST: Duration = Duration::from_secs(15);
+
+#[derive(Debug, thiserror::Error)]
+#[error("this is not a question from a peer of the same version: {0}")]
+pub struct NotAQuestion(#[from] serde_json::Error);
+
+impl Bus {
+    /// The answer to a body that [`crate::Forward`] brought, from the owner that this process is or is not:
+    /// it is never passed on. A command is finished whether or not the peer waits.
+    pub async fn answer(&self, body: &[u8]) -> Result<Vec<u8>, NotAQuestion> {
+        let envelope: Envelope = serde_json::from_slice(body)?;
+        match envelope.stream {
+            Stream::Users => self.answer_of::<User>(envelope, body).await,
+            Stream::Identifiers => self.answer_of::<Identifier>(envelope, body).await,
+            Stream::Catalog => self.answer_of::<Catalog>(envelope, body).await,
+        }
+    }
+
+    async fn answer_of<A: LedgerAggregate>(
+        &self,
+        envelope: Envelope,
+        body: &[u8],
+    ) -> Result<Vec<u8>, NotAQuestion> {
+        let Inbound { ask } = serde_json::from_slice::<Inbound<A::Command>>(body)?;
+        let deadline = Instant::now() + envelope.within.min(LONGEST);
+        let answer = self.answer_here::<A>(envelope.id, ask, deadline).await;
+        Ok(serde_json::to_vec(&answer)?)
+    }
+}

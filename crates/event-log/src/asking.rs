@@ -1,0 +1,116 @@
+//! Asking an owner until there is an answer: owners change, and die.
+
+use std::time::{Duration, Instant};
+
+use schemas::{Idempotency, Sha256Digest, WriterId};
+use uuid::Uuid;
+
+use crate::aggregate::LedgerAggregate;
+use crate::bus::{BusError, Peers, SETTLE};
+use crate::forward::{Answer, Ask, Envelope, ForwardError, Outbound};
+use crate::owners::Instance;
+
+const BACKOFF: Duration = Duration::from_millis(10);
+const BACKOFF_MAX: Duration = Duration::from_millis(200);
+
+/// One question on its way.
+pub(crate) struct Asking<C> {
+    pub ask: Ask<C>,
+    pub deadline: Instant,
+    wait: Duration,
+    /// Who was asked last, if elsewhere.
+    asked: Option<WriterId>,
+    /// Whose answer got lost: the question may have been answered there, and may yet be.
+    doubt: Option<WriterId>,
+}
+
+impl<C> Asking<C> {
+    pub(crate) fn new(ask: Ask<C>, deadline: Instant) -> Self {
+        Self {
+            ask,
+            deadline,
+            wait: BACKOFF,
+            asked: None,
+            doubt: None,
+        }
+    }
+
+    /// Asks another instance.
+    pub(crate) async fn there<A>(&mut self, id: &str, peers: &Peers, owner: &Instance) -> Answer<A>
+    where
+        A: LedgerAggregate<Command = C>,
+    {
+        self.make_repeatable();
+        self.asked = Some(owner.id);
+        let within = self.deadline.saturating_duration_since(Instant::now());
+        let envelope = Envelope {
+            stream: A::STREAM,
+            id: id.to_owned(),
+            within,
+        };
+        let ask = &self.ask;
+        let body = serde_json::to_vec(&Outbound { envelope, ask })
+            .map_err(|error| BusError::Internal(error.to_string()))?;
+        match peers.way.forward(owner, body, within + SETTLE).await {
+            Ok(body) => serde_json::from_slice(&body).unwrap_or_else(|error| {
+                tracing::error!(%error, owner = owner.address, "An instance's answer cannot be read");
+                Err(BusError::OutcomeUnknown)
+            }),
+            Err(ForwardError::NotSent(reason)) => {
+                tracing::debug!(reason, owner = owner.address, "The ledger's owner is not reached");
+                Err(BusError::Unavailable)
+            }
+            Err(ForwardError::Unclear(reason)) => {
+                tracing::debug!(
+                    reason,
+                    owner = owner.address,
+                    "The ledger's owner does not answer"
+                );
+                Err(BusError::OutcomeUnknown)
+            }
+        }
+    }
+
+    /// A question whose answer may get lost on the way needs a key, so that it can be asked again.
+    fn make_repeatable(&mut self) {
+        if let Ask::Execute { context, .. } = &mut self.ask
+            && context.idempotency.is_none()
+        {
+            let digest = Sha256Digest::of(Uuid::new_v4().as_bytes());
+            context.idempotency = Some(Idempotency {
+                key_digest: digest,
+                request_digest: digest,
+            });
+        }
+    }
+
+    /// The final answer, or `None` after a pause where asking again may bring a better one.
+    pub(crate) async fn settle<A: LedgerAggregate>(&mut self, outcome: Answer<A>) -> Option<Answer<A>> {
+        let asked = self.asked.take();
+        let again = match &outcome {
+            Err(BusError::OutcomeUnknown) => {
+                self.doubt = self.doubt.or(asked);
+                asked.is_some() && self.ask.is_repeatable()
+            }
+            Err(error) => error.is_between_owners(),
+            Ok(_) => false,
+        };
+        if again && Instant::now() + self.wait < self.deadline {
+            tokio::time::sleep(self.wait.mul_f64(0.5 + rand::random::<f64>())).await;
+            self.wait = (self.wait * 2).min(BACKOFF_MAX);
+            return None;
+        }
+        Some(self.believe(asked, outcome))
+    }
+
+    /// A first try that got lost may still be carried out by whom it was sent to, unless another owner, who
+    /// has fenced that one, answered.
+    fn believe<A: LedgerAggregate>(&self, asked: Option<WriterId>, outcome: Answer<A>) -> Answer<A> {
+        match (self.doubt, outcome) {
+            (None, outcome) | (Some(_), outcome @ Ok(_)) => outcome,
+            (Some(lost), Err(error @ BusError::Refused(_))) if asked != Some(lost) => Err(error),
+            (Some(_), Err(_)) if self.ask.idempotency().is_none() => Err(BusError::Unavailable),
+            (Some(_), Err(_)) => Err(BusError::OutcomeUnknown),
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Answering at the owner of the ledger: this process.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use cqrs_es::{AggregateError, CqrsFramework};
+use domain::decider::Context;
+use schemas::{Idempotency, RequestId, Timestamp};
+use tokio::sync::oneshot;
+
+use crate::aggregate::LedgerAggregate;
+use crate::bus::BusError;
+use crate::entry::{CommandContext, Receipt};
+use crate::forward::{Answer, Ask, Inspected, Reply};
+use crate::group::Group;
+use crate::group_log::{Append, AppendError};
+use crate::ledger::Ledger;
+use crate::store::KafkaEventStore;
+
+/// Commands that wait for one aggregate at most, each for its turn.
+const WAITING: usize = 512;
+
+/// A serving group and one of its ledgers.
+pub(crate) struct Owner {
+    pub group: Arc<Group>,
+    pub ledger: Arc<Ledger>,
+    pub partition: i32,
+}
+
+impl Owner {
+    pub(crate) async fn answer<A: LedgerAggregate>(
+        &self,
+        id: &str,
+        ask: Ask<A::Command>,
+        deadline: Instant,
+    ) -> Answer<A> {
+        match ask {
+            Ask::Execute { command, context } => {
+                let outcome = self.execute::<A>(id, command, *context, deadline).await;
+                A::map(&self.ledger).forget_unborn(id);
+                outcome.map(Reply::Receipt)
+            }
+            Ask::Replayed(idempotency) => {
+                let found = self.replayed::<A>(id, &idempotency, deadline).await?;
+                Ok(Reply::Replayed(found))
+            }
+            Ask::Inspect { proven } => {
+                let found = self.inspect::<A>(id, deadline).await?;
+                if proven {
+                    self.prove::<A>(id, deadline).await?;
+                }
+                Ok(Reply::Inspected(found))
+            }
+        }
+    }
+
+    async fn execute<A: LedgerAggregate>(
+        &self,
+        id: &str,
+        command: A::Command,
+        context: CommandContext,
+        deadline: Instant,
+    ) -> Result<Receipt<A::Event>, BusError<A::Error>> {
+        let entry = A::map(&self.ledger).entry(id);
+        if Arc::strong_count(&entry) > WAITING {
+            return Err(BusError::Busy);
+        }
+        let entry = match tokio::time::timeout_at(deadline.into(), entry.lock_owned()).await {
+            Ok(entry) => entry,
+            // Whoever holds it may be this command's own first try.
+            Err(_) if context.idempotency.is_some() => return Err(BusError::OutcomeUnknown),
+            Err(_) => return Err(BusError::NotApplied),
+        };
+        // The group may have been given up while this waited for its turn.
+        if !self.group.is_serving() {
+            return Err(BusError::Unavailable);
+        }
+        if let Some(idempotency) = &context.idempotency
+            && let Some(receipt) = entry
+                .find(idempotency, Timestamp::now())
+                .map_err(|_| BusError::KeyReused)?
+        {
+            return Ok(receipt);
+        }
+        let store = KafkaEventStore::<A>::new(entry, self.partition, self.group.appends(), context, deadline);
+        let decide_at = Context {
+            now: Timestamp::now(),
+        };
+        let framework = CqrsFramework::<A, _>::new(&store, Vec::new(), decide_at);
+        match framework.execute(id, command).await {
+            Ok(()) => store.take_receipt().ok_or(BusError::OutcomeUnknown),
+            // cqrs-es commits nothing where the aggregate refuses, yet a refusal must be as true.
+            Err(AggregateError::UserError(refusal)) => {
+                self.prove::<A>(id, deadline).await?;
+                Err(BusError::Refused(refusal))
+            }
+            Err(AggregateError::UnexpectedError(error)) => Err(match error.downcast::<AppendError>() {
+                Ok(error) => from_append(*error),
+                Err(error) => BusError::Internal(error.to_string()),
+            }),
+            Err(error) => Err(BusError::Internal(error.to_string())),
+        }
+    }
+
+    async fn replayed<A: LedgerAggregate>(
+        &self,
+        id: &str,
+        idempotency: &Idempotency,
+        deadline: Instant,
+    ) -> Result<Option<Receipt<A::Event>>, BusError<A::Error>> {
+        let Some(entry) = A::map(&self.ledger).existing(id) else {
+            return Ok(None);
+        };
+        let entry = tokio::time::timeout_at(deadline.into(), entry.lock())
+            .await
+            .map_err(|_| BusError::Busy)?;
+        entry
+            .find(idempotency, Timestamp::now())
+            .map_err(|_| BusError::KeyReused)
+    }
+
+    async fn inspect<A: LedgerAggregate>(
+        &self,
+        id: &str,
+        deadline: Instant,
+    ) -> Result<Inspected<A>, BusError<A::Error>> {
+        let Some(entry) = A::map(&self.ledger).existing(id) else {
+            return Ok(Inspected {
+                aggregate: A::default(),
+                sequence: 0,
+                last: None,
+            });
+        };
+        let entry = tokio::time::timeout_at(deadline.into(), entry.lock())
+            .await
+            .map_err(|_| BusError::Busy)?;
+        Ok(Inspected {
+            aggregate: entry.aggregate.clone(),
+            sequence: entry.sequence,
+            last: entry.last,
+        })
+    }
+
+    /// Shows that the group still has its owner: an append of nothing, which its writer answers only
+    /// while no record of another can stand behind its own last.
+    async fn prove<A: LedgerAggregate>(&self, id: &str, deadline: Instant) -> Result<(), BusError<A::Error>> {
+        let (reply, outcome) = oneshot::channel();
+        let nothing = Append {
+            stream: A::STREAM,
+            partition: self.partition,
+            aggregate_id: id.to_owned(),
+            version: Arc::default(),
+            expected: 0,
+            events: Vec::new(),
+            heartbeat: false,
+            context: CommandContext::system(RequestId::new_v7()),
+            deadline,
+            reply,
+        };
+        match tokio::time::timeout_at(deadline.into(), self.group.appends().send(nothing)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Err(BusError::Unavailable),
+            Err(_) => return Err(BusError::NotApplied),
+        }
+        let proven = outcome.await.unwrap_or(Err(AppendError::NotApplied));
+        proven.map(drop).map_err(from_append)
+    }
+}
+
+fn from_append<E>(error: AppendError) -> BusError<E> {
+    match error {
+        AppendError::NotApplied | AppendError::Expired => BusError::NotApplied,
+        AppendError::OutcomeUnknown => BusError::OutcomeUnknown,
+        AppendError::NotOwner => BusError::Unavailable,
+        AppendError::Encoding(message) => BusError::Internal(message),
+    }
+}

@@ -1,0 +1,109 @@
+//! Who owns each ledger, as the log tells: the last claim of each partition.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use schemas::log::LedgerClaimed;
+use schemas::{Position, Stream, WriterId};
+use tokio::sync::watch;
+
+/// A command service as its peers know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// Of one run of the program.
+    pub id: WriterId,
+    /// Where its peers reach it: the root of an `http://` address.
+    pub address: String,
+}
+
+impl Instance {
+    /// One that nobody forwards to.
+    pub fn alone() -> Self {
+        Self {
+            id: WriterId::new_v7(),
+            address: String::new(),
+        }
+    }
+}
+
+/// By group: users and identifiers of a ledger are always claimed together, so users stand for both.
+type Table = HashMap<(Stream, i32), (i64, Instance)>;
+
+/// Filled by whoever reads the log, asked by whoever has a command. Clones share one table.
+///
+/// An owner that died stands here until another has claimed: a route, not a promise.
+#[derive(Clone, Debug)]
+pub struct Owners(Arc<watch::Sender<Table>>);
+
+impl Default for Owners {
+    fn default() -> Self {
+        Self(Arc::new(watch::channel(Table::new()).0))
+    }
+}
+
+impl Owners {
+    /// Takes a claim in; one older than what is known changes nothing.
+    pub fn learn(&self, position: Position, claim: &LedgerClaimed) {
+        if position.stream == Stream::Identifiers {
+            return;
+        }
+        self.0.send_if_modified(|table| {
+            let place = (position.stream, position.partition);
+            let is_news = table
+                .get(&place)
+                .is_none_or(|&(known, _)| known < position.offset);
+            if is_news {
+                let instance = Instance {
+                    id: claim.instance,
+                    address: claim.address.clone(),
+                };
+                table.insert(place, (position.offset, instance));
+            }
+            is_news
+        });
+    }
+
+    pub fn of(&self, stream: Stream, partition: i32) -> Option<Instance> {
+        let stream = match stream {
+            Stream::Users | Stream::Identifiers => Stream::Users,
+            Stream::Catalog => Stream::Catalog,
+        };
+        let table = self.0.borrow();
+        table
+            .get(&(stream, partition))
+            .map(|(_, instance)| instance.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(stream: Stream, offset: i64) -> Position {
+        Position {
+            stream,
+            partition: 3,
+            offset,
+        }
+    }
+
+    fn claim(address: &str) -> LedgerClaimed {
+        LedgerClaimed {
+            instance: WriterId::new_v7(),
+            address: address.to_owned(),
+            group: 0,
+        }
+    }
+
+    #[test]
+    fn the_last_claim_tells_the_owner_whatever_is_read_first() {
+        let owners = Owners::default();
+        owners.learn(at(Stream::Users, 7), &claim("new"));
+        owners.learn(at(Stream::Users, 2), &claim("old"));
+        let address = |stream| owners.of(stream, 3).map(|it| it.address);
+        assert_eq!(address(Stream::Users).as_deref(), Some("new"));
+        assert_eq!(address(Stream::Identifiers).as_deref(), Some("new"));
+        assert_eq!(address(Stream::Catalog), None);
+        assert_eq!(owners.of(Stream::Users, 4), None);
+    }
+}

@@ -1,0 +1,196 @@
+//! Which writer groups this instance should own, and taking them over.
+//!
+//! The consumer group `<prefix>-writers` shares out a topic that stays empty and has one partition for each
+//! writer group. A new owner reads the history while the former one still serves, and fences it only then; the
+//! former learns of it by the claim in the log. So nobody stops serving because of what the coordinator says.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::error::KafkaError;
+use schemas::SchemaIds;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::bus::Bus;
+use crate::config::KafkaConfig;
+use crate::group::{Group, GroupSpec, GroupStatus};
+use crate::identity::LogIdentity;
+use crate::membership::{Membership, Share};
+use crate::owners::{Instance, Owners};
+use crate::writer_log::WriterLog;
+
+const TICK: Duration = Duration::from_millis(50);
+/// A group that another instance took although it is this one's share is claimed again after about so long.
+const AGAIN: Duration = Duration::from_secs(1);
+/// How long a leaving instance waits for others to take its groups.
+const HAND_OVER: Duration = Duration::from_secs(5);
+
+/// Keeps this instance's share of the log's writer groups. Dropping it keeps what it has and takes no more.
+pub struct Ownership {
+    membership: Membership,
+    keeper: JoinHandle<()>,
+    bus: Bus,
+    groups: usize,
+}
+
+impl Ownership {
+    pub fn start<L: WriterLog>(
+        config: &KafkaConfig,
+        log: Arc<L>,
+        identity: &LogIdentity,
+        bus: &Bus,
+        own: Instance,
+        owners: Owners,
+    ) -> Result<Self, KafkaError> {
+        let created = &identity.created;
+        let topic = config.topics().writers();
+        let membership = Membership::join(config, "writers", std::slice::from_ref(&topic))?;
+        let ledgers = (0..created.groups).map(|n| GroupSpec::of_ledgers(n, created.groups, created.ledgers));
+        let specs: Vec<GroupSpec> = ledgers.chain([GroupSpec::catalog()]).collect();
+        let groups = specs.len();
+        let keeper = Keeper {
+            log,
+            ids: Arc::new(identity.schema_ids.clone()),
+            bus: bus.clone(),
+            own,
+            owners,
+            specs,
+            mine: BTreeMap::new(),
+        };
+        let keeper = tokio::spawn(keeper.run(membership.share()));
+        Ok(Self {
+            membership,
+            keeper,
+            bus: bus.clone(),
+            groups,
+        })
+    }
+
+    /// Leaves, and goes on serving until others have taken over, or nobody does in time.
+    pub async fn hand_over(self) {
+        let share = self.membership.share();
+        let has_all = share
+            .borrow()
+            .as_ref()
+            .is_some_and(|share| share.len() >= self.groups);
+        drop(self.membership);
+        let deadline = Instant::now() + HAND_OVER;
+        // Whoever has all of it has no peers.
+        while !has_all && !self.bus.serving().is_empty() && Instant::now() < deadline {
+            tokio::time::sleep(TICK).await;
+        }
+        self.keeper.abort();
+    }
+}
+
+struct Keeper<L> {
+    log: Arc<L>,
+    ids: Arc<SchemaIds>,
+    bus: Bus,
+    own: Instance,
+    owners: Owners,
+    /// Of group number i at index i, the catalog's last.
+    specs: Vec<GroupSpec>,
+    mine: BTreeMap<usize, Mine>,
+}
+
+/// A group that this instance owns, wants, or lost.
+enum Mine {
+    Running(watch::Receiver<GroupStatus>),
+    Lost { again: Instant },
+}
+
+impl<L: WriterLog> Keeper<L> {
+    async fn run(mut self, share: watch::Receiver<Option<Share>>) {
+        let mut tick = tokio::time::interval(TICK);
+        loop {
+            tick.tick().await;
+            let wanted = match &*share.borrow() {
+                Some(share) => share
+                    .iter()
+                    .filter_map(|&(_, p)| usize::try_from(p).ok())
+                    .collect(),
+                None => self.formerly_own(),
+            };
+            for index in 0..self.specs.len() {
+                self.keep(index, wanted.contains(&index));
+            }
+        }
+    }
+
+    /// Before the coordinator knows this instance: what the log says is owned at this very address. Nobody
+    /// else can listen there, so that owner is gone.
+    fn formerly_own(&self) -> BTreeSet<usize> {
+        let is_own = |spec: &GroupSpec| {
+            let place = spec.partitions.first();
+            let owner = place.and_then(|&(stream, partition)| self.owners.of(stream, partition));
+            owner.is_some_and(|owner| owner.address == self.own.address && owner.id != self.own.id)
+        };
+        (0..self.specs.len())
+            .filter(|&index| self.mine.contains_key(&index) || is_own(&self.specs[index]))
+            .collect()
+    }
+
+    fn keep(&mut self, index: usize, wanted: bool) {
+        let status = match self.mine.get(&index) {
+            None if wanted => return self.claim(index),
+            Some(Mine::Lost { again }) if wanted && Instant::now() > *again => return self.claim(index),
+            Some(Mine::Lost { .. }) if !wanted => {
+                self.mine.remove(&index);
+                return;
+            }
+            None | Some(Mine::Lost { .. }) => return,
+            Some(Mine::Running(status)) => status.borrow().clone(),
+        };
+        match status {
+            // Served until another instance fences it, wanted or not.
+            GroupStatus::Serving => {}
+            GroupStatus::GivenUp => {
+                tracing::info!(
+                    group = self.specs[index].number,
+                    "Another instance owns the writer group"
+                );
+                let again = Instant::now() + AGAIN.mul_f64(0.5 + rand::random::<f64>());
+                self.let_go(index, Some(Mine::Lost { again }));
+            }
+            GroupStatus::Claiming(_) | GroupStatus::Halted(_) if !wanted => self.let_go(index, None),
+            GroupStatus::Claiming(_) | GroupStatus::Halted(_) => {}
+        }
+    }
+
+    fn claim(&mut self, index: usize) {
+        let spec = &self.specs[index];
+        tracing::info!(group = spec.number, "Taking the writer group over");
+        let (log, ids) = (Arc::clone(&self.log), Arc::clone(&self.ids));
+        let group = Group::start(log, spec, ids, self.own.clone(), self.owners.clone());
+        self.mine.insert(index, Mine::Running(group.status()));
+        self.bus.route(&spec.partitions, group);
+    }
+
+    fn let_go(&mut self, index: usize, mine: Option<Mine>) {
+        self.bus.unroute(&self.specs[index].partitions);
+        match mine {
+            Some(mine) => self.mine.insert(index, mine),
+            None => self.mine.remove(&index),
+        };
+    }
+}
+
+/// The partition of the writers topic that stands for the catalog's group comes after the ledgers' groups.
+pub(crate) fn writer_partitions(groups: i32) -> i32 {
+    groups + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_a_partition_for_each_group() {
+        let ledgers = (0..4).map(|n| GroupSpec::of_ledgers(n, 4, 16));
+        let count = ledgers.chain([GroupSpec::catalog()]).count();
+        assert_eq!(i32::try_from(count), Ok(writer_partitions(4)));
+    }
+}

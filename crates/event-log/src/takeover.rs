@@ -1,0 +1,222 @@
+//! How a writer group is taken over, and how its doubts are settled.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use schemas::log::LogEvent;
+use schemas::{Event, Meta, Position, Stored, Stream};
+
+use crate::group::GroupStatus;
+use crate::group_log::AppendError;
+use crate::ledger::Ledger;
+use crate::owners::{Instance, Owners};
+use crate::settle::{self, ClaimError};
+use crate::worker::{InDoubt, Worker};
+use crate::writer_log::{WriterLog, WriterLogError};
+
+const BACKOFF: Duration = Duration::from_millis(50);
+const BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// Who fenced this writer needs so long at most to write its claim; looked for this often meanwhile.
+const RIVAL: Duration = Duration::from_millis(1_500);
+const RIVAL_POLL: Duration = Duration::from_millis(15);
+
+impl<L: WriterLog> Worker<L> {
+    /// Looks for the claim of whoever fenced this writer, and leaves the group to it. Without one, a fault
+    /// of the broker's or a rival that died half way, the group is claimed again.
+    pub(crate) fn await_rival(&mut self, in_doubt: &mut InDoubt) -> bool {
+        let patience = RIVAL.mul_f64(0.3 + 0.7 * rand::random::<f64>());
+        let deadline = Instant::now() + patience;
+        while Instant::now() < deadline {
+            match self.look_for_rival() {
+                Ok(true) => {
+                    self.answer(in_doubt);
+                    return true;
+                }
+                Ok(false) => {}
+                // Taking over meets the same trouble, and says so.
+                Err(error) => tracing::debug!(%error, group = self.number, "Looking for the new owner"),
+            }
+            std::thread::sleep(RIVAL_POLL);
+        }
+        false
+    }
+
+    /// Whether another instance's claim stands behind one's own. What is there of the appends in doubt is found.
+    fn look_for_rival(&mut self) -> Result<bool, WriterLogError> {
+        let Self {
+            log,
+            heads,
+            owners,
+            found,
+            instance,
+            ..
+        } = self;
+        let foreign = Cell::new(false);
+        settle::read_on(&**log, heads, instance.id, &mut |stored, position| {
+            foreign.set(foreign.get() || is_foreign_claim(owners, instance, &stored.data, position));
+            found.insert(stored.meta.event_id, (stored.meta, position));
+        })?;
+        Ok(foreign.get())
+    }
+
+    /// The procedure of [`settle`], again until it succeeds; `None` ends the group here.
+    pub(crate) fn take_over(&mut self, in_doubt: &mut InDoubt) -> Option<L::Transaction> {
+        let mut wait = BACKOFF;
+        loop {
+            let error = match self.try_take_over(in_doubt) {
+                Ok(Some(transaction)) => return Some(transaction),
+                Ok(None) => {
+                    self.end(in_doubt, GroupStatus::GivenUp);
+                    return None;
+                }
+                Err(error) => error,
+            };
+            if let ClaimError::Log(WriterLogError::BrokenChain { .. } | WriterLogError::Decode(_)) = &error {
+                tracing::error!(
+                    group = self.number,
+                    error = &error as &dyn std::error::Error,
+                    "Writer group {} halts: {error}",
+                    self.number
+                );
+                self.end(in_doubt, GroupStatus::Halted(error.to_string()));
+                return None;
+            }
+            tracing::warn!(
+                group = self.number,
+                "Claiming writer group {}: {error}; trying again",
+                self.number
+            );
+            self.status
+                .send_replace(GroupStatus::Claiming(Some(error.to_string())));
+            if self.queue.is_closed() && self.queue.is_empty() {
+                self.end(in_doubt, GroupStatus::GivenUp);
+                return None;
+            }
+            self.expire();
+            std::thread::sleep(wait.mul_f64(0.5 + rand::random::<f64>()));
+            wait = (wait * 2).min(BACKOFF_MAX);
+        }
+    }
+
+    /// Answers those whose deadline passed while the group could not be claimed: they were never
+    /// written, so "not applied" is certain.
+    fn expire(&mut self) {
+        while let Ok(append) = self.queue.try_recv() {
+            self.backlog.push_back(append);
+        }
+        let now = Instant::now();
+        for append in std::mem::take(&mut self.backlog) {
+            if append.deadline < now {
+                append.answer(Err(AppendError::Expired));
+            } else {
+                self.backlog.push_back(append);
+            }
+        }
+    }
+
+    fn try_take_over(&mut self, in_doubt: &mut InDoubt) -> Result<Option<L::Transaction>, ClaimError> {
+        if self.claimed_before {
+            // Step 1: look before fencing, so that two owners do not fence each other for ever.
+            if self.look_for_rival()? {
+                self.answer(in_doubt);
+                return Ok(None);
+            }
+            return self.claim(in_doubt);
+        }
+        // The history first, while its owner still serves: the rest is short.
+        self.load()?;
+        if self.queue.is_closed() {
+            return Ok(None);
+        }
+        self.claim(in_doubt)
+    }
+
+    /// Takes what is in the log behind the heads into memory.
+    fn load(&mut self) -> Result<(), WriterLogError> {
+        let Self {
+            log,
+            heads,
+            owners,
+            ledgers,
+            instance,
+            ..
+        } = self;
+        let mut each = |stored, position| replay(ledgers, owners, instance, stored, position);
+        settle::read_on(&**log, heads, instance.id, &mut each)?;
+        Ok(())
+    }
+
+    /// Steps 2 to 4; `None` where another instance came in between.
+    fn claim(&mut self, in_doubt: &mut InDoubt) -> Result<Option<L::Transaction>, ClaimError> {
+        let Self {
+            log,
+            heads,
+            owners,
+            ledgers,
+            found,
+            instance,
+            claimed_before,
+            ..
+        } = self;
+        let foreign = Cell::new(false);
+        let mut each = |stored: Stored<Event>, position: Position| {
+            if *claimed_before {
+                // Only the metas of one's own events in doubt matter, and a rival's claim.
+                foreign.set(foreign.get() || is_foreign_claim(owners, instance, &stored.data, position));
+                found.insert(stored.meta.event_id, (stored.meta, position));
+            } else {
+                replay(ledgers, owners, instance, stored, position);
+            }
+        };
+        let mut transaction = settle::fence_and_read(&**log, heads, &self.id, instance.id, &mut each)?;
+        // Everything is read that ever can be there, whether the claim now succeeds or not.
+        self.answer(in_doubt);
+        if foreign.get() {
+            return Ok(None);
+        }
+        settle::write_claim(&mut transaction, &mut self.heads, self.number, &self.instance)?;
+        self.claimed_before = true;
+        Ok(Some(transaction))
+    }
+
+    /// Settles what the log now proves.
+    fn answer(&mut self, in_doubt: &mut InDoubt) {
+        for (append, metas) in in_doubt.drain(..) {
+            let placed: Vec<(Meta, Position)> = metas
+                .iter()
+                .filter_map(|meta| self.found.remove(&meta.event_id))
+                .collect();
+            if placed.len() == metas.len() && !metas.is_empty() {
+                append.answer(Ok(placed));
+            } else {
+                append.answer(Err(AppendError::NotApplied));
+            }
+        }
+        self.found.clear();
+    }
+}
+
+fn is_foreign_claim(owners: &Owners, instance: &Instance, event: &Event, position: Position) -> bool {
+    let Event::Log(LogEvent::LedgerClaimed(claim)) = event else {
+        return false;
+    };
+    owners.learn(position, claim);
+    claim.instance != instance.id
+}
+
+/// Before the first claim: the whole history goes into memory.
+fn replay(
+    ledgers: &BTreeMap<(Stream, i32), Arc<Ledger>>,
+    owners: &Owners,
+    instance: &Instance,
+    stored: Stored<Event>,
+    position: Position,
+) {
+    is_foreign_claim(owners, instance, &stored.data, position);
+    let ledger = ledgers.get(&(position.stream, position.partition));
+    if ledger.is_some_and(|ledger| ledger.replay(stored, position).is_break()) {
+        tracing::error!(?position, "An aggregate was in use while its ledger was read");
+    }
+}
