@@ -16,7 +16,7 @@ struct Arguments {
     /// Load and faults follow from it; a random one by default.
     #[arg(long)]
     seed: Option<u64>,
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 3)]
     commands: usize,
     #[arg(long, default_value_t = 2)]
     queries: usize,

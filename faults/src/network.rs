@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use local_rolecall::{Builder, LocalRolecall, Service};
+use local_rolecall::{Builder, Service};
 use local_stack::{Stack, free_port};
 
 use crate::proxy::{Mode, Proxy};
@@ -58,13 +58,17 @@ impl Network {
         }
         let mut advertised = Vec::new();
         for _ in instances.iter().filter(|it| it.service == Service::Command) {
-            advertised.push(Proxy::start(free_port()?, 0).await?);
+            advertised.push(Proxy::start(free_port()?, free_port()?).await?);
         }
         Ok(Self { links, advertised })
     }
 
     /// Sends each instance through its own proxies.
     pub fn lead(&self, builder: Builder, instances: &[Instance], stack: &Stack) -> Builder {
+        let doors = self.advertised.iter().enumerate();
+        let builder = doors.fold(builder, |builder, (index, proxy)| {
+            builder.port_of(Service::Command, index, proxy.target())
+        });
         instances.iter().fold(builder, |builder, instance| {
             let own = |name: &str, value: String| (name.to_owned(), value);
             let mut env = vec![
@@ -85,13 +89,6 @@ impl Network {
                 builder.env_of(instance.service, instance.index, name, value)
             })
         })
-    }
-
-    /// The command services' addresses are known only now.
-    pub fn open_to_peers(&self, rolecall: &LocalRolecall) {
-        for (index, proxy) in self.advertised.iter().enumerate() {
-            proxy.point_at(rolecall.port(Service::Command, index));
-        }
     }
 
     /// Of all links of the instance that `chosen` takes.

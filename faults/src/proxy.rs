@@ -2,8 +2,6 @@
 
 use std::io;
 use std::net::Ipv4Addr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -32,17 +30,15 @@ pub enum Mode {
 pub struct Proxy {
     port: u16,
     mode: watch::Sender<Mode>,
-    target: Arc<AtomicU16>,
+    target: u16,
     accepting: JoinHandle<()>,
 }
 
 impl Proxy {
-    /// `target` may be 0 until it is known: see [`Self::point_at`].
     pub async fn start(port: u16, target: u16) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         let (mode, watched) = watch::channel(Mode::Pass);
-        let target = Arc::new(AtomicU16::new(target));
-        let accepting = tokio::spawn(accept(listener, Arc::clone(&target), watched));
+        let accepting = tokio::spawn(accept(listener, target, watched));
         Ok(Self {
             port,
             mode,
@@ -55,8 +51,8 @@ impl Proxy {
         self.port
     }
 
-    pub fn point_at(&self, target: u16) {
-        self.target.store(target, Ordering::Relaxed);
+    pub fn target(&self) -> u16 {
+        self.target
     }
 
     pub fn set(&self, mode: Mode) {
@@ -71,14 +67,13 @@ impl Drop for Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, target: Arc<AtomicU16>, mode: watch::Receiver<Mode>) {
+async fn accept(listener: TcpListener, target: u16, mode: watch::Receiver<Mode>) {
     loop {
         let Ok((client, _)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
         };
-        let (port, mode) = (target.load(Ordering::Relaxed), mode.clone());
-        tokio::spawn(connection(client, port, mode));
+        tokio::spawn(connection(client, target, mode.clone()));
     }
 }
 

@@ -1,12 +1,14 @@
 //! The world of a campaign: three brokers, two PostgreSQL clusters, several of each service, and
 //! proxies between all of them.
 
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use futures::FutureExt as _;
 use local_rolecall::{LocalRolecall, Service};
 use local_stack::{Server, Stack};
 use tempfile::TempDir;
@@ -59,8 +61,11 @@ impl Stage {
             .projectors(settings.projectors)
             .env("ROLECALL_REPLICATION", BROKERS.to_string());
         let builder = network.lead(builder, &instances, &stack);
-        let world = World::on(stack, builder).await;
-        network.open_to_peers(&world.rolecall);
+        let started = AssertUnwindSafe(World::on(stack, builder)).catch_unwind().await;
+        let Ok(world) = started else {
+            let logs = folder.keep().join("logs");
+            bail!("the services do not start; the logs are in {}", logs.display());
+        };
         Ok(Self {
             world: Arc::new(world),
             network,

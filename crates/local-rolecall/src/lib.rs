@@ -67,6 +67,7 @@ pub struct Builder {
     counts: [usize; 3],
     env: Vec<(String, String)>,
     own_env: Vec<((Service, usize), (String, String))>,
+    own_ports: Vec<((Service, usize), u16)>,
 }
 
 impl Default for Builder {
@@ -78,6 +79,7 @@ impl Default for Builder {
             counts: [1; 3],
             env: vec![],
             own_env: vec![],
+            own_ports: vec![],
         }
     }
 }
@@ -122,6 +124,13 @@ impl Builder {
         self
     }
 
+    /// A fixed port of instance `index`.
+    #[must_use]
+    pub fn port_of(mut self, service: Service, index: usize, port: u16) -> Self {
+        self.own_ports.push(((service, index), port));
+        self
+    }
+
     /// A further environment variable for all of them.
     #[must_use]
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
@@ -160,9 +169,17 @@ impl Builder {
             stack,
             env: &env,
         };
-        // The command service creates the log that the others wait for; they start at the same time.
-        let [commands, queries, projectors] = Service::ALL.map(|service| self.instances(service, &place));
-        let (commands, queries, projectors) = tokio::try_join!(commands, queries, projectors)?;
+        // The first command service creates the log that the others wait for; they start at the same time.
+        let first = async {
+            match self.counts[Service::Command as usize] {
+                0 => Ok(vec![]),
+                _ => Ok(vec![self.instance(Service::Command, 0, &place).await?]),
+            }
+        };
+        let [queries, projectors] =
+            [Service::Query, Service::Projector].map(|service| self.instances(service, 0, &place));
+        let (mut commands, queries, projectors) = tokio::try_join!(first, queries, projectors)?;
+        commands.extend(self.instances(Service::Command, 1, &place).await?);
         Ok(LocalRolecall {
             instances: [commands, queries, projectors],
             keys,
@@ -172,16 +189,26 @@ impl Builder {
         })
     }
 
-    async fn instances(&self, service: Service, place: &Place<'_>) -> Result<Vec<Instance>, Error> {
-        let count = self.counts[service as usize];
-        let one = |index| self.instance(service, index, place);
-        // All at once, as the instances of a deployment come up.
-        futures::future::try_join_all((0..count).map(one)).await
+    /// All but the first `skipped`, at once.
+    async fn instances(
+        &self,
+        service: Service,
+        skipped: usize,
+        place: &Place<'_>,
+    ) -> Result<Vec<Instance>, Error> {
+        let numbers = skipped..self.counts[service as usize];
+        let starts = numbers.map(|index| self.instance(service, index, place));
+        futures::future::try_join_all(starts).await
     }
 
     async fn instance(&self, service: Service, index: usize, place: &Place<'_>) -> Result<Instance, Error> {
-        let port = match self.ports {
-            Some(ports) if index == 0 => ports[service as usize],
+        let own = self
+            .own_ports
+            .iter()
+            .find(|(whose, _)| *whose == (service, index));
+        let port = match (own, self.ports) {
+            (Some((_, port)), _) => *port,
+            (None, Some(ports)) if index == 0 => ports[service as usize],
             _ => local_stack::free_port()?,
         };
         let program = place.programs.join(service.name());
