@@ -1,5 +1,6 @@
 //! High watermarks: how far the log reaches at this moment, open transactions included.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::config::KafkaConfig;
 
 const TIMEOUT: Duration = Duration::from_secs(3);
+const METADATA: Duration = Duration::from_secs(1);
 /// Askers waiting at once; each answer serves all that came before it was asked for.
 const WAITING: usize = 4_096;
 
@@ -40,8 +42,11 @@ pub(crate) fn query(
             .add_partition_offset(&topics.of(stream), partition, Offset::End)
             .map_err(kafka)?;
     }
-    let found = consumer.offsets_for_times(wanted, TIMEOUT).map_err(kafka)?;
-    partitions
+    let found = consumer
+        .offsets_for_times(wanted, TIMEOUT)
+        .inspect_err(|_| ask_for_leaders(consumer, config, partitions))
+        .map_err(kafka)?;
+    let ends: Result<Vec<i64>, WatermarkError> = partitions
         .iter()
         .map(|&(stream, partition)| {
             match found
@@ -53,7 +58,21 @@ pub(crate) fn query(
                 _ => Err(WatermarkError::Missing(stream, partition)),
             }
         })
-        .collect()
+        .collect();
+    ends.inspect_err(|_| ask_for_leaders(consumer, config, partitions))
+}
+
+/// After a failure: librdkafka repeats a request of a fenced leader epoch as it is until it times out, and
+/// asks for new metadata of its own accord only minutes later.
+fn ask_for_leaders(consumer: &BaseConsumer, config: &KafkaConfig, partitions: &[(Stream, i32)]) {
+    let topics: BTreeSet<Stream> = partitions.iter().map(|(stream, _)| *stream).collect();
+    for stream in topics {
+        let topic = config.topics().of(stream);
+        if let Err(error) = consumer.fetch_metadata(Some(&topic), METADATA) {
+            tracing::debug!("Asking for the leaders of {topic}: {error}");
+            return;
+        }
+    }
 }
 
 /// A client of its own for this, since ListOffsets answers by the client's isolation level.
