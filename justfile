@@ -34,6 +34,11 @@ test-faults: setup
     cargo build --workspace --bins
     cargo test -p tests --test faults
 
+# Random load and random faults by a seed, then the reckoning: docs/fault-campaign.md
+faults *ARGS: setup
+    cargo build --workspace --bins
+    cargo run -p faults -- {{ ARGS }}
+
 # Measure against the bare servers, side by side
 bench *ARGS: setup programs
     cargo run --release -p bench -- {{ ARGS }}

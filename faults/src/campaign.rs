@@ -33,10 +33,8 @@ pub async fn run(settings: Settings) -> Result<Totals> {
         println!("skipped: {skipped}");
     }
     let shared = Arc::new(Shared::prepare(Arc::clone(&stage.world)).await);
-    let (mut calls, mut inflicted, memory) = play(&settings, &stage, &shared).await?;
+    let (calls, mut inflicted, memory) = play(&settings, &stage, &shared).await?;
     inflicted.sort_by_key(|it| it.began);
-    let wrong = std::mem::take(&mut calls.violations);
-    calls.violations = wrong;
     let violations = all_that_is_wrong(&stage.world, &calls, &inflicted, &memory).await;
     let report = Report {
         settings: &settings,
@@ -154,7 +152,8 @@ async fn all_that_is_wrong(
         Ok(history) => reckon(calls, &history, inflicted, world.ledgers()),
         Err(panic) => vec![format!("the log cannot be read: {}", said(&*panic))],
     };
-    let large = memory.iter().filter(|(_, peak)| **peak > watch::MEMORY_LIMIT_MIB);
+    let limit = watch::memory_limit_mib();
+    let large = memory.iter().filter(|(_, peak)| **peak > limit);
     wrong.extend(large.map(|(name, peak)| format!("{name} takes {peak} MiB")));
     if let Err(panic) = AssertUnwindSafe(world.verify()).catch_unwind().await {
         wrong.push(said(&*panic));
@@ -166,7 +165,7 @@ async fn all_that_is_wrong(
 }
 
 /// A panic's message.
-fn said(panic: &(dyn std::any::Any + Send)) -> String {
+pub fn said(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().cloned();
     text.or_else(|| panic.downcast_ref::<&str>().map(|it| (*it).to_owned()))
         .unwrap_or_else(|| "a panic without words".to_owned())

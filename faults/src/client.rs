@@ -4,10 +4,12 @@ mod asking;
 mod commanding;
 mod people;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
+use futures::FutureExt as _;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use schemas::{Timestamp, UserId};
@@ -15,6 +17,7 @@ use serde_json::json;
 use tests::{Answer, Call, Client};
 use uuid::Uuid;
 
+use crate::campaign::said;
 use crate::record::{Action, Attempt, Calls, Command, Outcome, Span};
 use crate::shared::Shared;
 use people::Person;
@@ -55,7 +58,10 @@ impl Actor {
 
     pub async fn run(mut self) -> Calls {
         while !self.shared.is_stopped() {
-            self.act().await;
+            // An answer against the contract is a panic: worth a line, and no reason to stop.
+            if let Err(panic) = AssertUnwindSafe(self.act()).catch_unwind().await {
+                self.wrong(format!("client {}: {}", self.number, said(&*panic)));
+            }
             let most = u64::try_from(self.pace.as_millis()).unwrap_or(u64::MAX).max(1);
             let pause = self.random.random_range(0..most * 2);
             tokio::time::sleep(Duration::from_millis(pause)).await;

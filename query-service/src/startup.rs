@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use access_node::{AccessNode, NodeError};
+use axum::http::Uri;
+use axum::response::{IntoResponse as _, Response};
 use event_log::identity::{IdentityError, LogIdentity, await_log};
 use event_log::{KafkaConfig, KeyRing, KeyRingError};
 use read_model::Shards;
@@ -18,6 +20,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, Decisions};
+use crate::authzen::Plain;
 use crate::config::Config;
 use crate::personal_data::DataKeys;
 use crate::reads::{ShardReads, pool_settings};
@@ -85,8 +88,14 @@ pub async fn run_on(
     Ok(served?)
 }
 
-async fn starting() -> Problem {
-    Problem::new(ProblemType::NotYet).detail("the service is starting")
+async fn starting(uri: Uri) -> Response {
+    let problem = Problem::new(ProblemType::NotYet).detail("the service is starting");
+    // As everywhere, AuthZEN's errors are plain.
+    if uri.path().starts_with("/access/") {
+        Plain::from(problem).into_response()
+    } else {
+        problem.into_response()
+    }
 }
 
 async fn start(config: &Config, public_url: String) -> Result<Arc<App>, StartError> {
