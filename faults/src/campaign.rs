@@ -28,13 +28,16 @@ const SOON: Duration = Duration::from_secs(90);
 /// Runs it. `Err` means that it could not be run; what went wrong with Rolecall is in the totals.
 pub async fn run(settings: Settings) -> Result<Totals> {
     println!("faults with seed {}: {settings:?}", settings.seed);
+    let started = Instant::now();
     let stage = Arc::new(Stage::build(&settings).await?);
     for skipped in &stage.skipped {
         println!("skipped: {skipped}");
     }
     let shared = Arc::new(Shared::prepare(Arc::clone(&stage.world)).await);
+    println!("started in {:.1} s", started.elapsed().as_secs_f64());
     let (calls, mut inflicted, memory) = play(&settings, &stage, &shared).await?;
     inflicted.sort_by_key(|it| it.began);
+    println!("reckoning up");
     let violations = all_that_is_wrong(&stage.world, &calls, &inflicted, &memory).await;
     let report = Report {
         settings: &settings,
@@ -56,6 +59,7 @@ pub async fn run(settings: Settings) -> Result<Totals> {
     }
     drop(shared);
     end(stage).await?;
+    println!("{:.1} s in all", started.elapsed().as_secs_f64());
     println!("{totals}");
     Ok(totals)
 }
@@ -94,6 +98,7 @@ async fn play(settings: &Settings, stage: &Arc<Stage>, shared: &Arc<Shared>) -> 
     if let Err(error) = stage.heal().await {
         calls.violations.push(format!("it does not heal: {error:#}"));
     }
+    println!("{:>5} s  healed", begun.elapsed().as_secs());
     if !serves_again(shared).await {
         calls
             .violations

@@ -213,7 +213,8 @@ impl Actor {
         if self.is_hasty && self.random.random_ratio(1, 6) {
             return Duration::from_millis(self.random.random_range(1..80));
         }
-        Duration::from_secs(60)
+        // The HTTP client gives up before that.
+        Duration::from_secs(3_600)
     }
 
     fn judge(&mut self, answer: &Answer, request: Uuid) -> Outcome {

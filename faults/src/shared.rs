@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use local_rolecall::Service;
 use rand::RngExt as _;
@@ -14,6 +15,8 @@ use tests::{Client, World};
 const ROLES: usize = 10;
 const PERMISSIONS: usize = 8;
 const SUBJECTS: usize = 8;
+/// Longer than any call may take.
+const GIVEN_UP: Duration = Duration::from_secs(90);
 /// What every permission of the campaign allows, each on a resource of its own.
 pub const ACT: &str = "act";
 
@@ -42,8 +45,8 @@ impl Shared {
         let rolecall = &world.rolecall;
         let command_urls = (0..rolecall.count(Service::Command)).map(|at| rolecall.url(Service::Command, at));
         let query_urls = (0..rolecall.count(Service::Query)).map(|at| rolecall.url(Service::Query, at));
-        let commands = command_urls.map(|url| Client::new(url, rolecall.query_url()));
-        let queries = query_urls.map(|url| Client::new(rolecall.command_url(), url));
+        let commands = command_urls.map(|url| Client::within(GIVEN_UP, url, rolecall.query_url()));
+        let queries = query_urls.map(|url| Client::within(GIVEN_UP, rolecall.command_url(), url));
         let (commands, queries) = (commands.collect(), queries.collect());
         let known = Mutex::new(ConsistencyToken::new(world.identity.created.log_id));
         for role in (0..ROLES).map(role) {

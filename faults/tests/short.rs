@@ -8,7 +8,7 @@ use faults::{Settings, run};
 async fn promises_hold_while_things_break() {
     let settings = Settings {
         seed: 4,
-        length: Duration::from_secs(35),
+        length: Duration::from_secs(20),
         commands: 2,
         queries: 2,
         projectors: 1,
@@ -19,6 +19,6 @@ async fn promises_hold_while_things_break() {
     };
     let totals = run(settings).await.unwrap();
     assert_eq!(totals.violations, 0, "{totals}");
-    assert!(totals.acknowledged > 50 && totals.decided > 50, "{totals}");
-    assert!(totals.faults.len() > 3, "{totals}");
+    assert!(totals.acknowledged > 20 && totals.decided > 20, "{totals}");
+    assert!(totals.faults.len() > 2, "{totals}");
 }

@@ -34,10 +34,12 @@ pub struct Answer {
 
 impl Client {
     pub fn new(command: String, query: String) -> Self {
-        let http = reqwest::Client::builder()
-            .timeout(Duration::from_secs(30))
-            .build()
-            .unwrap();
+        Self::within(Duration::from_secs(30), command, query)
+    }
+
+    /// Gives a call up after so long.
+    pub fn within(limit: Duration, command: String, query: String) -> Self {
+        let http = reqwest::Client::builder().timeout(limit).build().unwrap();
         Self { http, command, query }
     }
 
