@@ -109,6 +109,8 @@ pub struct SessionRefreshed {
     pub generation: i32,
     pub nonce: Sealed,
     pub refresh_token_hash: Sha256Digest,
+    /// For a short while from then the replaced token gives the same answer again.
+    pub refreshed_at: Timestamp,
     pub ip_network: Option<String>,
     pub ip_address: Option<Sealed>,
     pub user_agent: Option<Sealed>,

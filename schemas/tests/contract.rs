@@ -101,6 +101,7 @@ fn samples() -> Vec<Event> {
             generation: 2,
             nonce: sealed(13),
             refresh_token_hash: hash(14),
+            refreshed_at: at(17),
             ip_network: network,
             ip_address: sealed_some(),
             user_agent: sealed_some(),

@@ -19,7 +19,7 @@ use crate::call::OpenCall;
 use crate::guesses::wrong_password;
 use crate::refusals::problem;
 use crate::sealing::Seal;
-use crate::tokens::SessionAnswer;
+use crate::tokens::{Issue, SessionAnswer};
 
 /// A password change in between makes the check stale; more often than this is no accident.
 const TRIES: usize = 3;
@@ -171,6 +171,6 @@ fn answer(
     });
     let (meta, event) = began.ok_or(ProblemType::OutcomeUnknown)?;
     let generation = (user::FIRST_GENERATION, &event.nonce);
-    let answer = app.session_answer(seal, meta, user, event.session_id, generation)?;
+    let answer = app.session_answer(seal, Issue::by(meta), user, event.session_id, generation)?;
     Ok(Written::created(answer, call.token(app, &[], receipt)))
 }

@@ -35,7 +35,7 @@ pub use register::Register;
 pub use revoke_role::RevokeRole;
 pub use revoke_session::RevokeSession;
 pub use revoke_sessions::RevokeSessions;
-pub use state::{Account, FIRST_GENERATION, MAX_GRANTS, MAX_SESSIONS, Session, Status, User};
+pub use state::{Account, FIRST_GENERATION, MAX_GRANTS, MAX_SESSIONS, ReplacedToken, Session, Status, User};
 
 use crate::decider::{self, Context, Decide};
 

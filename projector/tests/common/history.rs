@@ -272,6 +272,7 @@ impl History {
             generation: 2,
             nonce: self.sealed(44),
             refresh_token_hash: Sha256Digest(self.rng.random()),
+            refreshed_at: Timestamp::from_micros(self.clock),
             ip_network: self.rng.random_ratio(1, 2).then(|| "2001:db8::/32".to_owned()),
             ip_address: None,
             user_agent: None,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use schemas::user::{LockReason, LoginFailed, UserEvent, UserLoggedIn, UserRegistered};
+use schemas::user::{LockReason, LoginFailed, SessionRefreshed, UserEvent, UserLoggedIn, UserRegistered};
 use schemas::{BlindIndex, ClaimId, RoleId, Sealed, SessionId, Sha256Digest, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 
@@ -61,7 +61,16 @@ pub struct Session {
     pub generation: i32,
     pub nonce: Sealed,
     pub refresh_token_hash: Sha256Digest,
+    /// The token before that one; none since sign-in.
+    pub replaced: Option<ReplacedToken>,
     pub expires_at: Timestamp,
+}
+
+/// The refresh token that the valid one has replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplacedToken {
+    pub hash: Sha256Digest,
+    pub at: Timestamp,
 }
 
 impl User {
@@ -145,13 +154,7 @@ impl User {
                 self.credentials = self.credentials.saturating_add(1);
                 self.end_sessions(&e.revoked_sessions);
             }
-            UserEvent::SessionRefreshed(e) => {
-                if let Some(session) = self.sessions.get_mut(&e.session_id) {
-                    session.generation = e.generation;
-                    session.nonce = e.nonce.clone();
-                    session.refresh_token_hash = e.refresh_token_hash;
-                }
-            }
+            UserEvent::SessionRefreshed(e) => self.refresh(e),
             UserEvent::RefreshReuseDetected(e) => self.end_sessions(&[e.session_id]),
             UserEvent::SessionRevoked(e) => self.end_sessions(&[e.session_id]),
             UserEvent::SessionsRevoked(e) => self.end_sessions(&e.session_ids),
@@ -190,6 +193,7 @@ impl User {
             generation: FIRST_GENERATION,
             nonce: event.nonce.clone(),
             refresh_token_hash: event.refresh_token_hash,
+            replaced: None,
             expires_at: event.expires_at,
         };
         self.sessions.insert(event.session_id, session);
@@ -204,6 +208,19 @@ impl User {
                 None => break,
             };
         }
+    }
+
+    fn refresh(&mut self, event: &SessionRefreshed) {
+        let Some(session) = self.sessions.get_mut(&event.session_id) else {
+            return;
+        };
+        session.replaced = Some(ReplacedToken {
+            hash: session.refresh_token_hash,
+            at: event.refreshed_at,
+        });
+        session.generation = event.generation;
+        session.nonce = event.nonce.clone();
+        session.refresh_token_hash = event.refresh_token_hash;
     }
 
     fn grant(&mut self, role_id: RoleId, expires_at: Option<Timestamp>) {
