@@ -8,6 +8,8 @@ use service_kit::client_info::ProxyConfig;
 use service_kit::jwt::TokenConfig;
 use service_kit::keys::KeyFiles;
 
+use crate::attempts::AttemptLimits;
+
 /// Rolecall's command service: HTTP commands in, events on Kafka out.
 #[derive(Parser, Clone, Debug)]
 #[command(version)]
@@ -58,6 +60,8 @@ pub struct Config {
     /// Password hashes waiting at most; one more is answered 429.
     #[arg(long, env = "ROLECALL_HASHING_QUEUE", default_value_t = 256)]
     pub hashing_queue: usize,
+    #[command(flatten)]
+    pub attempts: AttemptLimits,
     #[command(flatten)]
     pub keys: KeyFiles,
     #[command(flatten)]

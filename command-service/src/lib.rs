@@ -7,11 +7,13 @@
 //! in `routes.rs`.
 
 mod app;
+mod attempts;
 mod authorise;
 mod bootstrap;
 mod call;
 mod claims;
 mod config;
+mod devices;
 mod endpoints;
 mod guesses;
 mod open_claims;

@@ -24,8 +24,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::App;
+use crate::attempts::Attempts;
 use crate::bootstrap::{BootstrapError, bootstrap};
 use crate::config::Config;
+use crate::guesses::Reminders;
 use crate::passwords::Passwords;
 use crate::routes;
 
@@ -112,6 +114,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
     readiness.set_not_ready("running", "stopping");
     stop_serving.cancel();
     let outcome = served.await;
+    app.reminders.hurry();
     app.sagas.close();
     app.sagas.wait().await;
     app.bus.shut_down().await;
@@ -212,6 +215,8 @@ fn app(
         signer: Signer::new(signing_key, config.tokens.clone())?,
         verifier: Verifier::new(config.keys.verifying_keys()?, config.tokens.clone()),
         passwords: Passwords::new(threads, config.hashing_queue)?,
+        attempts: Attempts::new(config.attempts),
+        reminders: Reminders::default(),
         registration: config.registration,
         session_ttl: Duration::from_secs(config.session_ttl),
         token_ttl: config.tokens.ttl(),

@@ -82,6 +82,9 @@ pub struct SessionAnswer {
     pub token_type: &'static str,
     /// Seconds until the access token expires; fewer when an answer is given again.
     pub expires_in: u64,
+    /// Given at sign-in: send it along with the next one from this device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device_token: Option<String>,
 }
 
 /// When and under which id an access token is issued.
@@ -191,6 +194,7 @@ impl App {
             refresh_token: self.refresh_token(user_id, session_id, generation, &nonce).text(),
             token_type: "Bearer",
             expires_in: seconds_left(claims.expires_at, Timestamp::now()),
+            device_token: None,
         })
     }
 }

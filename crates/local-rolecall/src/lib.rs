@@ -131,6 +131,8 @@ impl Builder {
             ("ROLECALL_TOPIC_PREFIX", prefix.to_owned()),
             ("ROLECALL_SCHEMA_REGISTRY_URL", stack.registry_url()),
             ("ROLECALL_SHARDS", stack.shard_dsns().join(",")),
+            // Everybody comes from one network here.
+            ("ROLECALL_ATTEMPTS_PER_NETWORK", "1000000".to_owned()),
             ("ROLECALL_ADMIN_USERNAME", ADMIN_USERNAME.to_owned()),
             (
                 "ROLECALL_ADMIN_PASSWORD_FILE",
