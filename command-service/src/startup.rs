@@ -27,6 +27,7 @@ use crate::app::App;
 use crate::attempts::Attempts;
 use crate::bootstrap::{BootstrapError, bootstrap};
 use crate::config::Config;
+use crate::extent::record_extent;
 use crate::guesses::Reminders;
 use crate::passwords::Passwords;
 use crate::routes;
@@ -138,6 +139,7 @@ async fn start(config: &Config, readiness: &Readiness) -> Result<Arc<App>, Start
     readiness.set_ready("ledgers");
     read_keys(&app, readiness).await;
     finish_bootstrap(&app, &identity, config).await?;
+    record_extent(&app, &kafka, &identity).await;
     readiness.set_ready("administrator");
     app.node.caught_up().await;
     if let Some(why) = app.node.trouble() {
@@ -148,7 +150,7 @@ async fn start(config: &Config, readiness: &Readiness) -> Result<Arc<App>, Start
 }
 
 /// Tries for ever while Kafka or the registry may still come; refuses at once what cannot fit.
-async fn open_log(
+pub(crate) async fn open_log(
     config: &Config,
     kafka: &KafkaConfig,
     readiness: &Readiness,
@@ -176,7 +178,7 @@ async fn open_log(
     }
 }
 
-fn claim_ledgers(kafka: &KafkaConfig, identity: &LogIdentity) -> Result<Bus, StartError> {
+pub(crate) fn claim_ledgers(kafka: &KafkaConfig, identity: &LogIdentity) -> Result<Bus, StartError> {
     let created = &identity.created;
     let bus = Bus::new(created.ledgers);
     let log = Arc::new(KafkaWriterLog::new(kafka, created.log_id)?);
@@ -191,7 +193,7 @@ fn claim_ledgers(kafka: &KafkaConfig, identity: &LogIdentity) -> Result<Bus, Sta
     Ok(bus)
 }
 
-fn app(
+pub(crate) fn app(
     config: &Config,
     kafka: &KafkaConfig,
     identity: &LogIdentity,

@@ -203,6 +203,19 @@ fn samples() -> Vec<Event> {
             permission_id: id(43),
         }),
     ];
+    let catalog = catalog.into_iter().chain([CatalogEvent::BootstrapEpochRaised(
+        schemas::catalog::BootstrapEpochRaised {
+            epoch: 1,
+            administrator: id(47),
+        },
+    )]);
+    let catalog = catalog.chain([CatalogEvent::ExtentRecorded(schemas::catalog::ExtentRecorded {
+        ends: vec![schemas::catalog::PartitionEnd {
+            topic: "users".to_owned(),
+            partition: 3,
+            next_offset: 18,
+        }],
+    })]);
     let log = vec![
         LogEvent::Created(LogCreated {
             log_id: id(44),

@@ -177,7 +177,8 @@ async fn authorise(app: &App, call: OpenCall, headers: &HeaderMap) -> Result<Ope
     Err(ProblemType::Forbidden.into())
 }
 
-fn derived(digest: [u8; 32]) -> Uuid {
+/// An id that follows from what was digested.
+pub fn derived(digest: [u8; 32]) -> Uuid {
     let (bytes, _) = digest.split_first_chunk::<16>().unwrap_or((&[0; 16], &[]));
     Builder::from_custom_bytes(*bytes).into_uuid()
 }

@@ -115,6 +115,7 @@ impl Builder {
             keys,
             admin_password,
             topic_prefix: prefix,
+            programs,
             env,
         })
     }
@@ -156,6 +157,7 @@ pub struct LocalRolecall {
     keys: KeyFiles,
     admin_password: String,
     topic_prefix: String,
+    programs: PathBuf,
     env: Vec<(String, String)>,
 }
 
@@ -198,6 +200,11 @@ impl LocalRolecall {
 
     pub fn topic_prefix(&self) -> &str {
         &self.topic_prefix
+    }
+
+    /// Where a program lies that was started here, for another run of it.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.programs.join(name)
     }
 
     /// What the services were started with: enough for the replay tools too.

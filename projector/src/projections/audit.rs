@@ -197,5 +197,12 @@ fn tell_catalog(event: &CatalogEvent) -> String {
         CatalogEvent::PermissionDetached(e) => {
             format!("permission {} detached from role {}", e.permission_id, e.role_id)
         }
+        CatalogEvent::ExtentRecorded(_) => "extent of the log recorded".to_owned(),
+        CatalogEvent::BootstrapEpochRaised(e) => {
+            format!(
+                "bootstrap epoch {} makes user {} administrator",
+                e.epoch, e.administrator
+            )
+        }
     }
 }
