@@ -98,8 +98,10 @@ impl Log<'_> {
         places
             .add_partition_offset(topic, 0, Offset::Offset(before))
             .unwrap();
-        let cut = self.admin().delete_records(&places, &AdminOptions::new());
-        cut.await.unwrap();
+        // Kept until the answer is there: it brings it.
+        let admin = self.admin();
+        let cut = admin.delete_records(&places, &AdminOptions::new()).await;
+        drop(cut.unwrap());
     }
 
     /// What the services that only read say, and the command service, of which each must be one line.
