@@ -322,7 +322,7 @@ mod tests {
             controller_port: 20,
             doors: vec![door],
         };
-        let settings = server_properties(&[node.clone()], &node, Path::new("/data"));
+        let settings = server_properties(std::slice::from_ref(&node), &node, Path::new("/data"));
         for line in [
             "listeners=CLIENT://127.0.0.1:10,CONTROLLER://127.0.0.1:20,DOOR0://127.0.0.1:30",
             "advertised.listeners=CLIENT://127.0.0.1:10,DOOR0://127.0.0.1:40",
