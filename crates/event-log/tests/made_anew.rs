@@ -10,14 +10,14 @@ use domain::catalog::{Catalog, CatalogCommand, RecordExtent};
 use domain::user::{AbandonClaim, User, UserCommand};
 use event_log::identity::{IdentityError, LogIdentity, find_log};
 use event_log::{
-    Bus, CommandContext, CreateError, Group, GroupSpec, GroupStatus, KafkaConfig, KafkaWriterLog, LogSpec,
-    create_log, extent,
+    Bus, CommandContext, CreateError, Group, GroupSpec, GroupStatus, Instance, KafkaConfig, KafkaWriterLog,
+    LogSpec, Owners, create_log, extent,
 };
 use local_stack::Stack;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use schemas::{ClaimId, KeyEncryptionKey, RequestId, Stream, WriterId};
+use schemas::{ClaimId, KeyEncryptionKey, RequestId, Stream};
 
 const LEDGERS: i32 = 2;
 
@@ -49,9 +49,15 @@ impl Log<'_> {
         };
         let bus = Bus::new(LEDGERS);
         let log = Arc::new(KafkaWriterLog::new(&self.config, identity.created.log_id).unwrap());
-        let (ids, instance) = (Arc::new(identity.schema_ids), WriterId::new_v7());
+        let (ids, instance) = (Arc::new(identity.schema_ids), Instance::alone());
         for spec in [GroupSpec::of_ledgers(0, 1, LEDGERS), GroupSpec::catalog()] {
-            let group = Group::start(Arc::clone(&log), &spec, Arc::clone(&ids), instance);
+            let group = Group::start(
+                Arc::clone(&log),
+                &spec,
+                Arc::clone(&ids),
+                instance.clone(),
+                Owners::default(),
+            );
             bus.route(&spec.partitions, group);
         }
         bus.settled().await;
