@@ -185,6 +185,7 @@ impl Builder {
             keys,
             admin_password,
             topic_prefix: prefix,
+            programs,
             env,
         })
     }
@@ -245,6 +246,8 @@ impl Builder {
             ("ROLECALL_TOPIC_PREFIX", prefix.to_owned()),
             ("ROLECALL_SCHEMA_REGISTRY_URL", stack.registry_url()),
             ("ROLECALL_SHARDS", stack.shard_dsns().join(",")),
+            // Everybody comes from one network here.
+            ("ROLECALL_ATTEMPTS_PER_NETWORK", "1000000".to_owned()),
             ("ROLECALL_ADMIN_USERNAME", ADMIN_USERNAME.to_owned()),
             (
                 "ROLECALL_ADMIN_PASSWORD_FILE",
@@ -278,6 +281,7 @@ pub struct LocalRolecall {
     keys: KeyFiles,
     admin_password: String,
     topic_prefix: String,
+    programs: PathBuf,
     env: Vec<(String, String)>,
 }
 
@@ -364,6 +368,11 @@ impl LocalRolecall {
 
     pub fn topic_prefix(&self) -> &str {
         &self.topic_prefix
+    }
+
+    /// Where a program lies that was started here, for another run of it.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.programs.join(name)
     }
 
     /// What the services were started with: enough for the replay tools too.
