@@ -58,6 +58,8 @@ impl Catalog {
             CatalogEvent::PermissionDetached(it) => {
                 self.attached.remove(&(it.role_id, it.permission_id));
             }
+            // Of the log itself: nobody gains or loses by them.
+            CatalogEvent::BootstrapEpochRaised(_) | CatalogEvent::ExtentRecorded(_) => {}
         }
     }
 
