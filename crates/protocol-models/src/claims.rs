@@ -17,6 +17,11 @@ pub use actions::{Action, Answer};
 pub use ledgers::{Claim, Command, Ledgers};
 pub use saga::{Branch, Saga};
 
+pub const UNIQUE: &str = "no two registered users have one name";
+pub const KEPT: &str = "a registered user's names are kept for him";
+pub const STAYS: &str = "what was acknowledged stays";
+pub const REGISTERED: &str = "a confirmed name has a registered user";
+
 /// What the protocol may lack, to see that the checker misses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flaw {
@@ -46,6 +51,7 @@ pub struct Try {
     pub shared: bool,
 }
 
+#[derive(Clone, Debug)]
 pub struct Claims {
     pub claims: Vec<Claim>,
     pub tries: Vec<Try>,
@@ -105,7 +111,8 @@ impl Claims {
             .filter(|(_, saga)| **saga == Saga::Ended { acknowledged: true })
             .all(|(it, _)| {
                 let names = self.claims[it.claim].names;
-                self.is_registered(state, it.claim) && names.iter().all(|&name| self.is_kept(state, name, it.claim))
+                self.is_registered(state, it.claim)
+                    && names.iter().all(|&name| self.is_kept(state, name, it.claim))
             })
     }
 
@@ -158,17 +165,22 @@ impl Model for Claims {
 
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
-            Property::always("no two registered users have one name", Self::one_user_a_name),
-            Property::always("a registered user's names are kept for him", Self::registered_keeps_names),
-            Property::always("what was acknowledged stays", Self::acknowledged_stays),
-            Property::always("a confirmed name has a registered user", Self::confirmed_is_registered),
-            Property::sometimes("somebody is registered and all is settled", |model, state: &State| {
-                model.registered(state).count() > 0 && model.is_settled(state)
-            }),
+            Property::always(UNIQUE, Self::one_user_a_name),
+            Property::always(KEPT, Self::registered_keeps_names),
+            Property::always(STAYS, Self::acknowledged_stays),
+            Property::always(REGISTERED, Self::confirmed_is_registered),
+            Property::sometimes(
+                "somebody is registered and all is settled",
+                |model, state: &State| model.registered(state).count() > 0 && model.is_settled(state),
+            ),
             Property::sometimes("a claim is abandoned", |model, state: &State| {
                 (0..model.claims.len()).any(|claim| {
                     let claim = model.claims[claim];
-                    state.ledgers.user(claim.user).abandoned_claims.contains(&claim.id)
+                    state
+                        .ledgers
+                        .user(claim.user)
+                        .abandoned_claims
+                        .contains(&claim.id)
                 })
             }),
         ]

@@ -112,7 +112,9 @@ where
             entries[to] += 1;
         }
         // What nobody leads to is on no cycle; without it, the next is not either.
-        let mut open: Vec<usize> = (0..entries.len()).filter(|&number| entries[number] == 0).collect();
+        let mut open: Vec<usize> = (0..entries.len())
+            .filter(|&number| entries[number] == 0)
+            .collect();
         let mut left = self.states.len();
         while let Some(number) = open.pop() {
             left -= 1;

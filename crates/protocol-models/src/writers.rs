@@ -22,7 +22,9 @@ pub use properties::{APPLIED, CHAIN, KNOWS, NOT_APPLIED, ONCE, TRUE};
 pub enum Flaw {
     /// "Nothing to change" is answered from memory.
     AnswersUnproven,
-    /// The proof looks at the last stable offset instead of the high watermark.
+    /// The proof looks at the last stable offset instead of the high watermark. No flaw, as it turns
+    /// out, as long as an owner's first record is its claim: that has its markers before the next
+    /// record is written.
     ProvesByStableOffset,
     /// Who has fenced claims at once, with what it had read before.
     ClaimsUnread,
@@ -53,7 +55,11 @@ pub struct Attempt {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Progress {
     New,
-    At { instance: usize, stage: Stage, was_true: bool },
+    At {
+        instance: usize,
+        stage: Stage,
+        was_true: bool,
+    },
     Answered(Answer),
     /// Its instance died; the client heard nothing.
     Lost,
@@ -112,7 +118,10 @@ impl Model for Writers {
 
     fn init_states(&self) -> Vec<State> {
         vec![State {
-            broker: Broker::new(Known { granted: true, keys: 0 }),
+            broker: Broker::new(Known {
+                granted: true,
+                keys: 0,
+            }),
             instances: vec![Instance::AWAY; self.instances],
             attempts: vec![Progress::New; self.attempts.len()],
             applied: vec![0; self.attempts.len()],
@@ -148,7 +157,11 @@ impl Writers {
     /// Records behind which every reader is are folded into what a new reader begins with, so that
     /// claims without end make no states without end.
     fn forget_what_all_have_read(state: &mut State) {
-        let read = state.instances.iter().filter(|it| it.phase != Phase::Away).map(|it| it.position);
+        let read = state
+            .instances
+            .iter()
+            .filter(|it| it.phase != Phase::Away)
+            .map(|it| it.position);
         let everyone = read.min().unwrap_or(usize::MAX).min(state.broker.log.len());
         state.broker.fold(everyone);
         for instance in state.instances.iter_mut().filter(|it| it.phase != Phase::Away) {

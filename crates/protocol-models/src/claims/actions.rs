@@ -7,7 +7,11 @@ use super::{Claims, Flaw, State};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
     /// A try sends its next command, for one of its branches.
-    Step { number: usize, branch: usize, answer: Answer },
+    Step {
+        number: usize,
+        branch: usize,
+        answer: Answer,
+    },
     /// A try finds a reservation that is still good.
     NotExpired { number: usize, branch: usize },
     /// Its process dies; nobody remembers the try.
@@ -34,7 +38,11 @@ impl Claims {
         for (number, saga) in state.sagas.iter().enumerate() {
             let it = self.tries[number];
             for (branch, _) in saga.commands(self.claims[it.claim].names, it.claim) {
-                actions.extend(answers(state).map(|&answer| Action::Step { number, branch, answer }));
+                actions.extend(answers(state).map(|&answer| Action::Step {
+                    number,
+                    branch,
+                    answer,
+                }));
             }
             match saga {
                 Saga::Reserving(branches) => actions.extend(
@@ -52,7 +60,9 @@ impl Claims {
         for name in 0..self.names {
             match self.reserved(state, name) {
                 Some(claim) if self.is_registered(state, claim) => actions.push(Action::Finish { name }),
-                Some(_) if quiet && self.flaw != Some(Flaw::NobodyAsks) => actions.push(Action::Visit { name }),
+                Some(_) if quiet && self.flaw != Some(Flaw::NobodyAsks) => {
+                    actions.push(Action::Visit { name })
+                }
                 _ => {}
             }
         }
@@ -60,7 +70,11 @@ impl Claims {
 
     pub(super) fn take(&self, state: &mut State, action: Action) {
         match action {
-            Action::Step { number, branch, answer } => {
+            Action::Step {
+                number,
+                branch,
+                answer,
+            } => {
                 let it = self.tries[number];
                 let sent = state.sagas[number].commands(self.claims[it.claim].names, it.claim);
                 let Some(&(_, command)) = sent.iter().find(|(at, _)| *at == branch) else {

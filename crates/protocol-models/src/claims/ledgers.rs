@@ -80,7 +80,10 @@ impl Ledgers {
     }
 
     pub fn registered_under(&self, claim: Claim) -> Option<ClaimId> {
-        self.user(claim.user).account.as_ref().map(|account| account.claim_id)
+        self.user(claim.user)
+            .account
+            .as_ref()
+            .map(|account| account.claim_id)
     }
 
     /// Runs a command as the aggregate's owner does: one at a time, decided on what is committed.
@@ -98,26 +101,33 @@ impl Ledgers {
             Command::Register { claim } => self.tell_user(claims[claim].user, register(claims[claim])),
             Command::Abandon { claim } => {
                 let claim_id = claims[claim].id;
-                self.tell_user(claims[claim].user, UserCommand::AbandonClaim(AbandonClaim { claim_id }))
+                self.tell_user(
+                    claims[claim].user,
+                    UserCommand::AbandonClaim(AbandonClaim { claim_id }),
+                )
             }
         }
     }
 
     fn tell_name(&mut self, name: usize, command: IdentifierCommand) -> Result<(), Refusal> {
-        let events = command.decide(&self.names[name], &CONTEXT).map_err(|error| match error {
-            identifier::Error::Reserved { claim_id, .. } => Refusal::ReservedBy(claim_id),
-            identifier::Error::Taken => Refusal::Taken,
-        })?;
+        let events = command
+            .decide(&self.names[name], &CONTEXT)
+            .map_err(|error| match error {
+                identifier::Error::Reserved { claim_id, .. } => Refusal::ReservedBy(claim_id),
+                identifier::Error::Taken => Refusal::Taken,
+            })?;
         let state = Arc::make_mut(&mut self.names[name]);
         events.iter().for_each(|event| state.apply(event));
         Ok(())
     }
 
     fn tell_user(&mut self, user: usize, command: UserCommand) -> Result<(), Refusal> {
-        let events = command.decide(&self.users[user], &CONTEXT).map_err(|error| match error {
-            user::Error::ClaimUsed => Refusal::ClaimUsed,
-            _ => Refusal::Other,
-        })?;
+        let events = command
+            .decide(&self.users[user], &CONTEXT)
+            .map_err(|error| match error {
+                user::Error::ClaimUsed => Refusal::ClaimUsed,
+                _ => Refusal::Other,
+            })?;
         let state = Arc::make_mut(&mut self.users[user]);
         events.iter().for_each(|event| state.apply(event));
         Ok(())
@@ -186,12 +196,25 @@ impl Hash for Ledgers {
                 Identifier::Held { holder } => (2, Some(holder)),
             };
             kind.hash(hasher);
-            holder.map(|Holder { user_id, claim_id, .. }| (user_id, claim_id)).hash(hasher);
+            holder
+                .map(
+                    |Holder {
+                         user_id, claim_id, ..
+                     }| (user_id, claim_id),
+                )
+                .hash(hasher);
         }
         for user in &self.users {
             let account = user.account.as_ref();
             account
-                .map(|Account { user_id, claim_id, deactivated, .. }| (user_id, claim_id, deactivated))
+                .map(
+                    |Account {
+                         user_id,
+                         claim_id,
+                         deactivated,
+                         ..
+                     }| (user_id, claim_id, deactivated),
+                )
                 .hash(hasher);
             user.abandoned_claims.hash(hasher);
         }

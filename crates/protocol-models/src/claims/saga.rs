@@ -14,7 +14,9 @@ pub enum Saga {
     /// Gives back what it reserved: 0 asks the user's ledger, 1 and 2 release.
     Withdrawing(usize),
     /// Answered, or gone without an answer.
-    Ended { acknowledged: bool },
+    Ended {
+        acknowledged: bool,
+    },
 }
 
 /// One name's reservation.
@@ -22,9 +24,15 @@ pub enum Saga {
 pub enum Branch {
     Ask,
     /// It is reserved under this claim: has it expired?
-    Abandon { holder: usize },
-    Release { holder: usize },
-    Confirm { holder: usize },
+    Abandon {
+        holder: usize,
+    },
+    Release {
+        holder: usize,
+    },
+    Confirm {
+        holder: usize,
+    },
     AskAgain,
     Reserved,
     Taken,
@@ -54,10 +62,24 @@ impl Saga {
             Self::Registering => vec![(0, Command::Register { claim })],
             Self::Confirming(asked) => (0..2)
                 .filter(|&at| !asked[at])
-                .map(|at| (at, Command::Confirm { name: names[at], claim }))
+                .map(|at| {
+                    (
+                        at,
+                        Command::Confirm {
+                            name: names[at],
+                            claim,
+                        },
+                    )
+                })
                 .collect(),
             Self::Withdrawing(0) => vec![(0, Command::Abandon { claim })],
-            Self::Withdrawing(step) => vec![(0, Command::Release { name: names[*step - 1], claim })],
+            Self::Withdrawing(step) => vec![(
+                0,
+                Command::Release {
+                    name: names[*step - 1],
+                    claim,
+                },
+            )],
             Self::Ended { .. } => Vec::new(),
         }
     }

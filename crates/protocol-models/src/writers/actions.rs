@@ -26,8 +26,14 @@ pub enum Action {
     Prove(usize),
     /// A heartbeat of its own tells an owner that it is fenced.
     Notice(usize),
-    Send { attempt: usize, instance: usize },
-    Decide { attempt: usize, instance: usize },
+    Send {
+        attempt: usize,
+        instance: usize,
+    },
+    Decide {
+        attempt: usize,
+        instance: usize,
+    },
     /// At the broker.
     Arrive,
     WriteMarkers,
@@ -66,7 +72,8 @@ impl Writers {
 
     fn possible_at_the_broker(&self, state: &State, actions: &mut Vec<Action>) {
         let broker = &state.broker;
-        if broker.on_its_way.is_some() {
+        // The next transaction cannot begin before the markers of the last one are written.
+        if broker.on_its_way.is_some() && !broker.is_finishing() {
             actions.push(Action::Arrive);
         }
         match broker.tail {
@@ -99,12 +106,18 @@ impl Writers {
                 Progress::New => {
                     let after = self.attempts[attempt].after;
                     if after.is_none_or(|earlier| state.attempts[earlier] != Progress::New) {
-                        actions.push(Action::Send { attempt, instance: own });
+                        actions.push(Action::Send {
+                            attempt,
+                            instance: own,
+                        });
                     }
                 }
                 Progress::At { instance, .. } if *instance == own => {
                     idle = false;
-                    actions.push(Action::Decide { attempt, instance: own });
+                    actions.push(Action::Decide {
+                        attempt,
+                        instance: own,
+                    });
                 }
                 Progress::At { .. } | Progress::Answered(_) | Progress::Lost => {}
             }
@@ -177,7 +190,11 @@ impl Writers {
             Action::Send { attempt, instance } => {
                 let was_true = state.broker.truth().granted == self.attempts[attempt].grant;
                 let stage = Stage::Queued;
-                state.attempts[attempt] = Progress::At { instance, stage, was_true };
+                state.attempts[attempt] = Progress::At {
+                    instance,
+                    stage,
+                    was_true,
+                };
             }
             Action::Decide { attempt, instance } => self.decide(state, attempt, instance),
             Action::Arrive => {
@@ -205,7 +222,11 @@ impl Writers {
         } else {
             Phase::Fencing
         };
-        state.instances[own] = Instance { phase, known, ..Instance::AWAY };
+        state.instances[own] = Instance {
+            phase,
+            known,
+            ..Instance::AWAY
+        };
     }
 
     fn kill(state: &mut State, own: usize) {
@@ -258,8 +279,16 @@ impl Writers {
         } else {
             *stage = Stage::Written;
             instance.phase = Phase::Committing { claim: false };
-            let what = What::Command { attempt, grant: asked.grant, key: asked.key };
-            state.broker.produce(Record { by: own, what, after: instance.position });
+            let what = What::Command {
+                attempt,
+                grant: asked.grant,
+                key: asked.key,
+            };
+            state.broker.produce(Record {
+                by: own,
+                what,
+                after: instance.position,
+            });
         }
     }
 
@@ -280,7 +309,11 @@ impl Writers {
     fn answer_nothing(state: &mut State, own: usize) {
         state.instances[own].phase = Phase::Serving;
         for progress in &mut state.attempts {
-            if let Progress::At { instance, stage: Stage::Proving, was_true } = *progress
+            if let Progress::At {
+                instance,
+                stage: Stage::Proving,
+                was_true,
+            } = *progress
                 && instance == own
             {
                 state.lied |= !was_true;

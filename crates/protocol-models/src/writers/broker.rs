@@ -11,7 +11,11 @@ pub struct Known {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum What {
     Claim,
-    Command { attempt: usize, grant: bool, key: Option<u8> },
+    Command {
+        attempt: usize,
+        grant: bool,
+        key: Option<u8>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -101,7 +105,9 @@ impl Broker {
     pub fn arrive(&mut self) {
         match (self.on_its_way.take(), self.tail) {
             (Some(Request::Produce(record)), None) => self.tail = Some(Tail::Open(record)),
-            (Some(Request::EndTransaction), Some(Tail::Open(record))) => self.tail = Some(Tail::Decided(record)),
+            (Some(Request::EndTransaction), Some(Tail::Open(record))) => {
+                self.tail = Some(Tail::Decided(record))
+            }
             (_, _) => {}
         }
     }
@@ -129,12 +135,15 @@ impl Broker {
         for record in self.log.drain(..count) {
             self.base.apply(&record);
         }
-        let unsettled = match (&mut self.tail, &mut self.on_its_way) {
-            (Some(Tail::Open(record) | Tail::Decided(record)), _)
-            | (None, Some(Request::Produce(record))) => Some(record),
-            (None, Some(Request::EndTransaction) | None) => None,
+        let tail = match &mut self.tail {
+            Some(Tail::Open(record) | Tail::Decided(record)) => Some(record),
+            None => None,
         };
-        for record in self.log.iter_mut().chain(unsettled) {
+        let sent = match &mut self.on_its_way {
+            Some(Request::Produce(record)) => Some(record),
+            Some(Request::EndTransaction) | None => None,
+        };
+        for record in self.log.iter_mut().chain(tail).chain(sent) {
             // What continues something folded forks the chain, and must not begin to fit.
             record.after = record.after.checked_sub(count).unwrap_or(usize::MAX);
         }

@@ -1,8 +1,8 @@
 //! An instance that has a group, or wants it.
 
 use super::broker::{Known, Record, What};
-use super::{Flaw, State, Writers};
 use super::{Answer, Progress, Stage};
+use super::{Flaw, State, Writers};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {
@@ -14,8 +14,13 @@ pub enum Phase {
     Fencing,
     Fenced,
     /// Reads to where the high watermark was.
-    Reading { until: usize, fenced: bool },
-    Committing { claim: bool },
+    Reading {
+        until: usize,
+        fenced: bool,
+    },
+    Committing {
+        claim: bool,
+    },
     Serving,
     Proving,
     /// Fenced, or unsure: looks for a rival's claim first.
@@ -40,7 +45,10 @@ impl Instance {
     pub const AWAY: Self = Self {
         phase: Phase::Away,
         position: 0,
-        known: Known { granted: false, keys: 0 },
+        known: Known {
+            granted: false,
+            keys: 0,
+        },
         claimed: false,
         foreign: false,
         found: 0,

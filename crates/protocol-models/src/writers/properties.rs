@@ -39,7 +39,8 @@ pub(super) fn all() -> Vec<Property<Writers>> {
         }),
         Property::sometimes("an owner is replaced while it serves", |_, state: &State| {
             let serves = |own: usize| state.instances[own].phase == Phase::Serving;
-            state.broker.holder.is_some_and(serves) && (0..state.instances.len()).filter(|&own| serves(own)).count() > 1
+            state.broker.holder.is_some_and(serves)
+                && (0..state.instances.len()).filter(|&own| serves(own)).count() > 1
         }),
         Property::sometimes("a lost answer is found in the log", |_, state: &State| {
             state.instances.iter().any(|instance| instance.found != 0)
@@ -58,7 +59,8 @@ impl Writers {
 
     fn same_command(&self, attempt: usize) -> impl Iterator<Item = usize> {
         let key = self.attempts[attempt].key;
-        (0..self.attempts.len()).filter(move |&it| it == attempt || (key.is_some() && self.attempts[it].key == key))
+        (0..self.attempts.len())
+            .filter(move |&it| it == attempt || (key.is_some() && self.attempts[it].key == key))
     }
 
     fn times_applied(&self, state: &State, attempt: usize) -> u8 {
@@ -75,11 +77,22 @@ impl Writers {
 
     /// One serves, and nobody is about to disturb it.
     pub fn is_calm(state: &State) -> bool {
-        let owner = state.broker.holder.filter(|&own| state.instances[own].phase == Phase::Serving);
+        let owner = state
+            .broker
+            .holder
+            .filter(|&own| state.instances[own].phase == Phase::Serving);
         owner.is_some_and(|owner| {
             let away = |own: usize| state.instances[own].phase == Phase::Away;
             (0..state.instances.len()).all(|own| own == owner || away(own))
         })
+    }
+
+    /// What is no fault and no order from outside; Kafka aborts what is left open.
+    pub fn is_no_fault(action: &Action) -> bool {
+        !matches!(
+            action,
+            Action::Kill(_) | Action::FenceUnheard(_) | Action::HearNothing(_) | Action::Send { .. }
+        )
     }
 
     /// What happens by itself, without faults, clients or anyone telling an instance what to do, and with
