@@ -30,8 +30,6 @@ pub enum Flaw {
     ClaimsUnread,
     /// A doubt is settled by what stands before the last stable offset, without fencing.
     SettlesByStableOffset,
-    /// A doubt is settled by what stands before the high watermark, without fencing.
-    SettlesUnfenced,
     /// "Fenced" counts as "not applied".
     TakesFencedForNotApplied,
     /// A new owner does not learn the idempotency keys.
@@ -89,7 +87,7 @@ pub struct Writers {
     pub lost_answers: u8,
     /// How often an instance is told to take the group, in all.
     pub starts: u8,
-    /// Records that a paused reader may fall behind.
+    /// Records that a paused reader may fall behind; the next one arrives only after it has read on.
     pub lag: usize,
     /// A new owner reads before it fences.
     pub reads_ahead: bool,
@@ -146,10 +144,6 @@ impl Model for Writers {
 
     fn properties(&self) -> Vec<Property<Self>> {
         properties::all()
-    }
-
-    fn within_boundary(&self, state: &State) -> bool {
-        state.broker.log.len() <= self.lag
     }
 }
 

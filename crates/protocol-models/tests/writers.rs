@@ -138,7 +138,6 @@ fn every_flaw_is_found() {
         (Flaw::AnswersUnproven, vec![TRUE]),
         (Flaw::ClaimsUnread, vec![CHAIN, KNOWS]),
         (Flaw::SettlesByStableOffset, vec![NOT_APPLIED]),
-        (Flaw::SettlesUnfenced, vec![NOT_APPLIED]),
         (Flaw::TakesFencedForNotApplied, vec![NOT_APPLIED]),
         (Flaw::ForgetsKeys, vec![ONCE, KNOWS]),
     ];

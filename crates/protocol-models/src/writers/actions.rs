@@ -73,7 +73,8 @@ impl Writers {
     fn possible_at_the_broker(&self, state: &State, actions: &mut Vec<Action>) {
         let broker = &state.broker;
         // The next transaction cannot begin before the markers of the last one are written.
-        if broker.on_its_way.is_some() && !broker.is_finishing() {
+        let has_room = broker.log.len() < self.lag || broker.on_its_way == Some(Request::EndTransaction);
+        if broker.on_its_way.is_some() && !broker.is_finishing() && has_room {
             actions.push(Action::Arrive);
         }
         match broker.tail {
@@ -133,12 +134,13 @@ impl Writers {
     /// The transaction it waits for, if it is decided, and its place.
     fn own_commit(&self, state: &State, own: usize) -> Option<(Record, usize)> {
         let from = state.instances[own].position;
-        let log = state.broker.log.iter().copied().enumerate().skip(from);
+        let log = state.broker.log.iter().copied().enumerate();
         let decided = match state.broker.tail {
             Some(Tail::Decided(record)) => Some((state.broker.log.len(), record)),
             Some(Tail::Open(_)) | None => None,
         };
-        let mut own_records = log.chain(decided).filter(|(_, record)| record.by == own);
+        let records = log.chain(decided).skip_while(|(place, _)| *place < from);
+        let mut own_records = records.filter(|(_, record)| record.by == own);
         own_records.next().map(|(place, record)| (record, place))
     }
 

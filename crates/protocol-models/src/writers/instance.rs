@@ -106,10 +106,7 @@ impl Writers {
         };
         self.read_to(state, own, until);
         let replaced = state.instances[own].foreign && self.flaw != Some(Flaw::NeverGivesUp);
-        let settles_early = matches!(
-            self.flaw,
-            Some(Flaw::SettlesByStableOffset | Flaw::SettlesUnfenced)
-        );
+        let settles_early = self.flaw == Some(Flaw::SettlesByStableOffset);
         if fenced || replaced || settles_early {
             Self::settle(state, own);
         }
