@@ -10,6 +10,7 @@ use domain::user::{GrantRole, User, UserCommand};
 use event_log::CommandContext;
 use schemas::{ClaimId, RequestId, UserId};
 use service_kit::problem::Problem;
+use uuid::Uuid;
 
 use crate::app::App;
 use crate::config::Config;
@@ -73,8 +74,7 @@ pub async fn bootstrap(app: &Arc<App>, administrator: UserId, config: &Config) -
         check_strength(&password, &[&config.admin_username, &config.admin_email])?;
         let new_user = NewUser {
             user_id: administrator,
-            // The same in every try, so that a crash half way leaves nothing taken.
-            claim_id: ClaimId::from_uuid(administrator.as_uuid()),
+            claim_id: claim_of(administrator, &admin.aggregate),
             username: config.admin_username.clone(),
             email: config.admin_email.clone(),
             phone_number: None,
@@ -85,10 +85,21 @@ pub async fn bootstrap(app: &Arc<App>, administrator: UserId, config: &Config) -
             new_data_key: Some(key),
             ..system()
         };
-        app.register(registered, context).await?;
+        // Another instance may be at the same.
+        app.register(registered, context, true).await?;
         tracing::info!(user.id = %administrator, "Registered the first administrator");
     }
     grant(app, administrator).await
+}
+
+/// The same in every try, so that a crash half way leaves nothing taken, until somebody who wanted the
+/// names has had it abandoned: an abandoned claim is refused for ever.
+fn claim_of(administrator: UserId, state: &User) -> ClaimId {
+    let first = administrator.as_uuid();
+    let later = (1..u32::MAX).map(|number| Uuid::new_v5(&first, &number.to_be_bytes()));
+    let claims = [first].into_iter().chain(later).map(ClaimId::from_uuid);
+    let mut free = claims.filter(|claim| !state.abandoned_claims.contains(claim));
+    free.next().unwrap_or_else(ClaimId::new_v7)
 }
 
 /// Granted in the same start as registered, or in the next after a crash in between. Afterwards the
@@ -132,4 +143,23 @@ fn read_password(path: Option<&Path>) -> Result<String, BootstrapError> {
         cause,
     })?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_abandoned_claim_is_followed_by_another_that_every_try_has() {
+        let administrator = UserId::new_v7();
+        let mut state = User::default();
+        let first = claim_of(administrator, &state);
+        assert_eq!(first.as_uuid(), administrator.as_uuid());
+        state.abandoned_claims.insert(first);
+        let second = claim_of(administrator, &state);
+        assert_ne!(second, first);
+        assert_eq!(second, claim_of(administrator, &state));
+        state.abandoned_claims.insert(second);
+        assert!(!state.abandoned_claims.contains(&claim_of(administrator, &state)));
+    }
 }
