@@ -97,7 +97,9 @@ fn three_who_cross() {
 
 #[test]
 fn one_key_with_two_requests() {
-    holds("one key, two requests", one_key_two_requests(None));
+    let checker = one_key_two_requests(None).checker().threads(2).spawn_bfs().join();
+    println!("one key, two requests: {} states", checker.unique_state_count());
+    checker.assert_properties();
 }
 
 /// Two instances that make the first administrator share a claim, and have no idempotency key.
