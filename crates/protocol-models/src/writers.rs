@@ -36,7 +36,8 @@ pub enum Flaw {
     ForgetsKeys,
     /// A rival's claim is no reason to stop.
     NeverGivesUp,
-    /// Who was fenced fences back without looking for the rival's claim.
+    /// Who was fenced fences back without looking for the rival's claim. It reads that claim afterwards
+    /// and gives up, so this costs the rival a doubt and breaks no rule.
     FencesUnlooked,
 }
 
