@@ -85,7 +85,7 @@ pub async fn bootstrap(app: &Arc<App>, first: UserId, config: &Config) -> Result
     let id = administrator.to_string();
     let known = app.bus.inspect::<User>(&id).await.map_err(problem)?;
     if known.aggregate.account.is_none() {
-        register(app, administrator, config).await?;
+        register(app, &known.aggregate, administrator, config).await?;
         tracing::info!(user.id = %administrator, "Registered the administrator of bootstrap epoch {epoch}");
     }
     grant(app, administrator).await
@@ -100,10 +100,15 @@ async fn execute(app: &App, catalog: &Catalog, command: CatalogCommand) -> Resul
     Ok(())
 }
 
-async fn register(app: &Arc<App>, administrator: UserId, config: &Config) -> Result<(), BootstrapError> {
+async fn register(
+    app: &Arc<App>,
+    state: &User,
+    administrator: UserId,
+    config: &Config,
+) -> Result<(), BootstrapError> {
     let new_user = NewUser {
         user_id: administrator,
-        claim_id: claim_of(app, administrator, config),
+        claim_id: claim_of(app, state, administrator, config),
         username: config.admin_username.clone(),
         email: config.admin_email.clone(),
         phone_number: None,
@@ -114,7 +119,8 @@ async fn register(app: &Arc<App>, administrator: UserId, config: &Config) -> Res
         new_data_key: Some(key),
         ..system()
     };
-    let refused = match app.register(registered, context).await {
+    // Another instance may be at the same.
+    let refused = match app.register(registered, context, true).await {
         Ok(_) => return Ok(()),
         Err(refused) if refused.status() == StatusCode::CONFLICT => refused,
         Err(failed) => return Err(failed.into()),
@@ -131,12 +137,20 @@ async fn register(app: &Arc<App>, administrator: UserId, config: &Config) -> Res
     }
 }
 
-/// The same in every try under these names, so that a crash half way leaves nothing taken.
-fn claim_of(app: &App, administrator: UserId, config: &Config) -> ClaimId {
+/// The same in every try under these names, so that a crash half way leaves nothing taken, until somebody
+/// who wanted them has had it abandoned: an abandoned claim is refused for ever.
+fn claim_of(app: &App, state: &User, administrator: UserId, config: &Config) -> ClaimId {
     let user = administrator.as_uuid();
     let (username, email) = (config.admin_username.as_bytes(), config.admin_email.as_bytes());
-    let parts = [user.as_bytes().as_slice(), username, email];
-    derived(app.index_key.digest("bootstrap-claim", &parts).0).into()
+    let numbered = |number: u32| -> ClaimId {
+        let number = number.to_be_bytes();
+        let parts = [user.as_bytes().as_slice(), username, email, &number];
+        derived(app.index_key.digest("bootstrap-claim", &parts).0).into()
+    };
+    let mut free = (0..u32::MAX)
+        .map(numbered)
+        .filter(|claim| !state.abandoned_claims.contains(claim));
+    free.next().unwrap_or_else(ClaimId::new_v7)
 }
 
 /// The configured one, if it is strong enough.
@@ -154,7 +168,9 @@ async fn grant(app: &App, administrator: UserId) -> Result<(), BootstrapError> {
     let id = administrator.to_string();
     let current = app.bus.inspect::<User>(&id).await.map_err(problem)?;
     let catalog = app.bus.catalog().await.map_err(problem)?;
-    if current.sequence > 1 {
+    // Claims that were abandoned before he was registered are events too.
+    let before = i64::try_from(current.aggregate.abandoned_claims.len()).unwrap_or(i64::MAX);
+    if current.sequence > before.saturating_add(1) {
         return Ok(());
     }
     let command = UserCommand::GrantRole(GrantRole {
@@ -194,7 +210,7 @@ fn read_password(path: &Path) -> Result<String, BootstrapError> {
 mod tests {
     use access_node::AccessNode;
     use clap::Parser as _;
-    use domain::user::Deactivate;
+    use domain::user::{AbandonClaim, Deactivate};
     use event_log::KafkaConfig;
     use schemas::identifier::IdentifierKind;
     use service_kit::health::Readiness;
@@ -203,12 +219,12 @@ mod tests {
     use super::*;
     use crate::startup::{app, bus, open_log, own_ledgers};
 
-    async fn is_administrator(app: &App, name: &str, user: UserId) {
+    async fn is_administrator(app: &App, name: &str, user: UserId, abandoned: i64) {
         let index = app.index_key.index(IdentifierKind::Username, name).unwrap();
         assert_eq!(app.holder_of(index).await.unwrap(), Some(user));
         let found = app.bus.inspect::<User>(&user.to_string()).await.unwrap();
         // Registered once and granted once.
-        assert_eq!(found.sequence, 2);
+        assert_eq!(found.sequence, abandoned + 2);
         assert!(found.aggregate.grants.contains_key(&administrator_role_id()));
     }
 
@@ -245,11 +261,15 @@ mod tests {
             let (a, b) = tokio::join!(bootstrap(&one, first, config), bootstrap(&other, first, config));
             a.and(b)
         };
+        // Somebody wanted the name while an earlier start had crashed half way.
+        let id = first.to_string();
+        let claim_id = claim_of(&one, &User::default(), first, &config);
+        let abandon = UserCommand::AbandonClaim(AbandonClaim { claim_id });
+        bus.execute::<User>(&id, abandon, system()).await.unwrap();
         at_once(&config).await.unwrap();
-        is_administrator(&one, "admin", first).await;
+        is_administrator(&one, "admin", first, 1).await;
 
         let deactivate = UserCommand::Deactivate(Deactivate {});
-        let id = first.to_string();
         bus.execute::<User>(&id, deactivate, system()).await.unwrap();
         at_once(&config).await.unwrap();
         let found = bus.inspect::<User>(&id).await.unwrap();
@@ -265,7 +285,7 @@ mod tests {
         let catalog = bus.catalog().await.unwrap();
         let second = catalog.aggregate.bootstrap.unwrap();
         assert_eq!(second.epoch, 3);
-        is_administrator(&other, "second", second.administrator).await;
+        is_administrator(&other, "second", second.administrator, 0).await;
 
         // Neither the same epoch nor an older one makes anybody.
         for epoch in [3, 2, 0] {

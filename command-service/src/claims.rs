@@ -27,16 +27,18 @@ struct Wanted {
 }
 
 impl App {
-    /// Runs to its end even if the caller hangs up.
+    /// Runs to its end even if the caller hangs up. `shared`: other tries may have the same claim, as
+    /// retries under one idempotency key do.
     pub async fn register(
         self: &Arc<Self>,
         registration: UserRegistered,
         context: CommandContext,
+        shared: bool,
     ) -> Result<Receipt<UserEvent>, Problem> {
         let app = Arc::clone(self);
         let saga = self
             .sagas
-            .spawn(async move { app.run_registration(registration, context).await });
+            .spawn(async move { app.run_registration(registration, context, shared).await });
         saga.await.unwrap_or_else(|error| Err(Problem::internal(&error)))
     }
 
@@ -44,6 +46,7 @@ impl App {
         &self,
         registration: UserRegistered,
         context: CommandContext,
+        shared: bool,
     ) -> Result<Receipt<UserEvent>, Problem> {
         let (user, claim) = (registration.user_id, registration.claim_id);
         let email = Wanted {
@@ -64,11 +67,10 @@ impl App {
             self.reserve(email, user, claim, &steps),
             self.reserve(username, user, claim, &steps),
         );
-        let keyed = context.idempotency.is_some();
         if let Err(refused) = first.and(second) {
-            // A keyed retry of what only failed for now goes on with the same claim.
-            if !keyed || refused.status() == StatusCode::CONFLICT {
-                self.withdraw(&[email, username], user, claim, keyed, &steps)
+            // The next try of what only failed for now goes on with the same claim.
+            if !shared || refused.status() == StatusCode::CONFLICT {
+                self.withdraw(&[email, username], user, claim, shared, &steps)
                     .await;
             }
             return Err(refused);
@@ -84,12 +86,12 @@ impl App {
             Err(error) => {
                 let certain = match &error {
                     BusError::Refused(_) | BusError::KeyReused => true,
-                    BusError::NotApplied | BusError::Busy => !keyed,
+                    BusError::NotApplied | BusError::Busy => !shared,
                     // Applied or not: the reservations stay until a contender asks the ledger.
                     BusError::OutcomeUnknown | BusError::Unavailable | BusError::Internal(_) => false,
                 };
                 if certain {
-                    self.withdraw(&[email, username], user, claim, keyed, &steps)
+                    self.withdraw(&[email, username], user, claim, shared, &steps)
                         .await;
                 }
                 return Err(problem(error));
@@ -207,17 +209,17 @@ impl App {
     }
 
     /// Frees what a failed registration had reserved. If that fails too, a contender will find the
-    /// claim expired and settle it. Another try under the same idempotency key has the same claim
-    /// and may have come further: then the user's ledger decides which of them counts.
+    /// claim expired and settle it. Another try that shares the claim may have come further: then
+    /// the user's ledger decides which of them counts.
     async fn withdraw(
         &self,
         wanted: &[Wanted],
         user: UserId,
         claim: ClaimId,
-        keyed: bool,
+        shared: bool,
         context: &CommandContext,
     ) {
-        if keyed {
+        if shared {
             let command = UserCommand::AbandonClaim(AbandonClaim { claim_id: claim });
             match self
                 .bus

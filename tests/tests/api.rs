@@ -6,6 +6,8 @@
 mod contract;
 #[path = "api/idempotency.rs"]
 mod idempotency;
+#[path = "api/lost_answers.rs"]
+mod lost_answers;
 #[path = "api/positions.rs"]
 mod positions;
 #[path = "api/random.rs"]
@@ -61,8 +63,8 @@ fn main() -> ExitCode {
         rights::nobody_gives_rights_for_longer_than_they_hold_them,
         rights::the_grant_of_a_deleted_role_is_revoked_by_its_id,
         sessions::refreshing_replaces_the_refresh_token,
-        sessions::a_lost_refresh_answer_is_given_again,
-        sessions::racing_refreshes_get_one_successor,
+        lost_answers::a_lost_refresh_answer_is_given_again,
+        lost_answers::racing_refreshes_get_one_successor,
         sessions::an_old_refresh_token_ends_its_session,
         sessions::a_revoked_session_is_refreshed_no_more,
         sessions::a_forged_refresh_token_ends_nothing,

@@ -121,7 +121,8 @@ pub async fn register(
         new_data_key: Some(key),
         ..context.clone()
     };
-    let receipt = app.register(registered, with_key).await?;
+    let shared = context.idempotency.is_some();
+    let receipt = app.register(registered, with_key, shared).await?;
     // Another try under the same key may have come first in the meantime, with a password of its own.
     if receipt.replayed || receipt.records.is_empty() {
         check_replay(&app, &call, user_id, password, context).await?;

@@ -1,0 +1,154 @@
+//! The log in memory, whose calls pause and fail as a seed says.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use event_log::{
+    CommitError, Committed, MemoryLog, Outgoing, Record, WriterLog, WriterLogError, WriterTransaction,
+};
+use parking_lot::Mutex;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use schemas::{LogId, Stream};
+
+type Inner = <MemoryLog as WriterLog>::Transaction;
+/// Records whose sender has given up waiting, with the epoch that they were sent in.
+type Late = (Arc<Mutex<Inner>>, Vec<Outgoing>);
+
+pub struct ScriptedLog {
+    log: MemoryLog,
+    script: Arc<Script>,
+}
+
+struct Script {
+    dice: Mutex<StdRng>,
+    faulty: AtomicBool,
+    late: Mutex<Vec<Late>>,
+}
+
+impl ScriptedLog {
+    pub fn new(seed: u64) -> Self {
+        let script = Script {
+            dice: Mutex::new(StdRng::seed_from_u64(seed)),
+            faulty: AtomicBool::new(false),
+            late: Mutex::default(),
+        };
+        Self {
+            log: MemoryLog::new(LogId::new_v7()),
+            script: Arc::new(script),
+        }
+    }
+
+    pub fn be_faulty(&self) {
+        self.script.faulty.store(true, Ordering::Relaxed);
+    }
+
+    pub fn be_well(&self) {
+        self.script.faulty.store(false, Ordering::Relaxed);
+    }
+
+    /// Whatever is still under way arrives now.
+    pub fn deliver_late(&self) {
+        self.script.deliver();
+    }
+}
+
+impl Script {
+    fn happens(&self, probability: f64) -> bool {
+        self.faulty.load(Ordering::Relaxed) && self.dice.lock().random_bool(probability)
+    }
+
+    /// Anything may happen between two calls of one owner: a pause, the arrival of what is late.
+    fn pause(&self) {
+        if self.happens(0.3) {
+            let micros = self.dice.lock().random_range(0..8_000);
+            std::thread::sleep(Duration::from_micros(micros));
+        }
+        if self.happens(0.5) {
+            self.deliver();
+        }
+    }
+
+    fn deliver(&self) {
+        let late = std::mem::take(&mut *self.late.lock());
+        for (transaction, records) in late {
+            // Refused if the epoch is over; nobody waits for the answer either way.
+            drop(transaction.lock().commit(&records));
+        }
+    }
+
+    fn stall(&self) -> Result<(), WriterLogError> {
+        self.pause();
+        if self.happens(0.03) {
+            return Err(WriterLogError::Stalled);
+        }
+        Ok(())
+    }
+}
+
+impl WriterLog for ScriptedLog {
+    type Transaction = ScriptedTransaction;
+
+    fn claim(&self, id: &str) -> Result<ScriptedTransaction, WriterLogError> {
+        self.script.stall()?;
+        let inner = Arc::new(Mutex::new(self.log.claim(id)?));
+        // Fenced the others, and died of it.
+        self.script.stall()?;
+        Ok(ScriptedTransaction {
+            inner,
+            script: Arc::clone(&self.script),
+        })
+    }
+
+    fn read(
+        &self,
+        range: &[(Stream, i32, i64, i64)],
+        each: &mut dyn FnMut(Record) -> ControlFlow<WriterLogError>,
+    ) -> Result<(), WriterLogError> {
+        self.script.stall()?;
+        self.log.read(range, each)
+    }
+
+    fn high_watermarks(&self, partitions: &[(Stream, i32)]) -> Result<Vec<i64>, WriterLogError> {
+        self.script.stall()?;
+        let ends = self.log.high_watermarks(partitions);
+        self.script.pause();
+        ends
+    }
+
+    fn topic(&self, stream: Stream) -> String {
+        self.log.topic(stream)
+    }
+
+    fn log_id(&self) -> LogId {
+        self.log.log_id()
+    }
+}
+
+pub struct ScriptedTransaction {
+    inner: Arc<Mutex<Inner>>,
+    script: Arc<Script>,
+}
+
+impl WriterTransaction for ScriptedTransaction {
+    fn commit(&mut self, records: &[Outgoing]) -> Result<Committed, CommitError> {
+        self.script.pause();
+        let unclear = |what: &str| Err(CommitError::Unclear(what.to_owned()));
+        if self.script.happens(0.06) {
+            return unclear("lost");
+        }
+        if self.script.happens(0.06) {
+            let late = (Arc::clone(&self.inner), records.to_vec());
+            self.script.late.lock().push(late);
+            return unclear("late");
+        }
+        let outcome = self.inner.lock().commit(records);
+        self.script.pause();
+        if outcome.is_ok() && self.script.happens(0.06) {
+            return unclear("unheard");
+        }
+        outcome
+    }
+}
