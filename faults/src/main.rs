@@ -20,7 +20,7 @@ struct Arguments {
     commands: usize,
     #[arg(long, default_value_t = 2)]
     queries: usize,
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 2)]
     projectors: usize,
     #[arg(long, default_value_t = 6)]
     shards: usize,

@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use ::tests::History;
 use schemas::catalog::CatalogEvent;
 use schemas::user::UserEvent;
 use schemas::{Event, PermissionId, RoleId, SessionId, Stream, UserId};
-use tests::History;
 
 use crate::shared::ACT;
 
@@ -211,4 +211,18 @@ fn window<T: Clone + Default>(states: &BTreeMap<i64, (i64, T)>, offset: i64, unt
     [at].into_iter()
         .chain(then.map(|(_, (_, state))| state.clone()))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_is_the_state_at_an_offset_and_what_it_became() {
+        let states = BTreeMap::from([(-1, (0, 0)), (3, (10, 1)), (5, (20, 2)), (9, (30, 3))]);
+        assert_eq!(window(&states, 2, 5), [0]);
+        assert_eq!(window(&states, 3, 10), [1]);
+        assert_eq!(window(&states, 4, 25), [1, 2]);
+        assert_eq!(window(&states, 9, 1_000), [3]);
+    }
 }

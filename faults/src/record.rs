@@ -235,3 +235,39 @@ impl Calls {
         self.violations.extend(other.violations);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome_of(outcomes: &[Outcome]) -> Outcome {
+        let attempt = |outcome: &Outcome| Attempt {
+            request: Uuid::nil(),
+            service: 0,
+            sent: Span::since(Instant::now()),
+            outcome: outcome.clone(),
+        };
+        let command = Command {
+            client: 0,
+            action: Action::DeleteRole {
+                name: "role".to_owned(),
+            },
+            has_key: true,
+            attempts: outcomes.iter().map(attempt).collect(),
+            token: None,
+        };
+        command.outcome()
+    }
+
+    #[test]
+    fn one_doubt_makes_a_command_doubtful_until_it_is_acknowledged() {
+        let refused = Outcome::Refused("not-applied".to_owned());
+        let unknown = Outcome::Unknown("timeout".to_owned());
+        assert_eq!(outcome_of(&[refused.clone(), refused.clone()]), refused);
+        assert_eq!(outcome_of(&[unknown.clone(), refused.clone()]), unknown);
+        assert_eq!(
+            outcome_of(&[unknown, refused, Outcome::Acknowledged]),
+            Outcome::Acknowledged
+        );
+    }
+}
