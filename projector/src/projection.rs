@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use event_log::identity::LogIdentity;
 use read_model::audit_months::AuditMonths;
@@ -11,11 +12,13 @@ use read_model::schema::{self, Identity};
 use read_model::{Shard, ShardId, ShardMap};
 use schemas::{LogId, SchemaIds, Stream};
 use service_kit::Readiness;
+use sqlx::PgPool;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::apply::{ApplyError, Backoff};
+use crate::apply::{ApplyError, Backoff, chain};
+use crate::assignment::Assignment;
 use crate::inbox::Inbox;
 use crate::progress::{Lane, Progress};
 use crate::projections::Place;
@@ -24,6 +27,9 @@ use crate::shard::ShardContext;
 use crate::source::Log;
 use crate::status::Status;
 use crate::worker::{Ended, MAX_BATCH, Pending, Worker};
+
+/// A shard whose workers ran for so long is taken up again without much delay.
+const STEADY: Duration = Duration::from_secs(10);
 
 /// What the projector knows of the log before it reads it.
 #[derive(Clone, Debug)]
@@ -54,6 +60,8 @@ pub struct Projection<L> {
     /// The shards to fill, of those that `map` knows.
     pub shards: Vec<Shard>,
     pub map: ShardMap,
+    /// Which of the shards, where several projectors share the work.
+    pub assignment: Assignment,
     pub readiness: Readiness,
     /// Stop before these offsets, and return when all partitions are there.
     pub stop_at: Option<HashMap<Lane, i64>>,
@@ -90,6 +98,7 @@ impl<L: Log> Projection<L> {
             known,
             shards,
             map,
+            assignment: Assignment::every_shard(),
             readiness,
             stop_at: None,
             batch_limit: MAX_BATCH,
@@ -149,40 +158,85 @@ impl<L: Log> Projection<L> {
 }
 
 impl<L: Log> Run<L> {
-    /// Fills a shard; anew from its checkpoints whenever they are not where a worker left them.
-    /// Then all partitions start again, since what one took for applied may be lost to the others
-    /// too. Another projector that goes on alternates with this one; one that is gone is replaced.
+    /// Fills a shard whenever it is this instance's.
     async fn fill(self: Arc<Self>, shard: Shard) -> Result<Vec<Ending>, ShardError> {
         let lanes = self.lanes(shard.id);
+        let status = Status::new(self.projection.readiness.clone(), shard.id);
+        let assignment = &self.projection.assignment;
+        status.down("not told yet whose the shard is");
+        loop {
+            let begins = assignment.begins(shard.id, || status.left(&lanes));
+            if self.shutdown.run_until_cancelled(begins).await.is_none() {
+                return Ok(Vec::new());
+            }
+            status.owned(&lanes);
+            let turn = self.shutdown.child_token();
+            let filling = self.fill_turn(&shard, &lanes, &status, &turn);
+            tokio::pin!(filling);
+            tokio::select! {
+                endings = &mut filling => {
+                    if self.is_bounded() || self.shutdown.is_cancelled() || endings.is_err() {
+                        return endings;
+                    }
+                    // All halted, and says so; whoever is given the shard tries again.
+                    if self.shutdown.run_until_cancelled(assignment.ends(shard.id)).await.is_none() {
+                        return endings;
+                    }
+                }
+                () = assignment.ends(shard.id) => {
+                    turn.cancel();
+                    filling.await?;
+                }
+            }
+            tracing::info!(
+                shard.id = shard.id,
+                "Shard {} goes to another projector",
+                shard.id
+            );
+        }
+    }
+
+    /// Fills a shard until its turn ends; anew from its checkpoints whenever they are not where a worker
+    /// left them. Then all partitions start again, since what one took for applied may be lost to the
+    /// others too. Another projector that goes on alternates with this one; one that is gone is replaced.
+    async fn fill_turn(
+        &self,
+        shard: &Shard,
+        lanes: &[Lane],
+        status: &Status,
+        turn: &CancellationToken,
+    ) -> Result<Vec<Ending>, ShardError> {
         let mut backoff = Backoff::default();
         loop {
-            let (endings, set_back) = self.fill_once(&shard, &lanes).await?;
+            let began = Instant::now();
+            let (endings, set_back) = self.fill_once(shard, lanes, status, turn).await?;
             if !set_back && endings.iter().all(|(_, _, ended)| *ended != Ended::Fenced) {
                 return Ok(endings);
             }
-            let stop = self.shutdown.clone();
-            if stop
-                .run_until_cancelled(tokio::time::sleep(backoff.next_wait()))
-                .await
-                .is_none()
-            {
+            if began.elapsed() > STEADY {
+                backoff = Backoff::default();
+            }
+            let wait = tokio::time::sleep(backoff.next_wait());
+            if turn.run_until_cancelled(wait).await.is_none() {
                 return Ok(endings);
             }
         }
     }
 
     /// Until its workers end; true if that is because the database was set back.
-    async fn fill_once(&self, shard: &Shard, lanes: &[Lane]) -> Result<(Vec<Ending>, bool), ShardError> {
-        let status = Status::new(self.projection.readiness.clone(), shard.id);
+    async fn fill_once(
+        &self,
+        shard: &Shard,
+        lanes: &[Lane],
+        status: &Status,
+        turn: &CancellationToken,
+    ) -> Result<(Vec<Ending>, bool), ShardError> {
         status.down("connecting");
-        let opened = self
-            .shutdown
-            .run_until_cancelled(self.open(shard, lanes, &status))
-            .await;
+        let opened = turn.run_until_cancelled(self.open(shard, lanes, status)).await;
         let Some(checkpoints) = opened.transpose()? else {
             return Ok((Vec::new(), false));
         };
-        let stop = self.shutdown.child_token();
+        let stop = turn.child_token();
         let context = Arc::new(ShardContext {
             pool: shard.pool.clone(),
             months: AuditMonths::default(),
@@ -284,7 +338,7 @@ impl<L: Log> Run<L> {
         lanes: &[Lane],
     ) -> Result<Vec<(Lane, (Checkpoint, bool))>, ApplyError> {
         let known = &self.projection.known;
-        schema::migrate(&shard.pool).await?;
+        migrate(&shard.pool).await?;
         let identity = Identity {
             log_id: known.log_id,
             ledgers: known.ledgers,
@@ -353,4 +407,13 @@ impl<L: Log> Run<L> {
             had_failure,
         }
     }
+}
+
+/// In a task: dropped half way, it would leave the lock on migrations with a connection of the pool, and
+/// every projector of the shard would wait for it.
+async fn migrate(pool: &PgPool) -> Result<(), ApplyError> {
+    let pool = pool.clone();
+    let migrating = tokio::spawn(async move { schema::migrate(&pool).await });
+    let migrated = migrating.await;
+    Ok(migrated.map_err(|panic| ApplyError::Permanent(chain(&panic)))??)
 }

@@ -1,5 +1,7 @@
 //! HTTP calls to both services. Every refusal that comes back is checked against the contract.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
@@ -9,7 +11,9 @@ use service_kit::problem::{CONTENT_TYPE_PROBLEM, ProblemType};
 #[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
-    command: String,
+    /// Asked in turn, so that whoever tries again tries another.
+    commands: Arc<[String]>,
+    turn: Arc<AtomicUsize>,
     query: String,
 }
 
@@ -38,11 +42,34 @@ impl Client {
             .timeout(Duration::from_secs(30))
             .build()
             .unwrap();
-        Self { http, command, query }
+        Self {
+            http,
+            commands: Arc::new([command]),
+            turn: Arc::default(),
+            query,
+        }
+    }
+
+    /// The same client for these command services.
+    pub fn commanding(&self, urls: &[&str]) -> Self {
+        Self {
+            commands: urls.iter().map(|&url| url.to_owned()).collect(),
+            turn: Arc::default(),
+            ..self.clone()
+        }
+    }
+
+    /// The same client for this query service.
+    pub fn querying(&self, url: &str) -> Self {
+        Self {
+            query: url.to_owned(),
+            ..self.clone()
+        }
     }
 
     pub fn command(&self, method: &str, path: &str) -> Call {
-        self.call(&self.command, method, path)
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        self.call(&self.commands[turn % self.commands.len()], method, path)
     }
 
     pub fn query(&self, method: &str, path: &str) -> Call {
