@@ -13,6 +13,7 @@ mod assignment;
 mod config;
 mod decode;
 mod inbox;
+mod opening;
 mod progress;
 mod projection;
 pub mod projections;

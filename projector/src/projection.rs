@@ -6,20 +6,20 @@ use std::time::{Duration, Instant};
 
 use event_log::identity::LogIdentity;
 use read_model::audit_months::AuditMonths;
-use read_model::checkpoint::{self, Checkpoint};
+use read_model::checkpoint::Checkpoint;
 use read_model::digest::CATALOG_LEDGER;
-use read_model::schema::{self, Identity};
 use read_model::{Shard, ShardId, ShardMap};
 use schemas::{LogId, SchemaIds, Stream};
 use service_kit::Readiness;
-use sqlx::PgPool;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::apply::{ApplyError, Backoff, chain};
+use crate::apply::Backoff;
 use crate::assignment::Assignment;
 use crate::inbox::Inbox;
+use crate::opening::Opening;
 use crate::progress::{Lane, Progress};
 use crate::projections::Place;
 use crate::router::{Follower, QUEUE, Router};
@@ -232,7 +232,14 @@ impl<L: Log> Run<L> {
         turn: &CancellationToken,
     ) -> Result<(Vec<Ending>, bool), ShardError> {
         status.down("connecting");
-        let opened = turn.run_until_cancelled(self.open(shard, lanes, status)).await;
+        let opening = Opening {
+            shard,
+            lanes,
+            status,
+            known: &self.projection.known,
+            topics: self.projection.log.topics(),
+        };
+        let opened = turn.run_until_cancelled(opening.open()).await;
         let Some(checkpoints) = opened.transpose()? else {
             return Ok((Vec::new(), false));
         };
@@ -245,6 +252,7 @@ impl<L: Log> Run<L> {
             schema_ids: self.schema_ids.clone(),
             topics: self.projection.log.topics(),
             shutdown: stop.clone(),
+            applying: TaskTracker::new(),
         });
         // All before the first worker starts: a partition not named here counts as another shard's.
         for (lane, (checkpoint, _)) in &checkpoints {
@@ -259,6 +267,7 @@ impl<L: Log> Run<L> {
         }
         status.up();
         let (endings, set_back) = tokio::join!(self.endings(shard.id, workers, &stop), context.watch());
+        context.settled().await;
         Ok((endings?, set_back))
     }
 
@@ -302,64 +311,6 @@ impl<L: Log> Run<L> {
         [(Stream::Catalog, 0)].into_iter().chain(of_ledgers).collect()
     }
 
-    async fn open(
-        &self,
-        shard: &Shard,
-        lanes: &[Lane],
-        status: &Status,
-    ) -> Result<Vec<(Lane, (Checkpoint, bool))>, ShardError> {
-        let mut backoff = Backoff::default();
-        loop {
-            match self.try_open(shard, lanes).await {
-                Ok(checkpoints) => return Ok(checkpoints),
-                Err(ApplyError::Transient(reason)) => {
-                    tracing::warn!(
-                        shard.id = shard.id,
-                        reason,
-                        "Waiting for shard {}: {reason}",
-                        shard.id
-                    );
-                    status.down(&reason);
-                    tokio::time::sleep(backoff.next_wait()).await;
-                }
-                Err(ApplyError::Permanent(reason) | ApplyError::Fenced(reason)) => {
-                    return Err(ShardError {
-                        shard: shard.id,
-                        reason,
-                    });
-                }
-            }
-        }
-    }
-
-    async fn try_open(
-        &self,
-        shard: &Shard,
-        lanes: &[Lane],
-    ) -> Result<Vec<(Lane, (Checkpoint, bool))>, ApplyError> {
-        let known = &self.projection.known;
-        migrate(&shard.pool).await?;
-        let identity = Identity {
-            log_id: known.log_id,
-            ledgers: known.ledgers,
-            shard_id: shard.id,
-        };
-        schema::claim(&shard.pool, identity).await?;
-        // The clock decides only which empty partition stands ready, never a row.
-        AuditMonths::default()
-            .ensure(&shard.pool, [chrono::Utc::now().date_naive()])
-            .await?;
-        let topics = self.projection.log.topics();
-        let mut checkpoints = Vec::with_capacity(lanes.len());
-        for &(stream, partition) in lanes {
-            let topic = topics.of(stream);
-            let checkpoint = checkpoint::load_or_start(&shard.pool, &topic, partition).await?;
-            let had_failure = checkpoint::has_failure(&shard.pool, &topic, partition).await?;
-            checkpoints.push(((stream, partition), (checkpoint, had_failure)));
-        }
-        Ok(checkpoints)
-    }
-
     fn worker(
         &self,
         context: &Arc<ShardContext>,
@@ -387,13 +338,13 @@ impl<L: Log> Run<L> {
             shard: Arc::clone(context),
             lane,
             topic: projection.log.topics().of(lane.0),
-            place: Place {
+            place: Arc::new(Place {
                 stream: lane.0,
                 ledger,
                 shard_id,
                 ledgers: projection.known.ledgers,
                 map: projection.map.clone(),
-            },
+            }),
             inbox: Inbox::new(inbox),
             drained: Arc::clone(&self.drained),
             checkpoint,
@@ -407,13 +358,4 @@ impl<L: Log> Run<L> {
             had_failure,
         }
     }
-}
-
-/// In a task: dropped half way, it would leave the lock on migrations with a connection of the pool, and
-/// every projector of the shard would wait for it.
-async fn migrate(pool: &PgPool) -> Result<(), ApplyError> {
-    let pool = pool.clone();
-    let migrating = tokio::spawn(async move { schema::migrate(&pool).await });
-    let migrated = migrating.await;
-    Ok(migrated.map_err(|panic| ApplyError::Permanent(chain(&panic)))??)
 }

@@ -1,7 +1,7 @@
 //! HTTP calls to both services. Every refusal that comes back is checked against the contract.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
@@ -12,7 +12,7 @@ use service_kit::problem::{CONTENT_TYPE_PROBLEM, ProblemType};
 pub struct Client {
     http: reqwest::Client,
     /// Asked in turn, so that whoever tries again tries another.
-    commands: Arc<[String]>,
+    commands: Arc<Mutex<Vec<String>>>,
     turn: Arc<AtomicUsize>,
     query: String,
 }
@@ -44,7 +44,7 @@ impl Client {
             .unwrap();
         Self {
             http,
-            commands: Arc::new([command]),
+            commands: Arc::new(Mutex::new(vec![command])),
             turn: Arc::default(),
             query,
         }
@@ -53,10 +53,15 @@ impl Client {
     /// The same client for these command services.
     pub fn commanding(&self, urls: &[&str]) -> Self {
         Self {
-            commands: urls.iter().map(|&url| url.to_owned()).collect(),
+            commands: Arc::new(Mutex::new(owned(urls))),
             turn: Arc::default(),
             ..self.clone()
         }
+    }
+
+    /// From now on these are up, as a balancer of the load knows by `/readyz`. For clones too.
+    pub fn are_up(&self, urls: &[&str]) {
+        *self.commands.lock().unwrap() = owned(urls);
     }
 
     /// The same client for this query service.
@@ -69,7 +74,8 @@ impl Client {
 
     pub fn command(&self, method: &str, path: &str) -> Call {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        self.call(&self.commands[turn % self.commands.len()], method, path)
+        let commands = self.commands.lock().unwrap();
+        self.call(&commands[turn % commands.len()], method, path)
     }
 
     pub fn query(&self, method: &str, path: &str) -> Call {
@@ -85,6 +91,10 @@ impl Client {
             name: format!("{method} {path}"),
         }
     }
+}
+
+fn owned(urls: &[&str]) -> Vec<String> {
+    urls.iter().map(|&url| url.to_owned()).collect()
 }
 
 impl Call {
