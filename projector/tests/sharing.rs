@@ -5,7 +5,7 @@
 mod common;
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::history::{History, Mix};
 use common::{TOPICS, VecLog, databases, empty};
@@ -61,6 +61,34 @@ impl Instance {
     async fn stop(self) {
         self.stop.cancel();
         self.running.await.unwrap().unwrap();
+    }
+}
+
+/// As the test sees them: not under the name of a projector.
+fn observed(dsns: &[String]) -> Shards {
+    let settings = PoolSettings {
+        application_name: "test",
+        ..PoolSettings::projecting()
+    };
+    Shards::connect_lazy(dsns, &settings).unwrap()
+}
+
+/// While nobody works: whoever was stopped half way has not left a transaction open in its pool.
+async fn nothing_stays_open(pool: &PgPool) {
+    let sql = "SELECT count(*) FROM pg_stat_activity
+               WHERE application_name = 'rolecall-projector' AND state LIKE 'idle in transaction%'";
+    let began = Instant::now();
+    loop {
+        let open: i64 = sqlx::query_scalar(sql).fetch_one(pool).await.unwrap();
+        if open == 0 {
+            return;
+        }
+        // Long before the database itself ends it.
+        assert!(
+            began.elapsed() < Duration::from_secs(4),
+            "{open} transactions are left"
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
@@ -153,22 +181,29 @@ fn log(seed: u64, events: usize) -> VecLog {
 #[tokio::test(flavor = "multi_thread")]
 async fn shares_that_move_lose_and_double_nothing() {
     let (stack, dsns) = databases(SHARDS as usize).await;
-    let shards = Shards::connect_lazy(&dsns, &PoolSettings::projecting()).unwrap();
+    let shards = observed(&dsns);
     let pools: Vec<PgPool> = shards.iter().map(|shard| shard.pool.clone()).collect();
     let log = log(11, 3000);
     let instances: Vec<Instance> = (0..3)
         .map(|number| Instance::start(&log.interleaved(number, 5), &dsns, 2 + number as usize))
         .collect();
     let mut rng = StdRng::seed_from_u64(11);
-    for turn in 0..25 {
+    for turn in 1..=25 {
         for instance in &instances {
             instance.tell((0..SHARDS).filter(|_| rng.random_bool(0.5)));
         }
         // Some work is done between two moves, unless nobody was given any.
-        let before = applied(&pools).await;
-        let more = until(async || applied(&pools).await > before + 3);
-        let moved = tokio::time::timeout(Duration::from_millis(400), more).await;
-        tracing::debug!(turn, moved = moved.is_ok(), "A turn ends");
+        let (before, began) = (applied(&pools).await, Instant::now());
+        while applied(&pools).await <= before + 3 && began.elapsed() < Duration::from_millis(400) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        if turn % 5 == 0 {
+            for instance in &instances {
+                instance.tell([]);
+                until(async || instance.readiness.is_ready()).await;
+            }
+            nothing_stays_open(&pools[0]).await;
+        }
     }
     assert!(
         !is_filled(&log, &shards).await,
@@ -198,7 +233,7 @@ async fn shares_that_move_lose_and_double_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_projectors_at_one_shard_end_with_what_one_gives() {
     let (stack, dsns) = databases(1).await;
-    let shards = Shards::connect_lazy(&dsns, &PoolSettings::projecting()).unwrap();
+    let shards = observed(&dsns);
     let log = log(12, 1500);
     let instances = [3, 4].map(|batch| Instance::start(&log.interleaved(batch, 3), &dsns, batch as usize));
     instances.iter().for_each(|it| it.tell([0]));
@@ -215,7 +250,7 @@ async fn two_projectors_at_one_shard_end_with_what_one_gives() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_projector_is_ready_once_it_knows_its_shards_and_needs_none() {
     let (stack, dsns) = databases(2).await;
-    let shards = Shards::connect_lazy(&dsns, &PoolSettings::projecting()).unwrap();
+    let shards = observed(&dsns);
     let log = log(13, 200);
     let instance = Instance::start(&log, &dsns, 100);
     until(async || instance.readiness.reasons().len() == 2).await;
