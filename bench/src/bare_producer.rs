@@ -161,8 +161,8 @@ impl BareProducer {
 /// With the settings of the event topics.
 async fn create_topic(config: &ClientConfig) -> Result<()> {
     let admin: AdminClient<DefaultClientContext> = config.create()?;
-    let topic = NewTopic::new(TOPIC, LEDGERS, TopicReplication::Fixed(1))
-        .set("min.insync.replicas", "1")
+    // The brokers' own default, as for Rolecall's topics here: 1, or 3 of 3.
+    let topic = NewTopic::new(TOPIC, LEDGERS, TopicReplication::Fixed(-1))
         .set("unclean.leader.election.enable", "false")
         .set("message.timestamp.type", "LogAppendTime")
         .set("retention.ms", "-1")

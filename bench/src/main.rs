@@ -11,6 +11,7 @@ mod bare_handler;
 mod bare_producer;
 mod checks;
 mod client;
+mod instances;
 mod logins;
 mod memory;
 mod process;
@@ -79,6 +80,8 @@ enum Name {
     Memory,
     /// 1, 4 and 16 writer groups
     WriterGroups,
+    /// Three command services on three brokers: time of a command, and out for how long
+    Instances,
 }
 
 #[tokio::main]
@@ -184,6 +187,10 @@ async fn measure(stack: &Stack, arguments: &Arguments) -> Result<Vec<Section>> {
                 .await
                 .context("measuring writer groups")?,
         );
+    }
+    if wanted(Name::Instances) {
+        say("instances");
+        sections.push(instances::run().await.context("measuring instances")?);
     }
     Ok(sections)
 }

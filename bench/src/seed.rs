@@ -17,8 +17,8 @@ use local_stack::Stack;
 use schemas::identifier::IdentifierKind;
 use schemas::user::{UserLoggedIn, UserRegistered};
 use schemas::{
-    ClaimId, DataKey, IndexKey, KeyEncryptionKey, LogId, PermissionId, Position, RequestId, RoleId, Sealed,
-    SessionId, Sha256Digest, Timestamp, UserId, sealed_field,
+    ClaimId, DataKey, DeviceId, IndexKey, KeyEncryptionKey, LogId, PermissionId, Position, RequestId, RoleId,
+    Sealed, SessionId, Sha256Digest, Timestamp, UserId, sealed_field,
 };
 use service_kit::keys::{KeyFiles, generate_key_files};
 use std::time::Duration;
@@ -284,6 +284,8 @@ fn login(nonce: Sealed, address: Sealed) -> UserLoggedIn {
         nonce,
         refresh_token_hash: Sha256Digest(rand::random()),
         expires_at: Timestamp::now().plus(Duration::from_secs(30 * 24 * 3600)),
+        device_id: DeviceId::new_v7(),
+        despite_lock: false,
         ip_network: Some("203.0.0.0/16".to_owned()),
         ip_address: Some(address.clone()),
         user_agent: Some(address),

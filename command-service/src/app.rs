@@ -14,7 +14,9 @@ use service_kit::jwt::{Signer, Verifier};
 use service_kit::keys::TokenKey;
 use tokio_util::task::TaskTracker;
 
+use crate::attempts::Attempts;
 use crate::config::Registration;
+use crate::guesses::Reminders;
 use crate::passwords::Passwords;
 
 /// How long a session not heard of is waited for.
@@ -33,6 +35,8 @@ pub struct App {
     pub signer: Signer,
     pub verifier: Verifier,
     pub passwords: Passwords,
+    pub attempts: Attempts,
+    pub reminders: Reminders,
     pub registration: Registration,
     pub session_ttl: Duration,
     pub token_ttl: Duration,

@@ -8,6 +8,8 @@ use service_kit::client_info::ProxyConfig;
 use service_kit::jwt::TokenConfig;
 use service_kit::keys::KeyFiles;
 
+use crate::attempts::AttemptLimits;
+
 /// Rolecall's command service: HTTP commands in, events on Kafka out.
 #[derive(Parser, Clone, Debug)]
 #[command(version)]
@@ -37,17 +39,21 @@ pub struct Config {
     /// Replication factor of a new log's topics.
     #[arg(long, env = "ROLECALL_REPLICATION", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=9))]
     pub replication: i32,
-    /// User name of the first administrator.
+    /// Higher than what the log has seen: makes one further administrator, once, under the user name
+    /// and e-mail address below. The way back in when nobody can administrate any more.
+    #[arg(long, env = "ROLECALL_BOOTSTRAP_EPOCH", default_value_t = 0, value_parser = clap::value_parser!(i32).range(0..))]
+    pub bootstrap_epoch: i32,
+    /// User name of the first administrator; for a further one, a name that is free.
     #[arg(long, env = "ROLECALL_ADMIN_USERNAME", default_value = "admin")]
     pub admin_username: String,
-    /// E-mail address of the first administrator.
+    /// E-mail address of the first administrator; for a further one, an address that is free.
     #[arg(
         long,
         env = "ROLECALL_ADMIN_EMAIL",
         default_value = "admin@localhost.localdomain"
     )]
     pub admin_email: String,
-    /// File with the first administrator's password; needed once, to create the account.
+    /// File with that administrator's password; needed once, to create the account.
     #[arg(long, env = "ROLECALL_ADMIN_PASSWORD_FILE")]
     pub admin_password_file: Option<PathBuf>,
     /// Whether people may register without a token.
@@ -62,6 +68,8 @@ pub struct Config {
     /// Password hashes waiting at most; one more is answered 429.
     #[arg(long, env = "ROLECALL_HASHING_QUEUE", default_value_t = 256)]
     pub hashing_queue: usize,
+    #[command(flatten)]
+    pub attempts: AttemptLimits,
     #[command(flatten)]
     pub keys: KeyFiles,
     #[command(flatten)]

@@ -1,24 +1,41 @@
 //! Guarding passwords against guessing, wherever one is asked for: failures are recorded, and enough
 //! of them lock.
 
-use domain::user::{self, RecordLoginFailure, User, UserCommand};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use domain::user::{self, FOLDED_FOR, RecordLoginFailure, User, UserCommand, WriteLoginFailures};
 use event_log::{BusError, CommandContext};
+use parking_lot::Mutex;
 use schemas::user::LoginFailed;
-use schemas::{Timestamp, UserId};
+use schemas::{DeviceId, RequestId, Timestamp, UserId};
 use service_kit::problem::Problem;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::call::OpenCall;
 use crate::refusals::problem;
 use crate::sealing::Seal;
 
+/// Users at most whose owner is reminded to write what it has folded. Of one more it is written with
+/// the next failure or sign-in.
+const REMINDERS: usize = 10_000;
+
 impl App {
-    /// Refuses to look at any password while sign-in is locked.
-    pub async fn refuse_locked(&self, user: UserId, state: &User) -> Result<(), Problem> {
-        let Some(until) = state.locked_at(Timestamp::now()) else {
+    /// Refuses to look at any password while sign-in is locked for whoever comes from this device.
+    pub async fn refuse_locked(
+        &self,
+        user: UserId,
+        state: &User,
+        device: Option<DeviceId>,
+    ) -> Result<(), Problem> {
+        let Some(until) = state.locked_for(device, Timestamp::now()) else {
             return Ok(());
         };
         self.prove(user).await?;
+        metrics::counter!("password_attempts_locked_total").increment(1);
         Err(problem(BusError::Refused(user::Error::Locked { until })))
     }
 
@@ -30,7 +47,7 @@ impl App {
 
     /// Runs a command made by [`wrong_password`].
     pub async fn record_failure(
-        &self,
+        self: &Arc<Self>,
         user: UserId,
         failure: UserCommand,
         context: CommandContext,
@@ -40,21 +57,97 @@ impl App {
             idempotency: None,
             ..context
         };
-        self.bus
+        let receipt = self
+            .bus
             .execute::<User>(&user.to_string(), failure, context)
-            .await
-            .map(drop)
+            .await?;
+        metrics::counter!("password_attempts_failed_total").increment(1);
+        if receipt.records.is_empty() {
+            self.remind(user);
+        }
+        Ok(())
+    }
+
+    /// The owner folded the failure. Unless something comes that takes it along, it is written when
+    /// the failures have stopped for as long as they are folded.
+    fn remind(self: &Arc<Self>, user: UserId) {
+        if !self.reminders.note(user) {
+            return;
+        }
+        let app = Arc::clone(self);
+        self.sagas.spawn(async move {
+            app.reminders.due(user).await;
+            let command = UserCommand::WriteLoginFailures(WriteLoginFailures {});
+            let context = CommandContext::system(RequestId::new_v7());
+            let id = user.to_string();
+            if let Err(error) = app.bus.execute::<User>(&id, command, context).await {
+                tracing::debug!(user.id = %user, "Folded failures of user {user} stay so for now: {error}");
+            }
+        });
     }
 }
 
-/// What a password that did not fit these credentials leaves in the log.
-pub fn wrong_password(call: &OpenCall, seal: &Seal, credentials: i64) -> Result<UserCommand, Problem> {
+/// Users whose owner has folded failures, with the time of the last.
+#[derive(Default)]
+pub struct Reminders {
+    last_folded: Mutex<HashMap<UserId, Instant>>,
+    hurry: CancellationToken,
+}
+
+impl Reminders {
+    /// The service stops: everything is due now.
+    pub fn hurry(&self) {
+        self.hurry.cancel();
+    }
+
+    /// True if the user was not noted yet.
+    fn note(&self, user: UserId) -> bool {
+        let mut last_folded = self.last_folded.lock();
+        let has_room = last_folded.len() < REMINDERS;
+        match last_folded.entry(user) {
+            Entry::Occupied(mut known) => {
+                known.insert(Instant::now());
+                false
+            }
+            Entry::Vacant(new) if has_room => {
+                new.insert(Instant::now());
+                true
+            }
+            Entry::Vacant(_) => false,
+        }
+    }
+
+    async fn due(&self, user: UserId) {
+        loop {
+            let last = self.last_folded.lock().get(&user).copied();
+            let due = last.unwrap_or_else(Instant::now) + FOLDED_FOR;
+            tokio::select! {
+                () = tokio::time::sleep_until(due) => {}
+                () = self.hurry.cancelled() => {}
+            }
+            let mut last_folded = self.last_folded.lock();
+            if last_folded.get(&user).copied() == last || self.hurry.is_cancelled() {
+                last_folded.remove(&user);
+                return;
+            }
+        }
+    }
+}
+
+/// What a password that did not fit these credentials leaves with the user's owner.
+pub fn wrong_password(
+    call: &OpenCall,
+    seal: &Seal,
+    credentials: i64,
+    device: Option<DeviceId>,
+) -> Result<UserCommand, Problem> {
     let client = seal.client(&call.client)?;
     let now = Timestamp::now();
     let failure = LoginFailed {
         count: 1,
         first_at: now,
         last_at: now,
+        known_devices: Vec::new(),
         ip_network: client.ip_network,
         ip_address: client.ip_address,
         user_agent: client.user_agent,
@@ -62,5 +155,32 @@ pub fn wrong_password(call: &OpenCall, seal: &Seal, credentials: i64) -> Result<
     Ok(UserCommand::RecordLoginFailure(RecordLoginFailure {
         failure,
         credentials,
+        device,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_user_has_one_reminder_and_all_are_due_when_the_service_stops() {
+        let (reminders, user) = (Reminders::default(), UserId::new_v7());
+        assert!(reminders.note(user));
+        assert!(!reminders.note(user));
+        let waited = tokio::time::timeout(std::time::Duration::from_millis(50), reminders.due(user));
+        assert!(waited.await.is_err());
+        reminders.hurry();
+        reminders.due(user).await;
+        assert!(reminders.note(user));
+    }
+
+    #[test]
+    fn reminders_are_bounded() {
+        let reminders = Reminders::default();
+        for _ in 0..REMINDERS {
+            assert!(reminders.note(UserId::new_v7()));
+        }
+        assert!(!reminders.note(UserId::new_v7()));
+    }
 }

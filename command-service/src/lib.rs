@@ -7,12 +7,15 @@
 //! in `routes.rs`.
 
 mod app;
+mod attempts;
 mod authorise;
 mod bootstrap;
 mod call;
 mod claims;
 mod config;
+mod devices;
 mod endpoints;
+mod extent;
 mod guesses;
 mod open_claims;
 mod openapi;

@@ -7,7 +7,7 @@ use event_log::BusError;
 use schemas::Timestamp;
 use service_kit::problem::{Problem, ProblemType};
 
-const SOON: Duration = Duration::from_secs(1);
+pub const SOON: Duration = Duration::from_secs(1);
 
 /// A domain error as a problem. One exhaustive match for each aggregate.
 pub trait Refusal: std::error::Error {

@@ -24,8 +24,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::App;
+use crate::attempts::Attempts;
 use crate::bootstrap::{BootstrapError, bootstrap};
 use crate::config::Config;
+use crate::extent::record_extent;
+use crate::guesses::Reminders;
 use crate::passwords::Passwords;
 use crate::peers::{self, PeerCalls};
 use crate::routes;
@@ -120,6 +123,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
     let watching = tokio::spawn(watch(Arc::clone(&app), readiness.clone()));
     shutdown.cancelled().await;
     readiness.set_not_ready("running", "stopping");
+    app.reminders.hurry();
     // While others take over, everything is still answered here.
     ownership.hand_over().await;
     stop_serving.cancel();
@@ -142,13 +146,15 @@ async fn start(
     let identity = open_log(config, &kafka, readiness).await?;
     readiness.set_ready("log");
     let node = AccessNode::start(&kafka, &identity)?;
-    let app = Arc::new(app(config, &kafka, &identity, node)?);
+    let (instance, bus) = bus(config, &identity, &node)?;
+    let app = Arc::new(app(config, &kafka, &identity, (instance, bus), node)?);
     open_to_peers(&app);
     let ownership = own_ledgers(&app, &kafka, &identity)?;
     all_owned(&app.bus).await?;
     readiness.set_ready("ledgers");
     read_keys(&app, readiness).await;
     finish_bootstrap(&app, &identity, config).await?;
+    record_extent(&app, &kafka, &identity).await;
     readiness.set_ready("administrator");
     app.node.caught_up().await;
     if let Some(why) = app.node.trouble() {
@@ -159,7 +165,7 @@ async fn start(
 }
 
 /// Tries for ever while Kafka or the registry may still come; refuses at once what cannot fit.
-async fn open_log(
+pub(crate) async fn open_log(
     config: &Config,
     kafka: &KafkaConfig,
     readiness: &Readiness,
@@ -187,7 +193,11 @@ async fn open_log(
     }
 }
 
-fn own_ledgers(app: &App, kafka: &KafkaConfig, identity: &LogIdentity) -> Result<Ownership, StartError> {
+pub(crate) fn own_ledgers(
+    app: &App,
+    kafka: &KafkaConfig,
+    identity: &LogIdentity,
+) -> Result<Ownership, StartError> {
     let log = Arc::new(KafkaWriterLog::new(kafka, identity.created.log_id)?);
     let (own, owners) = (app.instance.clone(), app.node.owners().clone());
     Ok(Ownership::start(kafka, log, identity, &app.bus, own, owners)?)
@@ -219,21 +229,35 @@ fn advertised(config: &Config) -> String {
     }
 }
 
-fn app(
+/// The way to every ledger, and this run of the program as the others will know it.
+pub(crate) fn bus(
     config: &Config,
-    kafka: &KafkaConfig,
     identity: &LogIdentity,
-    node: Arc<AccessNode>,
-) -> Result<App, StartError> {
-    let created = &identity.created;
-    let key_encryption_key = config.keys.key_encryption_key()?;
-    let token_key = config.keys.token_key()?;
+    node: &AccessNode,
+) -> Result<(Instance, Bus), StartError> {
     let instance = Instance {
         id: WriterId::new_v7(),
         address: advertised(config),
     };
-    let way = PeerCalls::new(token_key.clone())?;
-    let bus = Bus::among(created.ledgers, instance.clone(), node.owners().clone(), way);
+    let way = PeerCalls::new(config.keys.token_key()?)?;
+    let bus = Bus::among(
+        identity.created.ledgers,
+        instance.clone(),
+        node.owners().clone(),
+        way,
+    );
+    Ok((instance, bus))
+}
+
+pub(crate) fn app(
+    config: &Config,
+    kafka: &KafkaConfig,
+    identity: &LogIdentity,
+    (instance, bus): (Instance, Bus),
+    node: Arc<AccessNode>,
+) -> Result<App, StartError> {
+    let created = &identity.created;
+    let key_encryption_key = config.keys.key_encryption_key()?;
     let signing_key = config.keys.signing_key()?;
     let threads = config
         .hashing_threads
@@ -246,10 +270,12 @@ fn app(
         keys: KeyRing::open(kafka, created.ledgers, created.log_id, key_encryption_key.clone())?,
         index_key: config.keys.index_key()?,
         key_encryption_key,
-        token_key,
+        token_key: config.keys.token_key()?,
         signer: Signer::new(signing_key, config.tokens.clone())?,
         verifier: Verifier::new(config.keys.verifying_keys()?, config.tokens.clone()),
         passwords: Passwords::new(threads, config.hashing_queue)?,
+        attempts: Attempts::new(config.attempts),
+        reminders: Reminders::default(),
         registration: config.registration,
         session_ttl: Duration::from_secs(config.session_ttl),
         token_ttl: config.tokens.ttl(),

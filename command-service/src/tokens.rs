@@ -82,6 +82,33 @@ pub struct SessionAnswer {
     pub token_type: &'static str,
     /// Seconds until the access token expires; fewer when an answer is given again.
     pub expires_in: u64,
+    /// Given at sign-in: send it along with the next one from this device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device_token: Option<String>,
+}
+
+/// When and under which id an access token is issued.
+pub struct Issue {
+    at: Timestamp,
+    id: Uuid,
+}
+
+impl Issue {
+    /// By an event, always the same.
+    pub fn by(meta: &Meta) -> Self {
+        Self {
+            at: meta.occurred_at,
+            id: meta.event_id.as_uuid(),
+        }
+    }
+
+    /// A further one, of which no event tells.
+    pub fn now() -> Self {
+        Self {
+            at: Timestamp::now(),
+            id: Uuid::now_v7(),
+        }
+    }
 }
 
 impl App {
@@ -138,25 +165,24 @@ impl App {
         })
     }
 
-    /// The answer as the event that began or refreshed the session has it: made again from the log,
-    /// it is the same.
+    /// The refresh token of this generation, and an access token issued so. As the event that began or
+    /// refreshed the session has it, the answer made again from the log is the same.
     pub fn session_answer(
         &self,
         seal: &Seal,
-        meta: &Meta,
+        issue: Issue,
         user_id: UserId,
         session_id: SessionId,
         (generation, nonce): (i32, &Sealed),
     ) -> Result<SessionAnswer, Problem> {
         let nonce = seal.open(field::NONCE, nonce)?;
-        let issued_at = meta.occurred_at;
         let claims = AccessClaims {
             user_id,
             session_id,
             client_id: "rolecall".into(),
-            issued_at,
-            expires_at: issued_at.plus(self.token_ttl),
-            token_id: meta.event_id.as_uuid(),
+            issued_at: issue.at,
+            expires_at: issue.at.plus(self.token_ttl),
+            token_id: issue.id,
         };
         Ok(SessionAnswer {
             session_id: session_id.as_uuid(),
@@ -168,6 +194,7 @@ impl App {
             refresh_token: self.refresh_token(user_id, session_id, generation, &nonce).text(),
             token_type: "Bearer",
             expires_in: seconds_left(claims.expires_at, Timestamp::now()),
+            device_token: None,
         })
     }
 }

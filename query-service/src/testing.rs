@@ -15,7 +15,7 @@ use read_model::Shards;
 use schemas::catalog::{CatalogEvent, PermissionAttached, PermissionDefined, RoleDefined};
 use schemas::user::{RevokeReason, RoleRevoked, UserRegistered};
 use schemas::user::{RoleGranted, SessionRevoked, UserDeactivated, UserEvent, UserLoggedIn};
-use schemas::{BlindIndex, DataKey, LogId, PermissionId, RoleId, Sealed, SessionId, Sha256Digest};
+use schemas::{BlindIndex, DataKey, DeviceId, LogId, PermissionId, RoleId, Sealed, SessionId, Sha256Digest};
 use schemas::{ClaimId, Position, Timestamp, UserId};
 use serde_json::Value;
 use service_kit::jwt::{AccessClaims, Signer, TokenConfig, Verifier};
@@ -147,6 +147,8 @@ impl TestApp {
             nonce: Sealed::from_bytes(&[]),
             refresh_token_hash: Sha256Digest([0; 32]),
             expires_at: Timestamp::now().plus(Duration::from_secs(3_600)),
+            device_id: DeviceId::new_v7(),
+            despite_lock: false,
             ip_network: None,
             ip_address: None,
             user_agent: None,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::events::{event_type, events};
-use crate::id::{PermissionId, RoleId};
+use crate::id::{PermissionId, RoleId, UserId};
 
 events! {
     /// What can happen to roles and permissions.
@@ -15,6 +15,8 @@ events! {
         PermissionDeleted(PermissionDeleted) => ("catalog.permission_deleted", 1),
         PermissionAttached(PermissionAttached) => ("catalog.permission_attached", 1),
         PermissionDetached(PermissionDetached) => ("catalog.permission_detached", 1),
+        BootstrapEpochRaised(BootstrapEpochRaised) => ("catalog.bootstrap_epoch_raised", 1),
+        ExtentRecorded(ExtentRecorded) => ("catalog.extent_recorded", 1),
     }
 }
 
@@ -87,4 +89,30 @@ pub struct PermissionAttached {
 pub struct PermissionDetached {
     pub role_id: RoleId,
     pub permission_id: PermissionId,
+}
+
+/// A higher bootstrap epoch was configured: it makes one further administrator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "BootstrapEpochRaised")]
+pub struct BootstrapEpochRaised {
+    /// That of a new log is 0.
+    pub epoch: i32,
+    /// Registered next, by any service of that epoch.
+    pub administrator: UserId,
+}
+
+/// How far the other topics had come at least: one that is shorter was deleted, made anew or cut.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "ExtentRecorded")]
+pub struct ExtentRecorded {
+    pub ends: Vec<PartitionEnd>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "PartitionEnd")]
+pub struct PartitionEnd {
+    /// Without the prefix.
+    pub topic: String,
+    pub partition: i32,
+    pub next_offset: i64,
 }

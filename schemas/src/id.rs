@@ -18,6 +18,7 @@ pub mod kind {
     pub enum Role {}
     pub enum Permission {}
     pub enum Session {}
+    pub enum Device {}
     pub enum Claim {}
     pub enum Event {}
     pub enum Request {}
@@ -29,6 +30,8 @@ pub type UserId = Id<kind::User>;
 pub type RoleId = Id<kind::Role>;
 pub type PermissionId = Id<kind::Permission>;
 pub type SessionId = Id<kind::Session>;
+/// A browser or app that signed in: it brings back the token it was given then.
+pub type DeviceId = Id<kind::Device>;
 pub type ClaimId = Id<kind::Claim>;
 pub type EventId = Id<kind::Event>;
 pub type RequestId = Id<kind::Request>;

@@ -29,7 +29,9 @@ pub use codec::{CodecError, Stored, decode_body, encode_body, frame, schema_text
 pub use encryption::{DataKey, EncryptionError, KeyEncryptionKey, Sealed, WrappedKey, sealed_field};
 pub use events::{Event, EventType, event_types, find_event_type, streams_of};
 pub use headers::{CloudEventHeaders, HeaderError, ce, data_schema, parse_data_schema};
-pub use id::{ClaimId, EventId, Id, LogId, PermissionId, RequestId, RoleId, SessionId, UserId, WriterId};
+pub use id::{
+    ClaimId, DeviceId, EventId, Id, LogId, PermissionId, RequestId, RoleId, SessionId, UserId, WriterId,
+};
 pub use meta::{Actor, Idempotency, Meta, Position, Stream};
 pub use registry::{Registry, RegistryError};
 pub use schema_table::{SchemaIdError, SchemaIds};

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::blind_index::BlindIndex;
 use crate::encryption::Sealed;
 use crate::events::{event_type, events};
-use crate::id::{ClaimId, RoleId, SessionId, UserId};
+use crate::id::{ClaimId, DeviceId, RoleId, SessionId, UserId};
 use crate::sha256::Sha256Digest;
 use crate::timestamp::Timestamp;
 
@@ -59,6 +59,10 @@ pub struct UserLoggedIn {
     pub refresh_token_hash: Sha256Digest,
     /// The session ends then, whatever is refreshed.
     pub expires_at: Timestamp,
+    /// The device that signed in: the one of an earlier sign-in, if it showed the token it got then.
+    pub device_id: DeviceId,
+    /// Sign-in was locked, which did not bind this device. The lock and the failures stay.
+    pub despite_lock: bool,
     /// Coarse network: /16 for IPv4, /32 for IPv6.
     pub ip_network: Option<String>,
     pub ip_address: Option<Sealed>,
@@ -74,9 +78,28 @@ pub struct LoginFailed {
     pub count: i32,
     pub first_at: Timestamp,
     pub last_at: Timestamp,
+    /// Those among them from devices that had signed in before: they count against the device, not
+    /// towards a lock.
+    pub known_devices: Vec<DeviceFailures>,
     pub ip_network: Option<String>,
     pub ip_address: Option<Sealed>,
     pub user_agent: Option<Sealed>,
+}
+
+impl LoginFailed {
+    /// The failures that count towards a lock.
+    pub fn from_elsewhere(&self) -> i32 {
+        let known = self.known_devices.iter().map(|device| device.count.max(0));
+        let known = known.fold(0, i32::saturating_add);
+        self.count.max(1).saturating_sub(known).max(0)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "DeviceFailures")]
+pub struct DeviceFailures {
+    pub device_id: DeviceId,
+    pub count: i32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,6 +132,8 @@ pub struct SessionRefreshed {
     pub generation: i32,
     pub nonce: Sealed,
     pub refresh_token_hash: Sha256Digest,
+    /// For a short while from then the replaced token gives the same answer again.
+    pub refreshed_at: Timestamp,
     pub ip_network: Option<String>,
     pub ip_address: Option<Sealed>,
     pub user_agent: Option<Sealed>,

@@ -4,9 +4,9 @@ use schemas::catalog::{CatalogEvent, PermissionDefined, RoleChanged, RoleDefined
 use schemas::identifier::{IdentifierEvent, IdentifierKind, IdentifierReserved};
 use schemas::log::{LedgerClaimed, LogCreated, LogEvent, SchemaRegistered};
 use schemas::user::{
-    ClaimAbandoned, LockReason, LoginFailed, PasswordChanged, RefreshReuseDetected, RevokeReason,
-    RoleGranted, RoleRevoked, SessionRefreshed, SessionRevoked, SessionsRevoked, UserDeactivated, UserEvent,
-    UserLocked, UserLoggedIn, UserReactivated, UserRegistered,
+    ClaimAbandoned, DeviceFailures, LockReason, LoginFailed, PasswordChanged, RefreshReuseDetected,
+    RevokeReason, RoleGranted, RoleRevoked, SessionRefreshed, SessionRevoked, SessionsRevoked,
+    UserDeactivated, UserEvent, UserLocked, UserLoggedIn, UserReactivated, UserRegistered,
 };
 use schemas::{
     Actor, BlindIndex, Event, Idempotency, Meta, Position, Sealed, Sha256Digest, Stored, Stream, Timestamp,
@@ -73,6 +73,8 @@ fn samples() -> Vec<Event> {
             nonce: sealed(6),
             refresh_token_hash: hash(7),
             expires_at: at(8),
+            device_id: id(46),
+            despite_lock: true,
             ip_network: network.clone(),
             ip_address: sealed_some(),
             user_agent: sealed_some(),
@@ -84,6 +86,10 @@ fn samples() -> Vec<Event> {
             count: 2,
             first_at: at(9),
             last_at: at(10),
+            known_devices: vec![DeviceFailures {
+                device_id: id(46),
+                count: 1,
+            }],
             ip_network: network.clone(),
             ip_address: sealed_some(),
             user_agent: sealed_some(),
@@ -101,6 +107,7 @@ fn samples() -> Vec<Event> {
             generation: 2,
             nonce: sealed(13),
             refresh_token_hash: hash(14),
+            refreshed_at: at(17),
             ip_network: network,
             ip_address: sealed_some(),
             user_agent: sealed_some(),
@@ -196,6 +203,19 @@ fn samples() -> Vec<Event> {
             permission_id: id(43),
         }),
     ];
+    let catalog = catalog.into_iter().chain([CatalogEvent::BootstrapEpochRaised(
+        schemas::catalog::BootstrapEpochRaised {
+            epoch: 1,
+            administrator: id(47),
+        },
+    )]);
+    let catalog = catalog.chain([CatalogEvent::ExtentRecorded(schemas::catalog::ExtentRecorded {
+        ends: vec![schemas::catalog::PartitionEnd {
+            topic: "users".to_owned(),
+            partition: 3,
+            next_offset: 18,
+        }],
+    })]);
     let log = vec![
         LogEvent::Created(LogCreated {
             log_id: id(44),

@@ -108,4 +108,15 @@ impl History {
             .map(|event| event.event_type().name)
             .collect()
     }
+
+    /// Wrong passwords told by each event about them.
+    pub fn failures_of_user(&self, user: UserId) -> Vec<i32> {
+        let events = self.of_user(user).into_iter();
+        events
+            .filter_map(|event| match event {
+                UserEvent::LoginFailed(failed) => Some(failed.count),
+                _ => None,
+            })
+            .collect()
+    }
 }

@@ -33,6 +33,7 @@ impl World {
             .programs(programs)
             // Quick tests sign in by the dozen from one core.
             .env("ROLECALL_HASHING_QUEUE", "1024")
+            .env("ROLECALL_ATTEMPTS_PER_ACCOUNT", "100000")
             .env("ROLECALL_TOKEN_TTL", "3600")
             .start(&stack)
             .await;

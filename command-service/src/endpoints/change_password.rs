@@ -6,7 +6,7 @@ use axum::extract::State;
 use domain::user::{ChangePassword, User, UserCommand};
 use event_log::{CommandContext, Receipt};
 use schemas::user::UserEvent;
-use schemas::{Timestamp, UserId, sealed_field as field};
+use schemas::{DeviceId, Timestamp, UserId, sealed_field as field};
 use serde::{Deserialize, Serialize};
 use service_kit::at_least::{Empty, Written, WrittenBody};
 use service_kit::json::Json;
@@ -15,6 +15,7 @@ use service_kit::problem::{Problem, ProblemDetails, ProblemType};
 use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::attempts::Account;
 use crate::call::Call;
 use crate::guesses::wrong_password;
 use crate::passwords::check_strength;
@@ -41,6 +42,7 @@ struct Fingerprint {
     (status = 401, body = ProblemDetails, description = "The current password is wrong"),
     (status = 422, body = ProblemDetails),
     (status = 423, body = ProblemDetails, description = "Too many failures; no password is checked for a while"),
+    (status = 429, body = ProblemDetails, description = "Too many attempts"),
     (status = "default", body = ProblemDetails),
 ))]
 #[tracing::instrument(name = "http.user.change_password", skip_all, fields(user.id = %user))]
@@ -57,11 +59,14 @@ pub async fn change_password(
     let id = user.to_string();
     let state = app.bus.inspect::<User>(&id).await.map_err(problem)?.aggregate;
     // The owner's own state is exact, where the session of the token was looked up in a tail.
-    if state.session(call.caller.session_id, Timestamp::now()).is_none() {
+    let Some(session) = state.session(call.caller.session_id, Timestamp::now()) else {
         app.prove(user).await?;
         return Err(ProblemType::SessionEnded.into());
-    }
-    app.refuse_locked(user, &state).await?;
+    };
+    let device = session.device_id;
+    app.attempts
+        .admit(call.open.client.address, Some(Account::User(user)), Some(device))?;
+    app.refuse_locked(user, &state, Some(device)).await?;
     let account = state.account.as_ref().ok_or(ProblemType::NoSuchUser)?;
     let seal = app.seal_of(user).await?;
     let username = seal.open(field::USERNAME, &account.username)?;
@@ -74,7 +79,7 @@ pub async fn change_password(
             &app,
             &call,
             &seal,
-            state.credentials,
+            (state.credentials, device),
             request.new_password,
             context,
         )
@@ -101,10 +106,10 @@ pub async fn change_password(
 /// one proves the same caller. Everybody else who brings a wrong password guesses, and guessing
 /// here counts like guessing at sign-in.
 async fn retry(
-    app: &App,
+    app: &Arc<App>,
     call: &Call,
     seal: &Seal,
-    credentials: i64,
+    (credentials, device): (i64, DeviceId),
     new_password: String,
     context: CommandContext,
 ) -> Result<Written, Problem> {
@@ -122,7 +127,7 @@ async fn retry(
     {
         return Ok(Written::at(call.open.token(app, &[], receipt)));
     }
-    let failure = wrong_password(&call.open, seal, credentials)?;
+    let failure = wrong_password(&call.open, seal, credentials, Some(device))?;
     app.record_failure(user, failure, context)
         .await
         .map_err(problem)?;

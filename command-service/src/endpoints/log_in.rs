@@ -7,7 +7,7 @@ use domain::user::{self, LogIn, User, UserCommand};
 use event_log::{BusError, Receipt};
 use schemas::identifier::IdentifierKind;
 use schemas::user::{UserEvent, UserLoggedIn};
-use schemas::{SessionId, Timestamp, UserId, sealed_field as field};
+use schemas::{BlindIndex, DeviceId, SessionId, Timestamp, UserId, sealed_field as field};
 use serde::{Deserialize, Serialize};
 use service_kit::at_least::{Written, WrittenBody};
 use service_kit::json::Json;
@@ -15,11 +15,13 @@ use service_kit::problem::{Problem, ProblemDetails, ProblemType};
 use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::attempts::Account;
 use crate::call::OpenCall;
+use crate::devices::Device;
 use crate::guesses::wrong_password;
 use crate::refusals::problem;
 use crate::sealing::Seal;
-use crate::tokens::SessionAnswer;
+use crate::tokens::{Issue, SessionAnswer};
 
 /// A password change in between makes the check stale; more often than this is no accident.
 const TRIES: usize = 3;
@@ -31,6 +33,9 @@ pub struct LogInRequest {
     pub username: Option<String>,
     pub email: Option<String>,
     pub password: String,
+    /// The `device_token` of an earlier sign-in from here. A lock does not bind a device that is known
+    /// by it; one that is garbled or of another user is ignored.
+    pub device_token: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -41,8 +46,8 @@ struct Fingerprint {
 #[utoipa::path(post, path = "/v1/sessions", tag = "sessions", request_body = LogInRequest, responses(
     (status = 201, body = WrittenBody<SessionAnswer>),
     (status = 401, body = ProblemDetails, description = "Wrong name or password"),
-    (status = 423, body = ProblemDetails, description = "Too many failures; sign-in is locked for a while"),
-    (status = 429, body = ProblemDetails),
+    (status = 423, body = ProblemDetails, description = "Too many failures; sign-in is locked for a while, except from a known device"),
+    (status = 429, body = ProblemDetails, description = "Too many attempts for this account or from this network, or too many hashes to compute"),
     (status = "default", body = ProblemDetails),
 ))]
 #[tracing::instrument(name = "http.session.log_in", skip_all)]
@@ -52,13 +57,27 @@ pub async fn log_in(
     Json(request): Json<LogInRequest>,
 ) -> Result<Written<SessionAnswer>, Problem> {
     app.await_at_least(&call.at_least).await?;
-    let Some(user) = find(&app, &request).await? else {
+    let index = name_index(&app, &request)?;
+    let found = match index {
+        Some(index) => find(&app, index).await?,
+        None => None,
+    };
+    let token = request.device_token.as_deref();
+    let device = token
+        .and_then(|token| Device::of_token(&app.token_key, token))
+        .filter(|device| Some(device.user) == found)
+        .map(|device| device.id);
+    app.attempts
+        .admit(call.client.address, index.map(Account::Name), device)?;
+    let Some(user) = found else {
+        // Left to metrics: a log kept for ever is no place for what anybody may make up.
+        metrics::counter!("password_attempts_unknown_name_total").increment(1);
         app.passwords.verify_dummy(request.password).await?;
         return Err(ProblemType::InvalidCredentials.into());
     };
     let seal = app.seal_of(user).await?;
     for _ in 0..TRIES {
-        match attempt(&app, &call, &seal, user, &request.password).await? {
+        match attempt(&app, &call, &seal, (user, device), &request.password).await? {
             Some(receipt) => return answer(&app, &call, &seal, user, &receipt),
             None => tracing::debug!(user.id = %user, "The credentials changed while they were checked"),
         }
@@ -66,7 +85,8 @@ pub async fn log_in(
     Err(ProblemType::NotApplied.into())
 }
 
-async fn find(app: &App, request: &LogInRequest) -> Result<Option<UserId>, Problem> {
+/// Nothing for what cannot be anyone's name: it is answered like an unknown one.
+fn name_index(app: &App, request: &LogInRequest) -> Result<Option<BlindIndex>, Problem> {
     let index = match (&request.username, &request.email) {
         (Some(name), None) => app.index_key.index(IdentifierKind::Username, name),
         (None, Some(email)) => app.index_key.index(IdentifierKind::Email, email),
@@ -76,8 +96,10 @@ async fn find(app: &App, request: &LogInRequest) -> Result<Option<UserId>, Probl
                 .field("username", "either this or email"));
         }
     };
-    // What cannot be anyone's name is answered like an unknown one.
-    let Ok(index) = index else { return Ok(None) };
+    Ok(index.ok())
+}
+
+async fn find(app: &App, index: BlindIndex) -> Result<Option<UserId>, Problem> {
     let Some(holder) = app.holder_of(index).await? else {
         return Ok(None);
     };
@@ -97,10 +119,10 @@ async fn find(app: &App, request: &LogInRequest) -> Result<Option<UserId>, Probl
 /// Checks the password against the credentials of this moment and records how it went; `None` when
 /// they changed in between.
 async fn attempt(
-    app: &App,
+    app: &Arc<App>,
     call: &OpenCall,
     seal: &Seal,
-    user: UserId,
+    (user, device): (UserId, Option<DeviceId>),
     password: &str,
 ) -> Result<Option<Receipt<UserEvent>>, Problem> {
     let state = app
@@ -109,7 +131,7 @@ async fn attempt(
         .await
         .map_err(problem)?
         .aggregate;
-    app.refuse_locked(user, &state).await?;
+    app.refuse_locked(user, &state, device).await?;
     let Some(account) = &state.account else {
         app.prove(user).await?;
         return Err(ProblemType::InvalidCredentials.into());
@@ -122,12 +144,12 @@ async fn attempt(
     }
     let context = call.context(app, "log-in", &Fingerprint { user }, Vec::new());
     let outcome = if right {
-        let login = login(app, call, seal, user)?;
+        let login = login(app, call, seal, user, device)?;
         let credentials = state.credentials;
         let command = UserCommand::LogIn(Box::new(LogIn { login, credentials }));
         app.bus.execute::<User>(&user.to_string(), command, context).await
     } else {
-        let failure = wrong_password(call, seal, state.credentials)?;
+        let failure = wrong_password(call, seal, state.credentials, device)?;
         match app.record_failure(user, failure, context).await {
             Ok(()) => return Err(ProblemType::InvalidCredentials.into()),
             Err(error) => Err(error),
@@ -140,7 +162,13 @@ async fn attempt(
     }
 }
 
-fn login(app: &App, call: &OpenCall, seal: &Seal, user: UserId) -> Result<UserLoggedIn, Problem> {
+fn login(
+    app: &App,
+    call: &OpenCall,
+    seal: &Seal,
+    user: UserId,
+    device: Option<DeviceId>,
+) -> Result<UserLoggedIn, Problem> {
     let session_id = SessionId::new_v7();
     let token = app.new_refresh_token(seal, user, session_id, user::FIRST_GENERATION)?;
     let client = seal.client(&call.client)?;
@@ -149,6 +177,8 @@ fn login(app: &App, call: &OpenCall, seal: &Seal, user: UserId) -> Result<UserLo
         nonce: token.nonce,
         refresh_token_hash: token.hash,
         expires_at: Timestamp::now().plus(app.session_ttl),
+        device_id: device.unwrap_or_else(DeviceId::new_v7),
+        despite_lock: false,
         ip_network: client.ip_network,
         ip_address: client.ip_address,
         user_agent: client.user_agent,
@@ -171,6 +201,14 @@ fn answer(
     });
     let (meta, event) = began.ok_or(ProblemType::OutcomeUnknown)?;
     let generation = (user::FIRST_GENERATION, &event.nonce);
-    let answer = app.session_answer(seal, meta, user, event.session_id, generation)?;
+    let answer = app.session_answer(seal, Issue::by(meta), user, event.session_id, generation)?;
+    let device = Device {
+        user,
+        id: event.device_id,
+    };
+    let answer = SessionAnswer {
+        device_token: Some(device.token(&app.token_key)),
+        ..answer
+    };
     Ok(Written::created(answer, call.token(app, &[], receipt)))
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use domain::user::{Refresh, User, UserCommand};
-use schemas::Sha256Digest;
 use schemas::user::UserEvent;
+use schemas::{Sha256Digest, Timestamp};
 use serde::{Deserialize, Serialize};
 use service_kit::at_least::{Written, WrittenBody};
 use service_kit::json::Json;
@@ -14,8 +14,9 @@ use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::call::OpenCall;
-use crate::refusals::problem;
-use crate::tokens::{RefreshToken, SessionAnswer, not_a_refresh_token};
+use crate::refusals::{SOON, problem};
+use crate::sealing::Seal;
+use crate::tokens::{Issue, RefreshToken, SessionAnswer, not_a_refresh_token};
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -30,7 +31,7 @@ struct Fingerprint {
 }
 
 #[utoipa::path(post, path = "/v1/sessions/refresh", tag = "sessions", request_body = RefreshRequest, responses(
-    (status = 200, body = WrittenBody<SessionAnswer>),
+    (status = 200, body = WrittenBody<SessionAnswer>, description = "The token just replaced gives the same refresh token again for 10 s, so that a lost answer can be asked for once more"),
     (status = 401, body = ProblemDetails, description = "Unknown, ended or reused; reuse ends the session"),
     (status = "default", body = ProblemDetails),
 ))]
@@ -88,12 +89,42 @@ pub async fn refresh(
         match &record.event {
             UserEvent::SessionRefreshed(event) => {
                 let generation = (event.generation, &event.nonce);
-                let answer = app.session_answer(&seal, &record.meta, user, event.session_id, generation)?;
+                let issue = Issue::by(&record.meta);
+                let answer = app.session_answer(&seal, issue, user, event.session_id, generation)?;
                 return Ok(Written::new(answer, call.token(&app, &[], &receipt)));
             }
             UserEvent::RefreshReuseDetected(_) => return Err(ProblemType::RefreshReused.into()),
             _ => {}
         }
     }
-    Err(ProblemType::OutcomeUnknown.into())
+    // Nothing recorded: the token was replaced a moment ago, and whoever did that lost the answer.
+    let answer = answer_again(&app, &seal, &presented, known.aggregate).await?;
+    Ok(Written::new(answer, call.token(&app, &[], &receipt)))
+}
+
+/// The refresh token that the first try got. Only the current generation's nonce is kept, so the
+/// state must be one in which the successor of the presented token is the valid one.
+async fn answer_again(
+    app: &App,
+    seal: &Seal,
+    presented: &RefreshToken,
+    before: User,
+) -> Result<SessionAnswer, Problem> {
+    let successor = |user: &User| {
+        let session = user.session(presented.session_id, Timestamp::now())?;
+        let is_next = presented.generation.checked_add(1) == Some(session.generation);
+        is_next.then(|| (session.generation, session.nonce.clone()))
+    };
+    let (generation, nonce) = match successor(&before) {
+        Some(found) => found,
+        // The first try was under way when this one looked.
+        None => {
+            let id = presented.user_id.to_string();
+            let now = app.bus.inspect::<User>(&id).await.map_err(problem)?;
+            successor(&now.aggregate)
+                .ok_or_else(|| Problem::new(ProblemType::NotApplied).retry_after(SOON))?
+        }
+    };
+    let (user, session) = (presented.user_id, presented.session_id);
+    app.session_answer(seal, Issue::now(), user, session, (generation, &nonce))
 }

@@ -64,6 +64,7 @@ struct Fingerprint<'a> {
     (status = 409, body = ProblemDetails, description = "User name or e-mail is taken"),
     (status = 422, body = ProblemDetails, description = "Weak password or malformed name"),
     (status = 423, body = ProblemDetails, description = "Repeated with wrong passwords too often"),
+    (status = 429, body = ProblemDetails, description = "Too many registrations from this network"),
     (status = "default", body = ProblemDetails),
 ))]
 #[tracing::instrument(name = "http.user.register", skip_all)]
@@ -75,6 +76,7 @@ pub async fn register(
 ) -> Result<Written<Registered>, Problem> {
     app.await_at_least(&call.at_least).await?;
     let call = authorise(&app, call, &headers).await?;
+    app.attempts.admit(call.client.address, None, None)?;
     check_strength(&request.password, &[&request.username, &request.email])?;
     let fingerprint = Fingerprint {
         username: &request.username,
@@ -136,7 +138,7 @@ fn answer(app: &App, call: &OpenCall, user: UserId, receipt: &Receipt<UserEvent>
 /// same key is another request. Keys can be guessed, so this must not be a way to guess passwords
 /// that sign-in does not count.
 async fn check_replay(
-    app: &App,
+    app: &Arc<App>,
     call: &OpenCall,
     user: UserId,
     password: String,
@@ -148,14 +150,14 @@ async fn check_replay(
         .await
         .map_err(problem)?
         .aggregate;
-    app.refuse_locked(user, &state).await?;
+    app.refuse_locked(user, &state, None).await?;
     let account = state.account.ok_or(ProblemType::Conflict)?;
     let seal = app.seal_of(user).await?;
     let phc = seal.open(field::PASSWORD_HASH, &account.password_hash)?;
     if app.passwords.verify(password, phc).await? {
         return Ok(());
     }
-    let failure = wrong_password(call, &seal, state.credentials)?;
+    let failure = wrong_password(call, &seal, state.credentials, None)?;
     app.record_failure(user, failure, context)
         .await
         .map_err(problem)?;
@@ -175,7 +177,8 @@ async fn authorise(app: &App, call: OpenCall, headers: &HeaderMap) -> Result<Ope
     Err(ProblemType::Forbidden.into())
 }
 
-fn derived(digest: [u8; 32]) -> Uuid {
+/// An id that follows from what was digested.
+pub fn derived(digest: [u8; 32]) -> Uuid {
     let (bytes, _) = digest.split_first_chunk::<16>().unwrap_or((&[0; 16], &[]));
     Builder::from_custom_bytes(*bytes).into_uuid()
 }

@@ -104,7 +104,7 @@ mod tests {
         PasswordChanged, RefreshReuseDetected, RevokeReason, SessionRevoked, SessionsRevoked,
         UserDeactivated, UserLoggedIn,
     };
-    use schemas::{Sealed, Sha256Digest};
+    use schemas::{DeviceId, Sealed, Sha256Digest};
 
     use super::*;
 
@@ -119,6 +119,8 @@ mod tests {
             nonce: Sealed::from_bytes(&[]),
             refresh_token_hash: Sha256Digest([0; 32]),
             expires_at: at(100),
+            device_id: DeviceId::new_v7(),
+            despite_lock: false,
             ip_network: None,
             ip_address: None,
             user_agent: None,

@@ -41,6 +41,9 @@ fn catalog_event_waits(event: &CatalogEvent) -> bool {
         | CatalogEvent::PermissionAttached(_) => true,
         CatalogEvent::RoleDeleted(_)
         | CatalogEvent::PermissionDeleted(_)
-        | CatalogEvent::PermissionDetached(_) => false,
+        | CatalogEvent::PermissionDetached(_)
+        // The grant that follows waits for the rest.
+        | CatalogEvent::BootstrapEpochRaised(_)
+        | CatalogEvent::ExtentRecorded(_) => false,
     }
 }

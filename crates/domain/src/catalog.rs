@@ -7,6 +7,8 @@ mod delete_permission;
 mod delete_role;
 mod detach_permission;
 mod hierarchy;
+mod raise_bootstrap_epoch;
+mod record_extent;
 mod state;
 mod text;
 
@@ -25,6 +27,8 @@ pub use delete_permission::DeletePermission;
 pub use delete_role::DeleteRole;
 pub use detach_permission::DetachPermission;
 pub use hierarchy::MAX_DEPTH;
+pub use raise_bootstrap_epoch::RaiseBootstrapEpoch;
+pub use record_extent::RecordExtent;
 pub use state::{Catalog, Permission, Role};
 pub use text::{MAX_DESCRIPTION_CHARS, MAX_NAME_BYTES};
 
@@ -38,6 +42,8 @@ pub enum CatalogCommand {
     DeletePermission(DeletePermission),
     AttachPermission(AttachPermission),
     DetachPermission(DetachPermission),
+    RaiseBootstrapEpoch(RaiseBootstrapEpoch),
+    RecordExtent(RecordExtent),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
@@ -75,6 +81,8 @@ impl Decide<Catalog> for CatalogCommand {
             Self::DeletePermission(command) => command.decide(catalog, ctx),
             Self::AttachPermission(command) => command.decide(catalog, ctx),
             Self::DetachPermission(command) => command.decide(catalog, ctx),
+            Self::RaiseBootstrapEpoch(command) => command.decide(catalog, ctx),
+            Self::RecordExtent(command) => command.decide(catalog, ctx),
         }
     }
 }

@@ -16,7 +16,7 @@ pub trait Decide<A: Aggregate> {
     fn decide(self, state: &A, ctx: &Context) -> Result<Vec<A::Event>, A::Error>;
 }
 
-/// Runs a decision for cqrs-es: every aggregate's `handle` is this.
+/// Runs a decision for cqrs-es: the `handle` of an aggregate whose events tell all there is.
 pub(crate) async fn handle<A>(
     aggregate: &mut A,
     command: A::Command,

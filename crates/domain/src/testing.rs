@@ -8,7 +8,7 @@ use schemas::user::{
     LoginFailed, RoleGranted, RoleRevoked, UserDeactivated, UserEvent, UserLoggedIn, UserRegistered,
 };
 use schemas::{
-    BlindIndex, ClaimId, PermissionId, RoleId, Sealed, SessionId, Sha256Digest, Timestamp, UserId,
+    BlindIndex, ClaimId, DeviceId, PermissionId, RoleId, Sealed, SessionId, Sha256Digest, Timestamp, UserId,
 };
 use uuid::Uuid;
 
@@ -95,6 +95,10 @@ pub(crate) fn session(number: u128) -> SessionId {
     SessionId::from_uuid(Uuid::from_u128(number))
 }
 
+pub(crate) fn device(number: u128) -> DeviceId {
+    DeviceId::from_uuid(Uuid::from_u128(number))
+}
+
 pub(crate) fn role(number: u128) -> RoleId {
     RoleId::from_uuid(Uuid::from_u128(number))
 }
@@ -129,13 +133,15 @@ pub(crate) fn registered() -> UserEvent {
     UserEvent::Registered(registration())
 }
 
-/// Refresh token hash: [`digest`] of "token 1".
+/// From [`device`] 1. Refresh token hash: [`digest`] of "token 1".
 pub(crate) fn login(session_id: SessionId, expires_at: Timestamp) -> UserLoggedIn {
     UserLoggedIn {
         session_id,
         nonce: sealed("nonce 1"),
         refresh_token_hash: digest("token 1"),
         expires_at,
+        device_id: device(1),
+        despite_lock: false,
         ip_network: None,
         ip_address: None,
         user_agent: None,
@@ -155,6 +161,7 @@ pub(crate) fn login_failure(count: i32) -> LoginFailed {
         count,
         first_at: NOW,
         last_at: NOW,
+        known_devices: vec![],
         ip_network: None,
         ip_address: None,
         user_agent: None,

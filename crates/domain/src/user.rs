@@ -13,6 +13,8 @@ mod revoke_role;
 mod revoke_session;
 mod revoke_sessions;
 mod state;
+mod unwritten;
+mod write_login_failures;
 
 #[cfg(test)]
 mod properties;
@@ -29,15 +31,20 @@ pub use deactivate::Deactivate;
 pub use grant_role::GrantRole;
 pub use log_in::LogIn;
 pub use reactivate::Reactivate;
-pub use record_login_failure::RecordLoginFailure;
+pub use record_login_failure::{FAILURES_TO_LOCK, RecordLoginFailure};
 pub use refresh::Refresh;
 pub use register::Register;
 pub use revoke_role::RevokeRole;
 pub use revoke_session::RevokeSession;
 pub use revoke_sessions::RevokeSessions;
-pub use state::{Account, FIRST_GENERATION, MAX_GRANTS, MAX_SESSIONS, Session, Status, User};
+pub use state::{
+    Account, Device, FIRST_GENERATION, MAX_DEVICES, MAX_GRANTS, MAX_SESSIONS, ReplacedToken, Session, Status,
+    User,
+};
+pub use unwritten::{FOLDED_FOR, Unwritten};
+pub use write_login_failures::WriteLoginFailures;
 
-use crate::decider::{self, Context, Decide};
+use crate::decider::{Context, Decide};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum UserCommand {
@@ -45,6 +52,7 @@ pub enum UserCommand {
     AbandonClaim(AbandonClaim),
     LogIn(Box<LogIn>),
     RecordLoginFailure(RecordLoginFailure),
+    WriteLoginFailures(WriteLoginFailures),
     Refresh(Refresh),
     RevokeSession(RevokeSession),
     RevokeSessions(RevokeSessions),
@@ -90,6 +98,7 @@ impl Decide<User> for UserCommand {
             Self::AbandonClaim(command) => command.decide(user, ctx),
             Self::LogIn(command) => command.decide(user, ctx),
             Self::RecordLoginFailure(command) => command.decide(user, ctx),
+            Self::WriteLoginFailures(command) => command.decide(user, ctx),
             Self::Refresh(command) => command.decide(user, ctx),
             Self::RevokeSession(command) => command.decide(user, ctx),
             Self::RevokeSessions(command) => command.decide(user, ctx),
@@ -99,6 +108,19 @@ impl Decide<User> for UserCommand {
             Self::Deactivate(command) => command.decide(user, ctx),
             Self::Reactivate(command) => command.decide(user, ctx),
         }
+    }
+}
+
+impl User {
+    /// Decides as the owner does, who remembers the failures that the decision leaves unwritten.
+    fn decide(&mut self, command: UserCommand, ctx: &Context) -> Result<Vec<UserEvent>, Error> {
+        let failed = match &command {
+            UserCommand::RecordLoginFailure(command) => Some(command.attributed(self)),
+            _ => None,
+        };
+        let events = command.decide(self, ctx)?;
+        self.unwritten.follow(failed, &events, ctx.now);
+        Ok(events)
     }
 }
 
@@ -115,7 +137,10 @@ impl Aggregate for User {
         ctx: &Context,
         sink: &EventSink<Self>,
     ) -> Result<(), Error> {
-        decider::handle(self, command, ctx, sink).await
+        for event in self.decide(command, ctx)? {
+            sink.write(event, self).await;
+        }
+        Ok(())
     }
 
     fn apply(&mut self, event: UserEvent) {

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use crate::entry::CommandContext;
 use crate::record::{DecodeError, Record, decode};
 use crate::topics::HEARTBEAT_KEY;
-use crate::writer_log::{Committed, Outgoing, Target, WriterLogError};
+use crate::writer_log::{CommitError, Committed, Outgoing, Target, WriterLogError};
 
 /// Why an append gave no positions.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -143,6 +143,38 @@ impl GroupLog {
 
     pub(crate) fn end(&self, stream: Stream, partition: i32) -> i64 {
         self.heads.get(&(stream, partition)).map_or(0, |head| head.end)
+    }
+
+    /// Refuses a log that ends before what was read or written of it: it is not the same any more.
+    pub(crate) fn require_reached(&self, ends: &[i64]) -> Result<(), WriterLogError> {
+        for ((&(stream, partition), head), &end) in self.heads.iter().zip(ends) {
+            if end < head.end {
+                return Err(WriterLogError::SetBack {
+                    stream,
+                    partition,
+                    end,
+                    reached: head.end,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// What was committed must stand behind what was there; else only the log can tell what happened.
+    pub(crate) fn require_behind(
+        &self,
+        prepared: &Prepared,
+        committed: Committed,
+    ) -> Result<Committed, CommitError> {
+        let mut placed = prepared.outgoing.iter().zip(&committed.offsets);
+        let is_before = placed.any(|(outgoing, offset)| match outgoing.target {
+            Target::Event(stream, partition) => *offset < self.end(stream, partition),
+            Target::Key(_) => false,
+        });
+        if is_before {
+            return Err(CommitError::Unclear("the topic was set back".to_owned()));
+        }
+        Ok(committed)
     }
 
     /// Takes in a record read from the log, which must continue the chain.

@@ -5,10 +5,12 @@ use std::time::Duration;
 use domain::ledger::LEDGER_FUNCTION;
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::KafkaError;
+use schemas::catalog::CatalogEvent;
 use schemas::log::{LogCreated, LogEvent};
 use schemas::{Event, SchemaIdError, SchemaIds, Stream};
 
 use crate::config::KafkaConfig;
+use crate::extent;
 use crate::group_log::flow;
 use crate::producer::read_range;
 use crate::record::decode_unchecked;
@@ -43,6 +45,19 @@ pub enum IdentityError {
         found: i32,
         expected: i32,
     },
+    #[error(
+        "topic {topic} holds records, but the catalog has no log.created: the catalog was deleted or made anew"
+    )]
+    CatalogLost { topic: String },
+    #[error(
+        "{topic}-{partition} {found}, but the log had come to offset {reached} there: the topic was deleted, made anew or cut"
+    )]
+    Lost {
+        topic: String,
+        partition: i32,
+        found: String,
+        reached: i64,
+    },
     #[error("the catalog's first event is {0}, not log.created: this is not a Rolecall log")]
     NotALog(&'static str),
     #[error("the log says its {rule} is {found:?}, and this program knows only {known:?}")]
@@ -57,7 +72,12 @@ impl IdentityError {
     /// Whether waiting cannot help.
     pub fn is_permanent(&self) -> bool {
         match self {
-            Self::Partitions { .. } | Self::NotALog(_) | Self::Rules { .. } | Self::Schema(_) => true,
+            Self::Partitions { .. }
+            | Self::CatalogLost { .. }
+            | Self::Lost { .. }
+            | Self::NotALog(_)
+            | Self::Rules { .. }
+            | Self::Schema(_) => true,
             Self::Read(error) => matches!(error, WriterLogError::Decode(_)),
             Self::Kafka(_) => false,
         }
@@ -68,17 +88,36 @@ impl IdentityError {
 pub fn find_log(config: &KafkaConfig) -> Result<Option<LogIdentity>, IdentityError> {
     let client: BaseConsumer = watermarks::client(config)?;
     let catalog = config.topics().of(Stream::Catalog);
+    // Looked at first: whatever is there by now was written after the catalog's first event.
+    let holding = holding(&client, config)?;
+    let absent = |holding: Option<String>| match holding {
+        None => Ok(None),
+        Some(topic) => Err(IdentityError::CatalogLost { topic }),
+    };
     if topics::partitions(&client, &catalog, METADATA)? == 0 {
-        return Ok(None);
+        return absent(holding);
     }
     let end = watermarks::query(&client, config, &[(Stream::Catalog, 0)]).map_err(WriterLogError::from)?;
+    let begin = extent::begin_of_catalog(&client, config)?;
+    if begin > 0 {
+        return Err(IdentityError::Lost {
+            topic: catalog,
+            partition: 0,
+            found: format!("begins at offset {begin}"),
+            reached: end[0],
+        });
+    }
     let (mut created, mut ids, mut refused) = (None, SchemaIds::default(), None);
+    let mut reached = Vec::new();
     read_range(config, &[(Stream::Catalog, 0, 0, end[0])], &mut |record| {
         let name = record.event_type.name;
         if created.is_none() && name != "log.created" && refused.is_none() {
             refused = Some(IdentityError::NotALog(name));
         }
-        if !matches!(name, "log.created" | "schema.registered") {
+        if !matches!(
+            name,
+            "log.created" | "schema.registered" | "catalog.extent_recorded"
+        ) {
             return flow(Ok(()));
         }
         flow(
@@ -100,6 +139,7 @@ pub fn find_log(config: &KafkaConfig) -> Result<Option<LogIdentity>, IdentityErr
                             }
                         }
                     }
+                    Event::Catalog(CatalogEvent::ExtentRecorded(event)) => reached = event.ends,
                     _ => {}
                 }),
         )
@@ -107,7 +147,9 @@ pub fn find_log(config: &KafkaConfig) -> Result<Option<LogIdentity>, IdentityErr
     if let Some(refused) = refused {
         return Err(refused);
     }
-    let Some(created) = created else { return Ok(None) };
+    let Some(created) = created else {
+        return absent(holding);
+    };
     check_rules(&created)?;
     for (topic, expected) in [
         (config.topics().of(Stream::Users), created.ledgers),
@@ -124,10 +166,21 @@ pub fn find_log(config: &KafkaConfig) -> Result<Option<LogIdentity>, IdentityErr
             });
         }
     }
+    extent::check(&client, config, &reached)?;
     Ok(Some(LogIdentity {
         created,
         schema_ids: ids,
     }))
+}
+
+/// A topic that only a log with a catalog can have written.
+fn holding(client: &BaseConsumer, config: &KafkaConfig) -> Result<Option<String>, IdentityError> {
+    let mut streams = Vec::new();
+    for stream in [Stream::Users, Stream::Identifiers] {
+        let partitions = topics::partitions(client, &config.topics().of(stream), METADATA)?;
+        streams.push((stream, partitions));
+    }
+    Ok(extent::holding(client, config, &streams)?)
 }
 
 /// Under other rules of placing users or chaining records everything would be read wrong.

@@ -12,6 +12,7 @@ use rdkafka::error::KafkaError;
 use schemas::{SchemaIds, Stream, WriterId};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::bus::Bus;
 use crate::config::KafkaConfig;
@@ -31,6 +32,7 @@ const HAND_OVER: Duration = Duration::from_secs(5);
 pub struct Ownership {
     membership: Membership,
     keeper: JoinHandle<()>,
+    leaving: CancellationToken,
     bus: Bus,
     owners: Owners,
     own: WriterId,
@@ -62,10 +64,12 @@ impl Ownership {
             specs,
             mine: BTreeMap::new(),
         };
-        let keeper = tokio::spawn(keeper.run(membership.share()));
+        let leaving = CancellationToken::new();
+        let keeper = tokio::spawn(keeper.run(membership.share(), leaving.clone()));
         Ok(Self {
             membership,
             keeper,
+            leaving,
             bus: bus.clone(),
             owners: known,
             own: own_id,
@@ -78,6 +82,7 @@ impl Ownership {
         let Self {
             membership,
             keeper,
+            leaving,
             bus,
             owners,
             own,
@@ -85,6 +90,7 @@ impl Ownership {
         } = self;
         let share = membership.share();
         let has_all = share.borrow().as_ref().is_some_and(|share| share.len() >= groups);
+        leaving.cancel();
         drop(membership);
         let deadline = Instant::now() + HAND_OVER;
         // Whoever has all of it has no peers.
@@ -123,11 +129,13 @@ enum Mine {
 }
 
 impl<L: WriterLog> Keeper<L> {
-    async fn run(mut self, share: watch::Receiver<Option<Share>>) {
+    async fn run(mut self, share: watch::Receiver<Option<Share>>, leaving: CancellationToken) {
         let mut tick = tokio::time::interval(TICK);
         loop {
             tick.tick().await;
             let wanted = match &*share.borrow() {
+                // What is served stays so until it is taken; nothing is taken back.
+                _ if leaving.is_cancelled() => BTreeSet::new(),
                 Some(share) => share
                     .iter()
                     .filter_map(|&(_, p)| usize::try_from(p).ok())
@@ -168,15 +176,28 @@ impl<L: WriterLog> Keeper<L> {
             // Served until another instance fences it, wanted or not.
             GroupStatus::Serving => {}
             GroupStatus::GivenUp => {
-                tracing::info!(
-                    group = self.specs[index].number,
-                    "Another instance owns the writer group"
-                );
+                self.note_loss(&self.specs[index]);
                 let again = Instant::now() + AGAIN.mul_f64(0.5 + rand::random::<f64>());
                 self.let_go(index, Some(Mine::Lost { again }));
             }
             GroupStatus::Claiming(_) | GroupStatus::Halted(_) if !wanted => self.let_go(index, None),
             GroupStatus::Claiming(_) | GroupStatus::Halted(_) => {}
+        }
+    }
+
+    fn note_loss(&self, spec: &GroupSpec) {
+        let place = spec.partitions.first();
+        let owner = place.and_then(|&(stream, partition)| self.owners.of(stream, partition));
+        match owner {
+            Some(owner) if owner.address == self.own.address => tracing::error!(
+                group = spec.number,
+                "Another instance is reached at {} too: each needs a ROLECALL_ADVERTISED_URL of its own",
+                owner.address
+            ),
+            Some(owner) => {
+                tracing::info!(group = spec.number, "{} owns the writer group now", owner.address);
+            }
+            None => tracing::info!(group = spec.number, "The writer group has another owner now"),
         }
     }
 

@@ -28,6 +28,7 @@ pub(crate) fn read_on<L: WriterLog>(
 ) -> Result<bool, WriterLogError> {
     let partitions = heads.partitions();
     let ends = log.high_watermarks(&partitions)?;
+    heads.require_reached(&ends)?;
     let range: Vec<_> = partitions
         .iter()
         .zip(ends)

@@ -25,7 +25,7 @@ const POLL: Duration = Duration::from_millis(100);
 pub enum TailError {
     #[error("reading the log")]
     Kafka(#[from] KafkaError),
-    #[error("the log at {stream:?}-{partition} cannot be read on: {code}")]
+    #[error("the log at {stream:?}-{partition} cannot be read on: {code}{}", why(*code))]
     Partition {
         stream: Stream,
         partition: i32,
@@ -60,6 +60,15 @@ impl TailError {
                 ..
             }
         )
+    }
+}
+
+fn why(code: RDKafkaErrorCode) -> &'static str {
+    match code {
+        RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::AutoOffsetReset => {
+            ": what was there is gone, the topic was deleted, made anew or cut"
+        }
+        _ => "",
     }
 }
 

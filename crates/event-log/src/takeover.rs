@@ -73,7 +73,12 @@ impl<L: WriterLog> Worker<L> {
                 }
                 Err(error) => error,
             };
-            if let ClaimError::Log(WriterLogError::BrokenChain { .. } | WriterLogError::Decode(_)) = &error {
+            if let ClaimError::Log(
+                WriterLogError::BrokenChain { .. }
+                | WriterLogError::SetBack { .. }
+                | WriterLogError::Decode(_),
+            ) = &error
+            {
                 tracing::error!(
                     group = self.number,
                     error = &error as &dyn std::error::Error,

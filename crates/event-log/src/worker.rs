@@ -114,6 +114,7 @@ impl<L: WriterLog> Worker<L> {
         let started = Instant::now();
         let outcome = transaction.commit(&prepared.outgoing);
         metrics::histogram!("ledger_commit_seconds").record(started.elapsed().as_secs_f64());
+        let outcome = outcome.and_then(|committed| self.heads.require_behind(&prepared, committed));
         match outcome {
             Ok(committed) => {
                 let mut placed = self.heads.committed(prepared, &committed).into_iter();
@@ -171,10 +172,10 @@ impl<L: WriterLog> Worker<L> {
         partitions.sort_unstable();
         partitions.dedup();
         let proof = self.log.high_watermarks(&partitions).map(|ends| {
-            partitions
-                .iter()
-                .zip(ends)
-                .all(|(&(stream, p), end)| end <= self.heads.end(stream, p) + 1)
+            partitions.iter().zip(ends).all(|(&(stream, p), end)| {
+                let own = self.heads.end(stream, p);
+                (own..=own + 1).contains(&end)
+            })
         });
         match proof {
             Ok(true) => {

@@ -46,6 +46,15 @@ pub enum WriterLogError {
     Decode(#[from] DecodeError),
     #[error("reading the ledger stopped making progress")]
     Stalled,
+    #[error(
+        "{stream:?}-{partition} ends at offset {end}, but its owner had written up to {reached}: the topic was deleted, made anew or cut"
+    )]
+    SetBack {
+        stream: Stream,
+        partition: i32,
+        end: i64,
+        reached: i64,
+    },
     #[error("the ledger at {stream:?}-{partition}@{offset} does not continue its chain")]
     BrokenChain {
         stream: Stream,

@@ -7,6 +7,8 @@
 mod cases;
 #[path = "conformance/failures.rs"]
 mod failures;
+#[path = "conformance/instances.rs"]
+mod instances;
 #[path = "conformance/keys.rs"]
 mod keys;
 #[path = "conformance/owner.rs"]

@@ -1,5 +1,5 @@
 //! Rolecall's own three services as child processes on the local stack: for the demo, `just up`,
-//! the benches and the tests that go end to end.
+//! the benches and the tests that go end to end. One of each, unless more are asked for.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), local_rolecall::Error> {
@@ -12,7 +12,7 @@
 //! # }
 //! ```
 //!
-//! To add a service: give it a launch like those in `start` and an accessor.
+//! To add a service: give it a [`Service`] and an accessor.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -37,13 +37,49 @@ pub enum Error {
     NotBuilt(PathBuf),
 }
 
+/// A kind of service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Service {
+    Command,
+    Query,
+    Projector,
+}
+
+impl Service {
+    pub const ALL: [Self; 3] = [Self::Command, Self::Query, Self::Projector];
+
+    /// Of its program.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Command => "command-service",
+            Self::Query => "query-service",
+            Self::Projector => "projector",
+        }
+    }
+}
+
 /// What to start.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Builder {
     programs: Option<PathBuf>,
     topic_prefix: Option<String>,
     ports: Option<[u16; 3]>,
+    counts: [usize; 3],
     env: Vec<(String, String)>,
+    own_env: Vec<((Service, usize), (String, String))>,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            programs: None,
+            topic_prefix: None,
+            ports: None,
+            counts: [1; 3],
+            env: vec![],
+            own_env: vec![],
+        }
+    }
 }
 
 impl Builder {
@@ -61,17 +97,49 @@ impl Builder {
         self
     }
 
-    /// Fixed ports of command service, query service and projector; free ones by default.
+    #[must_use]
+    pub fn commands(mut self, count: usize) -> Self {
+        self.counts[Service::Command as usize] = count;
+        self
+    }
+
+    #[must_use]
+    pub fn queries(mut self, count: usize) -> Self {
+        self.counts[Service::Query as usize] = count;
+        self
+    }
+
+    #[must_use]
+    pub fn projectors(mut self, count: usize) -> Self {
+        self.counts[Service::Projector as usize] = count;
+        self
+    }
+
+    /// Fixed ports of the first command service, query service and projector; free ones by default.
     #[must_use]
     pub fn ports(mut self, command: u16, query: u16, projector: u16) -> Self {
         self.ports = Some([command, query, projector]);
         self
     }
 
-    /// A further environment variable for all three.
+    /// A further environment variable for all of them.
     #[must_use]
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// One for instance `index` of a service; it goes before one for all.
+    #[must_use]
+    pub fn env_of(
+        mut self,
+        service: Service,
+        index: usize,
+        name: impl Into<String>,
+        value: impl Into<String>,
+    ) -> Self {
+        let variable = (name.into(), value.into());
+        self.own_env.push(((service, index), variable));
         self
     }
 
@@ -85,38 +153,58 @@ impl Builder {
         let folder = stack.data_dir().join(&prefix);
         let keys = generate_key_files(&folder.join("keys"))?;
         let admin_password = password(&folder.join("admin-password"))?;
-        let ports = match self.ports {
-            Some(ports) => ports,
-            None => [free_port()?, free_port()?, free_port()?],
-        };
         let env = self.environment(stack, &prefix, &keys, &folder);
-        let launch = |name: &str, port: u16| -> Result<Launch, Error> {
-            let program = programs.join(name);
-            if !program.exists() {
-                return Err(Error::NotBuilt(program));
-            }
-            let log = stack.log_of(&format!("{prefix}-{name}"));
-            Ok(Launch::new(name, program, log)
-                .envs(env.iter().map(|(name, value)| (name, value)))
-                .env("ROLECALL_LISTEN", format!("127.0.0.1:{port}"))
-                .ready_at(format!("http://127.0.0.1:{port}/readyz")))
+        let place = Place {
+            programs: &programs,
+            prefix: &prefix,
+            stack,
+            env: &env,
         };
         // The command service creates the log that the others wait for; they start at the same time.
-        let (command, query, projector) = tokio::try_join!(
-            Server::start(launch("command-service", ports[0])?),
-            Server::start(launch("query-service", ports[1])?),
-            Server::start(launch("projector", ports[2])?),
-        )?;
+        let [commands, queries, projectors] = Service::ALL.map(|service| self.instances(service, &place));
+        let (commands, queries, projectors) = tokio::try_join!(commands, queries, projectors)?;
         Ok(LocalRolecall {
-            command,
-            query,
-            projector,
-            ports,
+            instances: [commands, queries, projectors],
             keys,
             admin_password,
             topic_prefix: prefix,
+            programs,
             env,
         })
+    }
+
+    async fn instances(&self, service: Service, place: &Place<'_>) -> Result<Vec<Instance>, Error> {
+        let count = self.counts[service as usize];
+        let one = |index| self.instance(service, index, place);
+        // All at once, as the instances of a deployment come up.
+        futures::future::try_join_all((0..count).map(one)).await
+    }
+
+    async fn instance(&self, service: Service, index: usize, place: &Place<'_>) -> Result<Instance, Error> {
+        let port = match self.ports {
+            Some(ports) if index == 0 => ports[service as usize],
+            _ => local_stack::free_port()?,
+        };
+        let program = place.programs.join(service.name());
+        if !program.exists() {
+            return Err(Error::NotBuilt(program));
+        }
+        let name = match self.counts[service as usize] {
+            1 => service.name().to_owned(),
+            _ => format!("{}-{}", service.name(), index + 1),
+        };
+        let log = place.stack.log_of(&format!("{}-{name}", place.prefix));
+        let own = self
+            .own_env
+            .iter()
+            .filter(|(whose, _)| *whose == (service, index));
+        let env = place.env.iter().chain(own.map(|(_, variable)| variable));
+        let launch = Launch::new(name, program, log)
+            .env("ROLECALL_LISTEN", format!("127.0.0.1:{port}"))
+            .envs(env.map(|(name, value)| (name, value)))
+            .ready_at(format!("http://127.0.0.1:{port}/readyz"));
+        let server = Server::start(launch).await?;
+        Ok(Instance { server, port })
     }
 
     fn environment(
@@ -131,6 +219,8 @@ impl Builder {
             ("ROLECALL_TOPIC_PREFIX", prefix.to_owned()),
             ("ROLECALL_SCHEMA_REGISTRY_URL", stack.registry_url()),
             ("ROLECALL_SHARDS", stack.shard_dsns().join(",")),
+            // Everybody comes from one network here.
+            ("ROLECALL_ATTEMPTS_PER_NETWORK", "1000000".to_owned()),
             ("ROLECALL_ADMIN_USERNAME", ADMIN_USERNAME.to_owned()),
             (
                 "ROLECALL_ADMIN_PASSWORD_FILE",
@@ -145,15 +235,26 @@ impl Builder {
     }
 }
 
+/// Where and with what instances start.
+struct Place<'a> {
+    programs: &'a Path,
+    prefix: &'a str,
+    stack: &'a Stack,
+    env: &'a [(String, String)],
+}
+
+struct Instance {
+    server: Server,
+    port: u16,
+}
+
 /// The running services. Dropping it kills them.
 pub struct LocalRolecall {
-    command: Server,
-    query: Server,
-    projector: Server,
-    ports: [u16; 3],
+    instances: [Vec<Instance>; 3],
     keys: KeyFiles,
     admin_password: String,
     topic_prefix: String,
+    programs: PathBuf,
     env: Vec<(String, String)>,
 }
 
@@ -162,28 +263,72 @@ impl LocalRolecall {
         Builder::default()
     }
 
+    /// The first one, or the only one.
     pub fn command(&self) -> &Server {
-        &self.command
+        self.server(Service::Command, 0)
     }
 
     pub fn query(&self) -> &Server {
-        &self.query
+        self.server(Service::Query, 0)
     }
 
     pub fn projector(&self) -> &Server {
-        &self.projector
+        self.server(Service::Projector, 0)
+    }
+
+    /// # Panics
+    /// If there is no instance `index`, counted from 0.
+    pub fn server(&self, service: Service, index: usize) -> &Server {
+        &self.instances[service as usize][index].server
+    }
+
+    pub fn count(&self, service: Service) -> usize {
+        self.instances[service as usize].len()
+    }
+
+    /// All of one kind.
+    pub fn servers(&self, service: Service) -> impl Iterator<Item = &Server> {
+        self.instances[service as usize].iter().map(|it| &it.server)
+    }
+
+    pub fn commands(&self) -> impl Iterator<Item = &Server> {
+        self.servers(Service::Command)
+    }
+
+    pub fn queries(&self) -> impl Iterator<Item = &Server> {
+        self.servers(Service::Query)
+    }
+
+    pub fn projectors(&self) -> impl Iterator<Item = &Server> {
+        self.servers(Service::Projector)
+    }
+
+    pub fn all(&self) -> impl Iterator<Item = &Server> {
+        Service::ALL.into_iter().flat_map(|service| self.servers(service))
     }
 
     pub fn command_url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.ports[0])
+        self.url(Service::Command, 0)
     }
 
     pub fn query_url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.ports[1])
+        self.url(Service::Query, 0)
     }
 
     pub fn projector_url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.ports[2])
+        self.url(Service::Projector, 0)
+    }
+
+    /// # Panics
+    /// If there is no instance `index`, counted from 0.
+    pub fn url(&self, service: Service, index: usize) -> String {
+        format!("http://127.0.0.1:{}", self.port(service, index))
+    }
+
+    /// # Panics
+    /// If there is no instance `index`, counted from 0.
+    pub fn port(&self, service: Service, index: usize) -> u16 {
+        self.instances[service as usize][index].port
     }
 
     pub fn keys(&self) -> &KeyFiles {
@@ -198,6 +343,11 @@ impl LocalRolecall {
         &self.topic_prefix
     }
 
+    /// Where a program lies that was started here, for another run of it.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.programs.join(name)
+    }
+
     /// What the services were started with: enough for the replay tools too.
     pub fn environment(&self) -> &[(String, String)] {
         &self.env
@@ -205,8 +355,9 @@ impl LocalRolecall {
 
     /// Stops the doors first, then what feeds them.
     pub async fn shutdown(self) -> Result<(), Error> {
-        self.command.stop().await?;
-        tokio::try_join!(self.query.stop(), self.projector.stop())?;
+        futures::future::try_join_all(self.commands().map(Server::stop)).await?;
+        let rest = self.queries().chain(self.projectors());
+        futures::future::try_join_all(rest.map(Server::stop)).await?;
         Ok(())
     }
 }

@@ -178,6 +178,22 @@ fn install_packages(cache: &Path, wanted: Wanted, progress: &Progress) -> Result
     }
 }
 
+/// Installs one more Debian package, if this machine and account can; a test that wants it may do without.
+pub async fn install_package(name: &'static str) -> Result<()> {
+    tokio::task::spawn_blocking(move || {
+        if !geteuid().is_root() || files::find_program("apt-get").is_none() {
+            return Err(missing(&[Package { name, what: name }]));
+        }
+        let install = || files::run(apt_get().args(["install", "-y", "--no-install-recommends", name]));
+        if install().is_err() {
+            files::run(apt_get().arg("update"))?;
+            install()?;
+        }
+        Ok(())
+    })
+    .await?
+}
+
 fn missing_packages(cache: &Path, wanted: Wanted) -> Result<Vec<Package>> {
     let mut packages = vec![];
     if wanted.kafka || wanted.registry {

@@ -26,11 +26,22 @@ pub(crate) struct Kafka {
 }
 
 /// One node of a cluster.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Node {
     pub id: i32,
     pub port: u16,
     pub controller_port: u16,
+    pub doors: Vec<Door>,
+}
+
+/// A further listener of a node, whose clients are sent to another address: something must listen
+/// there and pass on, and may fail to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Door {
+    /// Where the node listens.
+    pub port: u16,
+    /// Where its clients are told to find it.
+    pub advertised: u16,
 }
 
 impl Kafka {
@@ -64,6 +75,7 @@ impl Kafka {
                 id: 1,
                 port: ports::free()?,
                 controller_port: ports::free()?,
+                doors: vec![],
             };
             let log = work.path().join("kafka.log");
             self.launch(
@@ -106,7 +118,7 @@ impl Kafka {
         cluster: &str,
         archive_flags: Vec<String>,
     ) -> Result<Launch> {
-        let node = nodes[index];
+        let node = &nodes[index];
         let storage = data.join("log");
         self.format(&storage, node.id, cluster)?;
         let settings = data.join("server.properties");
@@ -114,7 +126,8 @@ impl Kafka {
         let logging = data.join("log4j2.properties");
         files::write(&logging, LOG4J2)?;
         Ok(Launch::new(format!("kafka-{}", node.id), &self.java.program, log)
-            .args(["-Xms256m", "-Xmx768m", "-XX:+UseG1GC", "-XX:-UsePerfData"])
+            .args(heap(nodes.len()))
+            .args(["-XX:+UseG1GC", "-XX:-UsePerfData"])
             .args(archive_flags)
             .arg(format!("-Dlog4j2.configurationFile=file:{}", logging.display()))
             .args([
@@ -152,8 +165,10 @@ impl Kafka {
             id: 1,
             port: 1,
             controller_port: 2,
+            doors: vec![],
         };
-        files::write(&settings, &server_properties(&[node], node, &storage))?;
+        let nodes = [node];
+        files::write(&settings, &server_properties(&nodes, &nodes[0], &storage))?;
         let mut tool = Command::new(&self.java.program);
         tool.args(["-cp", &class_path(jars)?, "kafka.tools.StorageTool", "format"]);
         tool.args(["--cluster-id", &new_cluster_id(), "--config"])
@@ -191,12 +206,32 @@ fn class_path(jars: &Path) -> Result<String> {
         .join(":"))
 }
 
-fn server_properties(nodes: &[Node], node: Node, storage: &Path) -> String {
+/// Several share a machine.
+fn heap(nodes: usize) -> [&'static str; 2] {
+    if nodes == 1 {
+        ["-Xms256m", "-Xmx768m"]
+    } else {
+        ["-Xms128m", "-Xmx512m"]
+    }
+}
+
+fn server_properties(nodes: &[Node], node: &Node, storage: &Path) -> String {
     let Node {
         id,
         port,
         controller_port,
+        doors,
     } = node;
+    let each_door = |text: &dyn Fn(usize, &Door) -> String| -> String {
+        doors
+            .iter()
+            .enumerate()
+            .map(|(index, door)| text(index, door))
+            .collect()
+    };
+    let listeners = each_door(&|index, door| format!(",DOOR{index}://127.0.0.1:{}", door.port));
+    let advertised = each_door(&|index, door| format!(",DOOR{index}://127.0.0.1:{}", door.advertised));
+    let protocols = each_door(&|index, _| format!(",DOOR{index}:PLAINTEXT"));
     let voters: Vec<String> = nodes
         .iter()
         .map(|node| format!("{}@127.0.0.1:{}", node.id, node.controller_port))
@@ -208,11 +243,11 @@ fn server_properties(nodes: &[Node], node: Node, storage: &Path) -> String {
         "process.roles=broker,controller
 node.id={id}
 controller.quorum.voters={voters}
-listeners=CLIENT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=CLIENT://127.0.0.1:{port}
+listeners=CLIENT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}{listeners}
+advertised.listeners=CLIENT://127.0.0.1:{port}{advertised}
 inter.broker.listener.name=CLIENT
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT{protocols}
 log.dirs={storage}
 
 # Topics are made with their settings, or not at all; a leader holds all that was acknowledged.
@@ -262,13 +297,35 @@ mod tests {
             id,
             port: 10,
             controller_port: 20,
+            doors: vec![],
         });
-        let settings = server_properties(&nodes, nodes[1], Path::new("/data"));
+        let settings = server_properties(&nodes, &nodes[1], Path::new("/data"));
         for line in [
             "node.id=2",
             "controller.quorum.voters=1@127.0.0.1:20,2@127.0.0.1:20,3@127.0.0.1:20",
             "default.replication.factor=3",
             "min.insync.replicas=2",
+        ] {
+            assert!(settings.lines().any(|it| it == line), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_door_is_advertised_elsewhere() {
+        let door = Door {
+            port: 30,
+            advertised: 40,
+        };
+        let node = Node {
+            id: 1,
+            port: 10,
+            controller_port: 20,
+            doors: vec![door],
+        };
+        let settings = server_properties(std::slice::from_ref(&node), &node, Path::new("/data"));
+        for line in [
+            "listeners=CLIENT://127.0.0.1:10,CONTROLLER://127.0.0.1:20,DOOR0://127.0.0.1:30",
+            "advertised.listeners=CLIENT://127.0.0.1:10,DOOR0://127.0.0.1:40",
         ] {
             assert!(settings.lines().any(|it| it == line), "{line}");
         }

@@ -36,8 +36,9 @@ mod stack;
 mod starter;
 
 pub use error::{Error, Result};
-pub use install::install;
-pub use ports::Ports;
+pub use install::{install, install_package};
+pub use kafka::Door;
+pub use ports::{Ports, free as free_port};
 pub use probe::Probe;
 pub use progress::Progress;
 pub use server::{Launch, Server};

@@ -33,7 +33,7 @@ impl Ports {
 }
 
 /// A port that nobody listens on, given out once in this process.
-pub(crate) fn free() -> Result<u16> {
+pub fn free() -> Result<u16> {
     static GIVEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
     let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
     for _ in 0..1_000 {

@@ -216,7 +216,7 @@ impl Cluster {
     }
 }
 
-fn database(shard: usize) -> String {
+pub(crate) fn database(shard: usize) -> String {
     format!("rolecall_shard_{shard:02}")
 }
 

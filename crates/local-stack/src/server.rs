@@ -210,6 +210,25 @@ impl Server {
         }
     }
 
+    /// Starts it with further environment variables and does not wait until it answers: for faults that keep it from
+    /// that. Stops it first if it runs; [`Server::restart`] starts it as before.
+    pub async fn start_with(&self, env: &[(String, String)]) -> Result<()> {
+        let _one = self.changing.lock().await;
+        self.stop_now().await?;
+        let launch = self
+            .launch
+            .clone()
+            .envs(env.iter().map(|(name, value)| (name, value)));
+        self.spawn(&launch)
+    }
+
+    /// Waits until it answers.
+    pub async fn ready(&self) -> Result<()> {
+        let log_start = std::fs::metadata(&self.launch.log).map_or(0, |log| log.len());
+        self.answers(log_start, Instant::now() + self.launch.start_within)
+            .await
+    }
+
     /// Freezes it: connections stay open, and nobody answers.
     pub fn pause(&self) -> Result<()> {
         spawn::signal_tree(self.running()?, Signal::SIGSTOP)
@@ -231,14 +250,23 @@ impl Server {
     }
 
     async fn start_now(&self, deadline: Instant) -> Result<()> {
-        let launch = &self.launch;
-        let log_start = std::fs::metadata(&launch.log).map_or(0, |log| log.len());
+        let log_start = std::fs::metadata(&self.launch.log).map_or(0, |log| log.len());
+        self.spawn(&self.launch)?;
+        self.answers(log_start, deadline).await
+    }
+
+    fn spawn(&self, launch: &Launch) -> Result<()> {
         let child = spawn::spawn_owned(launch.command()?).map_err(Error::io(format!(
             "start {} ({})",
             launch.name,
             launch.program.display()
         )))?;
         *self.child() = Some(child);
+        Ok(())
+    }
+
+    async fn answers(&self, log_start: u64, deadline: Instant) -> Result<()> {
+        let launch = &self.launch;
         loop {
             // Asked before the answer counts: another program might answer on the port in place of a dead child.
             let answered = launch.probe.is_ready().await;

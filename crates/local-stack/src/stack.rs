@@ -7,7 +7,8 @@ use futures::future::join_all;
 
 use crate::home::Home;
 use crate::install::{self, Wanted};
-use crate::postgres::Cluster;
+use crate::kafka::{Door, Node};
+use crate::postgres::{Cluster, database};
 use crate::starter::{Part, Starter};
 use crate::{Error, Ports, Progress, Result, Server};
 
@@ -18,6 +19,7 @@ pub struct Builder {
     data_dir: Option<PathBuf>,
     cache_dir: PathBuf,
     kafka_nodes: usize,
+    kafka_doors: usize,
     postgres_clusters: usize,
     shards: usize,
     registry: bool,
@@ -45,6 +47,13 @@ impl Builder {
     #[must_use]
     pub fn kafka_nodes(mut self, nodes: usize) -> Self {
         self.kafka_nodes = nodes;
+        self
+    }
+
+    /// Listeners of each node besides the plain one, for clients that something stands between.
+    #[must_use]
+    pub fn kafka_doors(mut self, doors: usize) -> Self {
+        self.kafka_doors = doors;
         self
     }
 
@@ -104,7 +113,7 @@ impl Builder {
             progress: &self.progress,
         };
         let (kafka, registry, postgres, redis) = tokio::try_join!(
-            starter.kafka(self.kafka_nodes),
+            starter.kafka(self.kafka_nodes, self.kafka_doors),
             starter.registry(),
             starter.postgres(self.postgres_clusters, self.shards),
             starter.redis(),
@@ -141,7 +150,7 @@ impl Builder {
 /// Running servers. Dropping it kills them; [`Stack::shutdown`] stops them first.
 #[derive(Debug)]
 pub struct Stack {
-    kafka: Vec<Part<u16>>,
+    kafka: Vec<Part<Node>>,
     registry: Option<Part<String>>,
     postgres: Vec<Part<Cluster>>,
     redis: Option<Part<u16>>,
@@ -156,6 +165,7 @@ impl Stack {
             data_dir: None,
             cache_dir: install::default_cache(),
             kafka_nodes: 1,
+            kafka_doors: 0,
             postgres_clusters: 1,
             shards: 16,
             registry: true,
@@ -170,9 +180,15 @@ impl Stack {
         let nodes: Vec<String> = self
             .kafka
             .iter()
-            .map(|node| format!("127.0.0.1:{}", node.address))
+            .map(|node| format!("127.0.0.1:{}", node.address.port))
             .collect();
         nodes.join(",")
+    }
+
+    /// The same door of each node, in their order.
+    pub fn kafka_doors(&self, door: usize) -> Vec<Door> {
+        let of_node = |node: &Part<Node>| node.address.doors.get(door).copied();
+        self.kafka.iter().filter_map(of_node).collect()
     }
 
     /// With the path of the Confluent-compatible API, and no slash at the end.
@@ -197,6 +213,32 @@ impl Stack {
             .enumerate()
             .map(dsn)
             .collect()
+    }
+
+    /// TCP port of each PostgreSQL cluster.
+    pub fn postgres_ports(&self) -> Vec<u16> {
+        self.postgres.iter().map(|it| it.address.port).collect()
+    }
+
+    /// As [`Self::shard_dsns`], but by TCP through these ports, one for each cluster.
+    pub fn shard_dsns_through(&self, ports: &[u16]) -> Vec<String> {
+        let user = crate::postgres::USER;
+        let shards = 0..if ports.is_empty() { 0 } else { self.shards };
+        let dsn = |(shard, port): (usize, &u16)| {
+            format!(
+                "postgres://{user}@127.0.0.1:{port}/{}?sslmode=disable",
+                database(shard)
+            )
+        };
+        shards.zip(ports.iter().cycle()).map(dsn).collect()
+    }
+
+    /// Where cluster `index` keeps its data.
+    ///
+    /// # Panics
+    /// If there is no cluster `index`, counted from 0.
+    pub fn postgres_data(&self, index: usize) -> PathBuf {
+        self.home.data(self.postgres_cluster(index).name())
     }
 
     /// The addresses as variables, for an environment file.

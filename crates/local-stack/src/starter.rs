@@ -6,7 +6,7 @@ use futures::future::try_join_all;
 
 use crate::home::Home;
 use crate::install::Programs;
-use crate::kafka::{self, Node};
+use crate::kafka::{self, Door, Node};
 use crate::postgres::Cluster;
 use crate::{Error, Launch, Ports, Progress, Result, Server, ports, redis, registry};
 
@@ -29,7 +29,7 @@ pub(crate) struct Starter<'a> {
 }
 
 impl Starter<'_> {
-    pub async fn kafka(&self, count: usize) -> Result<Vec<Part<u16>>> {
+    pub async fn kafka(&self, count: usize, doors: usize) -> Result<Vec<Part<Node>>> {
         let Some(kafka) = self.programs.kafka.clone() else {
             return Ok(vec![]);
         };
@@ -40,14 +40,14 @@ impl Starter<'_> {
         let cluster = cluster.unwrap_or_else(kafka::new_cluster_id);
         self.retry(self.ports.kafka.is_some(), async || {
             let nodes: Vec<Node> = (0..count)
-                .map(|index| self.kafka_node(index))
+                .map(|index| self.kafka_node(index, doors))
                 .collect::<Result<_>>()?;
             let starts = nodes.iter().enumerate().map(async |(index, node)| {
                 let (data, log) = (self.home.data(&names[index]), self.home.log(&names[index]));
                 let kafka = kafka.clone();
                 let (all, cluster) = (nodes.clone(), cluster.clone());
                 let prepare = move || kafka.prepare(&all, index, &data, &log, &cluster);
-                self.start(&names[index], prepare, node.port).await
+                self.start(&names[index], prepare, node.clone()).await
             });
             try_join_all(starts).await
         })
@@ -124,12 +124,19 @@ impl Starter<'_> {
         .map(Some)
     }
 
-    fn kafka_node(&self, index: usize) -> Result<Node> {
+    fn kafka_node(&self, index: usize, doors: usize) -> Result<Node> {
         let id = i32::try_from(index + 1).unwrap_or(i32::MAX);
+        let door = |_| -> Result<Door> {
+            Ok(Door {
+                port: ports::free()?,
+                advertised: ports::free()?,
+            })
+        };
         Ok(Node {
             id,
             port: ports::fixed_or_free(self.ports.kafka, index)?,
             controller_port: ports::free()?,
+            doors: (0..doors).map(door).collect::<Result<_>>()?,
         })
     }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use chrono::NaiveDate;
 use schemas::catalog::CatalogEvent;
-use schemas::user::{LockReason, UserEvent};
+use schemas::user::{LockReason, LoginFailed, UserEvent};
 use schemas::{Sealed, SessionId, Timestamp};
 use sqlx::PgConnection;
 use sqlx::types::ipnetwork::IpNetwork;
@@ -112,16 +112,17 @@ fn tell(event: &UserEvent) -> Told<'_> {
             session: Some(e.session_id),
             network: e.ip_network.as_ref(),
             user_agent: e.user_agent.as_ref(),
-            ..says("signed in")
+            ..says(if e.despite_lock {
+                "signed in from a known device while sign-in was locked"
+            } else {
+                "signed in"
+            })
         },
         UserEvent::LoginFailed(e) => Told {
             failed: true,
             network: e.ip_network.as_ref(),
             user_agent: e.user_agent.as_ref(),
-            ..says(match e.count {
-                1 => "failed sign-in".to_owned(),
-                count => format!("{count} failed sign-ins"),
-            })
+            ..says(tell_failures(e))
         },
         UserEvent::Locked(e) => Told {
             suspicious: e.reason == LockReason::FailedLogins,
@@ -159,6 +160,23 @@ fn tell(event: &UserEvent) -> Told<'_> {
     }
 }
 
+fn tell_failures(failed: &LoginFailed) -> String {
+    let known = failed.known_devices.iter().map(|device| device.count);
+    let known = known.fold(0, i32::saturating_add);
+    let from = match known {
+        0 => String::new(),
+        known if known == failed.count => " from a known device".to_owned(),
+        known => format!(", {known} of them from known devices"),
+    };
+    match failed.count {
+        1 => format!("failed sign-in{from}"),
+        count => format!(
+            "{count} failed sign-ins from {} to {}{from}",
+            failed.first_at, failed.last_at
+        ),
+    }
+}
+
 fn says(description: impl Into<Cow<'static, str>>) -> Told<'static> {
     Told {
         description: description.into(),
@@ -178,6 +196,13 @@ fn tell_catalog(event: &CatalogEvent) -> String {
         }
         CatalogEvent::PermissionDetached(e) => {
             format!("permission {} detached from role {}", e.permission_id, e.role_id)
+        }
+        CatalogEvent::ExtentRecorded(_) => "extent of the log recorded".to_owned(),
+        CatalogEvent::BootstrapEpochRaised(e) => {
+            format!(
+                "bootstrap epoch {} makes user {} administrator",
+                e.epoch, e.administrator
+            )
         }
     }
 }

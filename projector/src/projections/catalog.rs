@@ -55,6 +55,8 @@ impl Catalog {
             }
             // Rows of role_permissions.
             CatalogEvent::PermissionAttached(_) | CatalogEvent::PermissionDetached(_) => {}
+            // Neither a role nor a permission.
+            CatalogEvent::BootstrapEpochRaised(_) | CatalogEvent::ExtentRecorded(_) => {}
         }
     }
 

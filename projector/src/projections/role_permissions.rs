@@ -46,7 +46,9 @@ impl RolePermissions {
             | CatalogEvent::PermissionDeleted(_)
             | CatalogEvent::RoleDefined(_)
             | CatalogEvent::RoleChanged(_)
-            | CatalogEvent::PermissionDefined(_) => {}
+            | CatalogEvent::PermissionDefined(_)
+            | CatalogEvent::BootstrapEpochRaised(_)
+            | CatalogEvent::ExtentRecorded(_) => {}
         }
     }
 

@@ -119,8 +119,10 @@ impl Row {
 
 impl Change {
     fn log_in(&mut self, at: &At<'_>, event: &UserLoggedIn) -> Result<(), RowError> {
-        (self.failures_from_zero, self.failures) = (true, 0);
-        self.locked_until = Some(None);
+        if !event.despite_lock {
+            (self.failures_from_zero, self.failures) = (true, 0);
+            self.locked_until = Some(None);
+        }
         let network = network(event.ip_network.as_ref())?;
         self.login = Some(Login {
             at: at.time(),
@@ -131,7 +133,7 @@ impl Change {
     }
 
     fn count_failures(&mut self, event: &LoginFailed) {
-        self.failures = self.failures.saturating_add(event.count.max(1));
+        self.failures = self.failures.saturating_add(event.from_elsewhere());
     }
 }
 

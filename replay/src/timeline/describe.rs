@@ -12,7 +12,9 @@ pub(super) fn describe(event: &UserEvent, roles: &RoleNames) -> String {
         UserEvent::ClaimAbandoned(e) => format!("claim {}", e.claim_id),
         UserEvent::LoggedIn(e) => {
             let place = from([e.ip_network.as_deref(), e.country_code.as_deref()]);
-            format!("session {} until {}{place}", e.session_id, e.expires_at)
+            let lock = if e.despite_lock { " despite the lock" } else { "" };
+            let (session, until, device) = (e.session_id, e.expires_at, e.device_id);
+            format!("session {session} until {until} on device {device}{lock}{place}")
         }
         UserEvent::LoginFailed(e) => {
             let times = if e.count == 1 {
@@ -20,7 +22,12 @@ pub(super) fn describe(event: &UserEvent, roles: &RoleNames) -> String {
             } else {
                 format!("{} times since {}", e.count, e.first_at)
             };
-            format!("{times}{}", from([e.ip_network.as_deref(), None]))
+            let known = e
+                .known_devices
+                .iter()
+                .map(|known| format!(" on device {}", known.device_id));
+            let known: String = known.collect();
+            format!("{times}{known}{}", from([e.ip_network.as_deref(), None]))
                 .trim_start()
                 .to_owned()
         }

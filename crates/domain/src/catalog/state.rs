@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::catalog::{
-    CatalogEvent, PermissionDefined, PermissionDeleted, RoleChanged, RoleDefined, RoleDeleted,
+    BootstrapEpochRaised, CatalogEvent, PartitionEnd, PermissionDefined, PermissionDeleted, RoleChanged,
+    RoleDefined, RoleDeleted,
 };
 use schemas::{PermissionId, RoleId};
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,10 @@ pub struct Catalog {
     pub permission_names: BTreeMap<String, PermissionId>,
     /// What each role has by itself; it inherits the rest.
     pub attachments: BTreeMap<RoleId, BTreeSet<PermissionId>>,
+    /// The last one raised, with its administrator.
+    pub bootstrap: Option<BootstrapEpochRaised>,
+    /// How far the other topics had come when that was recorded last.
+    pub extent: Vec<PartitionEnd>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +63,19 @@ impl Catalog {
         CompiledCatalog::of(self)
     }
 
+    pub fn bootstrap_epoch(&self) -> i32 {
+        self.bootstrap.map_or(0, |raised| raised.epoch)
+    }
+
+    pub(super) fn furthest(&self, end: PartitionEnd) -> PartitionEnd {
+        let is_same = |known: &&PartitionEnd| (&known.topic, known.partition) == (&end.topic, end.partition);
+        let known = self.extent.iter().find(is_same);
+        PartitionEnd {
+            next_offset: known.map_or(0, |known| known.next_offset).max(end.next_offset),
+            ..end
+        }
+    }
+
     pub(super) fn is_attached(&self, role_id: RoleId, permission_id: PermissionId) -> bool {
         self.attachments
             .get(&role_id)
@@ -82,6 +100,8 @@ impl Catalog {
                     own.remove(&e.permission_id);
                 }
             }
+            CatalogEvent::BootstrapEpochRaised(e) => self.bootstrap = Some(*e),
+            CatalogEvent::ExtentRecorded(e) => self.extent.clone_from(&e.ends),
         }
     }
 

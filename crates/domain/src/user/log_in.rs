@@ -17,10 +17,15 @@ pub struct LogIn {
 impl Decide<User> for LogIn {
     fn decide(self, user: &User, ctx: &Context) -> Result<Vec<UserEvent>, Error> {
         user.active()?;
-        user.admits_attempt(self.credentials, ctx)?;
-        let mut events = make_room(user, ctx.now);
-        events.push(UserEvent::LoggedIn(self.login));
-        Ok(events)
+        user.admits_attempt(self.credentials, Some(self.login.device_id), ctx)?;
+        let login = UserLoggedIn {
+            despite_lock: user.locked_at(ctx.now).is_some(),
+            ..self.login
+        };
+        let failures = user.unwritten_failures();
+        let room = make_room(user, ctx.now);
+        let events = failures.into_iter().chain(room);
+        Ok(events.chain([UserEvent::LoggedIn(login)]).collect())
     }
 }
 
@@ -84,6 +89,7 @@ mod tests {
         let failure = RecordLoginFailure {
             failure: login_failure(5),
             credentials: 1,
+            device: None,
         };
         let locked = || given([registered()]).and(failure.clone());
         locked()

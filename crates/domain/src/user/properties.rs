@@ -38,7 +38,7 @@ fn any_command() -> impl Strategy<Value = UserCommand> {
         }),
         2 => (-1..3_i32).prop_map(|count| {
             let failure = login_failure(count);
-            UserCommand::RecordLoginFailure(RecordLoginFailure { failure, credentials: 1 })
+            UserCommand::RecordLoginFailure(RecordLoginFailure { failure, credentials: 1, device: None })
         }),
         4 => (0..400_u128, 0..4_i32, 0..4_i32).prop_map(|(n, g, h)| refresh(n, g, h)),
         2 => (0..400_u128).prop_map(|n| UserCommand::RevokeSession(RevokeSession {

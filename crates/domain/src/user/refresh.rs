@@ -1,11 +1,18 @@
 //! Refresh a session: its refresh token is replaced, and one that comes back ends the session.
 
+use std::time::Duration;
+
 use schemas::user::{RefreshReuseDetected, SessionRefreshed, UserEvent};
 use schemas::{Sealed, SessionId, Sha256Digest};
 use serde::{Deserialize, Serialize};
 
-use super::{Error, User};
+use super::{Error, Session, User};
 use crate::decider::{Context, Decide};
+
+/// So long the token just replaced is not reuse: whoever lost the answer tries again with it. It
+/// gets the same successor, so a thief who is as quick holds no token that the owner does not hold
+/// too, and the first of the two to refresh exposes the other.
+const ANSWERED_AGAIN: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refresh {
@@ -26,6 +33,9 @@ impl Decide<User> for Refresh {
         let session = user
             .session(self.session_id, ctx.now)
             .ok_or(Error::SessionEnded)?;
+        if self.repeats(session, ctx) {
+            return Ok(vec![]);
+        }
         if self.presented_generation < session.generation {
             return Ok(vec![UserEvent::RefreshReuseDetected(RefreshReuseDetected {
                 session_id: self.session_id,
@@ -42,6 +52,7 @@ impl Decide<User> for Refresh {
             generation: session.generation.checked_add(1).ok_or(Error::SessionEnded)?,
             nonce: self.nonce,
             refresh_token_hash: self.refresh_token_hash,
+            refreshed_at: ctx.now,
             ip_network: self.ip_network,
             ip_address: self.ip_address,
             user_agent: self.user_agent,
@@ -49,11 +60,24 @@ impl Decide<User> for Refresh {
     }
 }
 
+impl Refresh {
+    /// Whether this is the refresh that the session has just seen.
+    fn repeats(&self, session: &Session, ctx: &Context) -> bool {
+        let is_predecessor = self.presented_generation.checked_add(1) == Some(session.generation);
+        is_predecessor
+            && session.replaced.is_some_and(|replaced| {
+                replaced.hash == self.presented_hash && ctx.now < replaced.at.plus(ANSWERED_AGAIN)
+            })
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use schemas::Timestamp;
+
     use super::*;
     use crate::testing::{
-        Given, digest, given, logged_in, minutes, registered, sealed, session, user_deactivated,
+        Given, NOW, digest, given, logged_in, minutes, registered, sealed, session, user_deactivated,
     };
     use crate::user::{Deactivate, FIRST_GENERATION};
 
@@ -84,6 +108,7 @@ mod tests {
                 generation: 2,
                 nonce: sealed("next nonce"),
                 refresh_token_hash: digest("token 2"),
+                refreshed_at: NOW,
                 ip_network: None,
                 ip_address: None,
                 user_agent: None,
@@ -99,18 +124,50 @@ mod tests {
     #[test]
     fn a_replaced_token_that_comes_back_ends_the_session() {
         let refreshed = || signed_in().and(refresh(1)).and(refresh(2));
-        let reuse = RefreshReuseDetected {
-            session_id: session(1),
-            presented_generation: 1,
-            current_generation: 3,
-        };
-        refreshed()
-            .when(refresh(1))
-            .then([UserEvent::RefreshReuseDetected(reuse)]);
+        refreshed().when(refresh(1)).then([reuse_of(1, 3)]);
         refreshed()
             .and(refresh(1))
             .when(refresh(3))
             .then_error(Error::SessionEnded);
+    }
+
+    fn reuse_of(presented: i32, current: i32) -> UserEvent {
+        UserEvent::RefreshReuseDetected(RefreshReuseDetected {
+            session_id: session(1),
+            presented_generation: presented,
+            current_generation: current,
+        })
+    }
+
+    #[test]
+    fn the_token_just_replaced_records_nothing_for_ten_seconds_and_is_reuse_then() {
+        let refreshed = || signed_in().and(refresh(1));
+        let later = |micros| Timestamp::from_micros(NOW.as_micros() + micros);
+        refreshed().when(refresh(1)).then_nothing();
+        refreshed().at(later(9_999_999)).when(refresh(1)).then_nothing();
+        refreshed()
+            .at(later(10_000_000))
+            .when(refresh(1))
+            .then([reuse_of(1, 2)]);
+        // And its successor still works after it was asked for twice.
+        let twice = refreshed().and(refresh(1)).and(refresh(2));
+        assert_eq!(twice.state().sessions[&session(1)].generation, 3);
+    }
+
+    #[test]
+    fn a_token_before_the_one_just_replaced_is_reuse_at_once() {
+        let refreshed = || signed_in().and(refresh(1)).and(refresh(2));
+        refreshed().when(refresh(2)).then_nothing();
+        refreshed().when(refresh(1)).then([reuse_of(1, 3)]);
+    }
+
+    #[test]
+    fn only_the_true_predecessor_is_answered_again() {
+        let forged = Refresh {
+            presented_hash: digest("guess"),
+            ..refresh(1)
+        };
+        signed_in().and(refresh(1)).when(forged).then([reuse_of(1, 2)]);
     }
 
     #[test]

@@ -2,17 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use schemas::user::{LockReason, LoginFailed, UserEvent, UserLoggedIn, UserRegistered};
-use schemas::{BlindIndex, ClaimId, RoleId, Sealed, SessionId, Sha256Digest, Timestamp, UserId};
+use schemas::user::{LockReason, LoginFailed, SessionRefreshed, UserEvent, UserLoggedIn, UserRegistered};
+use schemas::{BlindIndex, ClaimId, DeviceId, RoleId, Sealed, SessionId, Sha256Digest, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 
-use super::Error;
+use super::unwritten::Unwritten;
+use super::{Error, FAILURES_TO_LOCK};
 use crate::decider::Context;
 
 /// A user's live sessions; a further sign-in ends the one that would expire first.
 pub const MAX_SESSIONS: usize = 100;
 /// A user's live grants.
 pub const MAX_GRANTS: usize = 1_000;
+/// Devices that a user is known to sign in from; a further one replaces the one not seen longest.
+pub const MAX_DEVICES: usize = 20;
 /// Generation of the refresh token that a sign-in gives.
 pub const FIRST_GENERATION: i32 = 1;
 
@@ -29,10 +32,15 @@ pub struct User {
     /// Locks for failed logins since the last successful one: the next takes longer.
     pub locks: u32,
     pub locked_until: Option<Timestamp>,
+    /// Signed in before, the latest last. A lock does not bind them.
+    pub devices: Vec<Device>,
     /// May hold expired ones: time passes without events. They never count, see [`Self::session`].
     pub sessions: BTreeMap<SessionId, Session>,
     /// Role to expiry, exclusive; may hold expired ones as well.
     pub grants: BTreeMap<RoleId, Option<Timestamp>>,
+    /// Known to the owner alone: no event tells of it yet.
+    #[serde(skip)]
+    pub(super) unwritten: Unwritten,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,13 +63,30 @@ pub struct Account {
     pub deactivated: bool,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    pub id: DeviceId,
+    /// Since its last sign-in; with one too many it is as good as unknown.
+    pub failures: i64,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
+    pub device_id: DeviceId,
     /// Of the refresh token that is valid now.
     pub generation: i32,
     pub nonce: Sealed,
     pub refresh_token_hash: Sha256Digest,
+    /// The token before that one; none since sign-in.
+    pub replaced: Option<ReplacedToken>,
     pub expires_at: Timestamp,
+}
+
+/// The refresh token that the valid one has replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplacedToken {
+    pub hash: Sha256Digest,
+    pub at: Timestamp,
 }
 
 impl User {
@@ -76,6 +101,22 @@ impl User {
     /// Until when sign-in is refused, if it is.
     pub fn locked_at(&self, now: Timestamp) -> Option<Timestamp> {
         self.locked_until.filter(|until| now < *until)
+    }
+
+    /// As [`Self::locked_at`], for whoever comes from this device.
+    pub fn locked_for(&self, device: Option<DeviceId>, now: Timestamp) -> Option<Timestamp> {
+        let until = self.locked_at(now)?;
+        let knows = device.is_some_and(|device| self.device(device).is_some());
+        (!knows).then_some(until)
+    }
+
+    pub(super) fn device(&self, id: DeviceId) -> Option<&Device> {
+        self.devices.iter().find(|device| device.id == id)
+    }
+
+    /// Failures that the owner has folded so far, as one event.
+    pub(super) fn unwritten_failures(&self) -> Option<UserEvent> {
+        self.unwritten.failures().cloned().map(UserEvent::LoginFailed)
     }
 
     /// A session that has not ended.
@@ -111,9 +152,14 @@ impl User {
 
     /// Refuses an attempt to sign in, right or wrong, before its outcome counts. Whether the user is
     /// active does not matter here: a deactivated user's password must not be guessed either.
-    pub(super) fn admits_attempt(&self, credentials: i64, ctx: &Context) -> Result<(), Error> {
+    pub(super) fn admits_attempt(
+        &self,
+        credentials: i64,
+        device: Option<DeviceId>,
+        ctx: &Context,
+    ) -> Result<(), Error> {
         self.registered()?;
-        match self.locked_at(ctx.now) {
+        match self.locked_for(device, ctx.now) {
             Some(until) => Err(Error::Locked { until }),
             None if credentials != self.credentials => Err(Error::CredentialsChanged),
             None => Ok(()),
@@ -121,7 +167,8 @@ impl User {
     }
 
     pub(super) fn failures_with(&self, failed: &LoginFailed) -> i64 {
-        self.failed_logins.saturating_add(i64::from(failed.count.max(1)))
+        self.failed_logins
+            .saturating_add(i64::from(failed.from_elsewhere()))
     }
 
     pub fn apply(&mut self, event: &UserEvent) {
@@ -131,7 +178,7 @@ impl User {
                 self.abandoned_claims.insert(e.claim_id);
             }
             UserEvent::LoggedIn(e) => self.log_in(e),
-            UserEvent::LoginFailed(e) => self.failed_logins = self.failures_with(e),
+            UserEvent::LoginFailed(e) => self.fail(e),
             UserEvent::Locked(e) => {
                 self.locked_until = Some(e.locked_until);
                 if e.reason == LockReason::FailedLogins {
@@ -144,14 +191,12 @@ impl User {
                 }
                 self.credentials = self.credentials.saturating_add(1);
                 self.end_sessions(&e.revoked_sessions);
+                // Whoever signed in with the old password and is not signed in now may be a thief.
+                let sessions = &self.sessions;
+                self.devices
+                    .retain(|device| sessions.values().any(|session| session.device_id == device.id));
             }
-            UserEvent::SessionRefreshed(e) => {
-                if let Some(session) = self.sessions.get_mut(&e.session_id) {
-                    session.generation = e.generation;
-                    session.nonce = e.nonce.clone();
-                    session.refresh_token_hash = e.refresh_token_hash;
-                }
-            }
+            UserEvent::SessionRefreshed(e) => self.refresh(e),
             UserEvent::RefreshReuseDetected(e) => self.end_sessions(&[e.session_id]),
             UserEvent::SessionRevoked(e) => self.end_sessions(&[e.session_id]),
             UserEvent::SessionsRevoked(e) => self.end_sessions(&e.session_ids),
@@ -162,6 +207,7 @@ impl User {
             UserEvent::Deactivated(_) => {
                 self.deactivate(true);
                 self.sessions.clear();
+                self.devices.clear();
             }
             UserEvent::Reactivated(_) => self.deactivate(false),
         }
@@ -183,13 +229,25 @@ impl User {
     }
 
     fn log_in(&mut self, event: &UserLoggedIn) {
-        self.failed_logins = 0;
-        self.locks = 0;
-        self.locked_until = None;
+        // Guessing elsewhere goes on counting while a lock is there that did not bind this one.
+        if !event.despite_lock {
+            self.failed_logins = 0;
+            self.locks = 0;
+            self.locked_until = None;
+        }
+        self.devices.retain(|device| device.id != event.device_id);
+        self.devices.push(Device {
+            id: event.device_id,
+            failures: 0,
+        });
+        let surplus = self.devices.len().saturating_sub(MAX_DEVICES);
+        self.devices.drain(..surplus);
         let session = Session {
+            device_id: event.device_id,
             generation: FIRST_GENERATION,
             nonce: event.nonce.clone(),
             refresh_token_hash: event.refresh_token_hash,
+            replaced: None,
             expires_at: event.expires_at,
         };
         self.sessions.insert(event.session_id, session);
@@ -204,6 +262,30 @@ impl User {
                 None => break,
             };
         }
+    }
+
+    fn fail(&mut self, event: &LoginFailed) {
+        self.failed_logins = self.failures_with(event);
+        for failed in &event.known_devices {
+            let is_it = |device: &&mut Device| device.id == failed.device_id;
+            if let Some(device) = self.devices.iter_mut().find(is_it) {
+                device.failures = device.failures.saturating_add(i64::from(failed.count));
+            }
+        }
+        self.devices.retain(|device| device.failures < FAILURES_TO_LOCK);
+    }
+
+    fn refresh(&mut self, event: &SessionRefreshed) {
+        let Some(session) = self.sessions.get_mut(&event.session_id) else {
+            return;
+        };
+        session.replaced = Some(ReplacedToken {
+            hash: session.refresh_token_hash,
+            at: event.refreshed_at,
+        });
+        session.generation = event.generation;
+        session.nonce = event.nonce.clone();
+        session.refresh_token_hash = event.refresh_token_hash;
     }
 
     fn grant(&mut self, role_id: RoleId, expires_at: Option<Timestamp>) {

@@ -1,0 +1,184 @@
+//! How often passwords may be tried: judged before any is hashed, in bounded memory.
+//!
+//! One bucket a network and one an account, known or not, so that neither one guesser nor many fill
+//! the queue of hashes. A device that signed in before has a bucket of its own instead of both:
+//! guessing by others must not keep its owner out.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use parking_lot::Mutex;
+use schemas::{BlindIndex, DeviceId, UserId};
+use service_kit::problem::{Problem, ProblemType};
+
+/// Buckets that are not full, at most. Each is full again soon, so that many are tens of thousands
+/// of sources at once.
+const BUCKETS: usize = 65_536;
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Password attempts let through.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct AttemptLimits {
+    /// Password attempts a minute for one account from devices that have not signed in before, and
+    /// for each device that has; one more is answered 429.
+    #[arg(long, env = "ROLECALL_ATTEMPTS_PER_ACCOUNT", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
+    pub attempts_per_account: u32,
+    /// Password attempts and registrations a minute from one network: a /24 of IPv4, a /48 of IPv6.
+    #[arg(long, env = "ROLECALL_ATTEMPTS_PER_NETWORK", default_value_t = 600, value_parser = clap::value_parser!(u32).range(1..))]
+    pub attempts_per_network: u32,
+}
+
+/// Whose attempts are counted together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Account {
+    /// By the name that was tried, so that a name without an account is limited alike.
+    Name(BlindIndex),
+    /// By the user, whose password is asked for without a name.
+    User(UserId),
+}
+
+pub struct Attempts {
+    accounts: Buckets<Account>,
+    devices: Buckets<DeviceId>,
+    networks: Buckets<Option<IpAddr>>,
+}
+
+impl Attempts {
+    pub fn new(limits: AttemptLimits) -> Self {
+        Self {
+            accounts: Buckets::a_minute(limits.attempts_per_account),
+            devices: Buckets::a_minute(limits.attempts_per_account),
+            networks: Buckets::a_minute(limits.attempts_per_network),
+        }
+    }
+
+    /// Lets an attempt through, or says when the next may come.
+    pub fn admit(
+        &self,
+        address: Option<IpAddr>,
+        account: Option<Account>,
+        known_device: Option<DeviceId>,
+    ) -> Result<(), Problem> {
+        let now = Instant::now();
+        let admitted = match (known_device, account) {
+            (Some(device), _) => self.devices.take(device, now),
+            (None, account) => self
+                .networks
+                .take(address.map(network), now)
+                .and_then(|()| account.map_or(Ok(()), |account| self.accounts.take(account, now))),
+        };
+        admitted.map_err(|wait| {
+            metrics::counter!("password_attempts_refused_total").increment(1);
+            Problem::new(ProblemType::TooManyAttempts).retry_after(wait)
+        })
+    }
+}
+
+/// Whom one provider's line or one data centre's customer is likely to hold.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => {
+            let [a, b, c, _] = v4.octets();
+            Ipv4Addr::new(a, b, c, 0).into()
+        }
+        IpAddr::V6(v6) => {
+            let [a, b, c, ..] = v6.segments();
+            Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0).into()
+        }
+    }
+}
+
+/// A bucket for each key that holds a minute's worth and fills evenly. Of each only the time is kept
+/// at which it is full again: a full one is not kept at all.
+struct Buckets<K> {
+    fills_in: Duration,
+    one: Duration,
+    full_at: Mutex<HashMap<K, Instant>>,
+}
+
+impl<K: Eq + Hash> Buckets<K> {
+    fn a_minute(count: u32) -> Self {
+        Self {
+            fills_in: MINUTE,
+            one: MINUTE / count.max(1),
+            full_at: Mutex::default(),
+        }
+    }
+
+    /// Takes one, or says how long until there is one.
+    fn take(&self, key: K, now: Instant) -> Result<(), Duration> {
+        let mut full_at = self.full_at.lock();
+        let full = full_at.get(&key).copied().unwrap_or(now).max(now) + self.one;
+        let wait = full.saturating_duration_since(now + self.fills_in);
+        if !wait.is_zero() {
+            return Err(wait);
+        }
+        if full_at.len() >= BUCKETS && !full_at.contains_key(&key) {
+            full_at.retain(|_, full| *full > now);
+            if full_at.len() >= BUCKETS {
+                // More sources at once than there is memory for: what bounds the hashes is their queue.
+                full_at.clear();
+            }
+        }
+        full_at.insert(key, full);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_holds_a_minutes_worth_and_fills_evenly() {
+        let (buckets, start) = (Buckets::a_minute(30), Instant::now());
+        let at = |millis| start + Duration::from_millis(millis);
+        assert!((0..30).all(|_| buckets.take("alice", start).is_ok()));
+        assert_eq!(buckets.take("alice", start), Err(Duration::from_secs(2)));
+        assert_eq!(buckets.take("alice", at(1_500)), Err(Duration::from_millis(500)));
+        assert_eq!(buckets.take("bob", start), Ok(()));
+        assert_eq!(buckets.take("alice", at(2_000)), Ok(()));
+        assert!(buckets.take("alice", at(2_000)).is_err());
+        assert!((0..30).all(|_| buckets.take("alice", at(200_000)).is_ok()));
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let (buckets, start) = (Buckets::a_minute(30), Instant::now());
+        for number in 0..BUCKETS * 3 {
+            assert!(buckets.take(number, start).is_ok());
+        }
+        assert!(buckets.full_at.lock().len() <= BUCKETS);
+    }
+
+    #[test]
+    fn guesses_by_others_do_not_use_up_what_a_known_device_has() {
+        let attempts = Attempts::new(AttemptLimits {
+            attempts_per_account: 5,
+            attempts_per_network: 8,
+        });
+        let user = Some(Account::User(UserId::new_v7()));
+        let from = |text: &str| Some(text.parse().unwrap());
+        for _ in 0..5 {
+            attempts.admit(from("192.0.2.1"), user, None).unwrap();
+        }
+        let refused = attempts.admit(from("198.51.100.1"), user, None).unwrap_err();
+        assert_eq!(refused.status(), 429);
+        let device = Some(DeviceId::new_v7());
+        attempts.admit(from("192.0.2.1"), user, device).unwrap();
+        // The network has some left for others, and then no more, whatever the account.
+        for _ in 0..3 {
+            let other = Some(Account::User(UserId::new_v7()));
+            attempts.admit(from("192.0.2.77"), other, None).unwrap();
+        }
+        attempts.admit(from("192.0.2.77"), None, None).unwrap_err();
+        attempts.admit(from("192.0.3.77"), None, None).unwrap();
+        for _ in 0..4 {
+            attempts.admit(None, user, device).unwrap();
+        }
+        attempts.admit(None, user, device).unwrap_err();
+    }
+}
