@@ -7,6 +7,7 @@ use event_log::{Owners, Tail, TailItem, decode};
 use local_stack::{Launch, Server};
 use schemas::log::LogEvent;
 use schemas::{Event, Position, Stream};
+use tokio::task::JoinHandle;
 
 use crate::people::unique;
 use crate::world::{World, programs};
@@ -15,6 +16,25 @@ use crate::world::{World, programs};
 pub struct Instance {
     pub server: Server,
     pub url: String,
+}
+
+/// Who owns what, as the log tells, kept up to date.
+pub struct Claims {
+    owners: Owners,
+    following: JoinHandle<()>,
+}
+
+impl Claims {
+    /// Address of a ledger's owner, or of the catalog's.
+    pub fn owner(&self, stream: Stream, partition: i32) -> Option<String> {
+        Some(self.owners.of(stream, partition)?.address)
+    }
+}
+
+impl Drop for Claims {
+    fn drop(&mut self) {
+        self.following.abort();
+    }
 }
 
 impl World {
@@ -36,14 +56,14 @@ impl World {
         Instance { server, url }
     }
 
-    /// Who owns each ledger and the catalog, as the log tells: kept up to date while the runtime lives.
-    pub fn owners(&self) -> Owners {
+    /// Follows the claims of each ledger and the catalog.
+    pub fn claims(&self) -> Claims {
         let owners = Owners::default();
         let users = (0..self.ledgers()).map(|ledger| (Stream::Users, ledger, 0));
         let start: Vec<_> = users.chain([(Stream::Catalog, 0, 0)]).collect();
         let mut tail = Tail::open(&self.kafka(), &start).unwrap();
         let (ids, told) = (self.identity.schema_ids.clone(), owners.clone());
-        tokio::spawn(async move {
+        let following = tokio::spawn(async move {
             while let Ok(items) = tail.next(1_000).await {
                 for item in items {
                     let TailItem::Record(record) = item else { continue };
@@ -61,16 +81,16 @@ impl World {
                 }
             }
         });
-        owners
+        Claims { owners, following }
     }
 
     /// How many ledgers each address owns, the catalog counted as one.
-    pub fn owned(&self, owners: &Owners) -> BTreeMap<String, usize> {
+    pub fn owned(&self, claims: &Claims) -> BTreeMap<String, usize> {
         let mut owned = BTreeMap::new();
         let users = (0..self.ledgers()).map(|ledger| (Stream::Users, ledger));
         for (stream, partition) in users.chain([(Stream::Catalog, 0)]) {
-            if let Some(owner) = owners.of(stream, partition) {
-                *owned.entry(owner.address).or_default() += 1;
+            if let Some(owner) = claims.owner(stream, partition) {
+                *owned.entry(owner).or_default() += 1;
             }
         }
         owned

@@ -21,7 +21,7 @@ mod world;
 
 pub use client::{Answer, Call, Client};
 pub use history::History;
-pub use instance::{Instance, until};
+pub use instance::{Claims, Instance, until};
 pub use load::Load;
 pub use people::{PASSWORD, Person, question, registration, unique};
 pub use suite::{Scenario, Suite};

@@ -5,21 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::ledger::ledger_of;
-use event_log::Owners;
 use futures::future::join_all;
 use schemas::{Stream, UserId};
 use serde_json::{Value, json};
-use tests::{Answer, Client, Instance, PASSWORD, Person, World, registration, unique, until};
+use tests::{Answer, Claims, Client, Instance, PASSWORD, Person, World, registration, unique, until};
 use uuid::Uuid;
 
 const SHARED: Duration = Duration::from_secs(15);
 
 /// Starts one more, and waits until each of the two owns something.
-pub async fn second(world: &World, owners: &Owners) -> Instance {
+pub async fn second(world: &World, claims: &Claims) -> Instance {
     let second = world.another("command-service").await;
     let (first, other) = (world.rolecall.command_url(), second.url.clone());
     until(SHARED, "both own some groups", || async {
-        let owned = world.owned(owners);
+        let owned = world.owned(claims);
         owned.len() == 2 && owned.contains_key(&first) && owned.contains_key(&other)
     })
     .await;
@@ -27,13 +26,13 @@ pub async fn second(world: &World, owners: &Owners) -> Instance {
 }
 
 /// Who owns the ledger of this user.
-pub fn owner_of(world: &World, owners: &Owners, user: UserId) -> String {
+pub fn owner_of(world: &World, claims: &Claims, user: UserId) -> String {
     let ledger = ledger_of(&user.to_string(), world.ledgers());
-    owners.of(Stream::Users, ledger).unwrap().address
+    claims.owner(Stream::Users, ledger).unwrap()
 }
 
 /// A person for each owner: registered at whoever is asked.
-async fn people_of_each(world: &World, owners: &Owners, client: &Client) -> Vec<Person> {
+async fn people_of_each(world: &World, claims: &Claims, client: &Client) -> Vec<Person> {
     let (mut people, mut covered) = (Vec::new(), BTreeSet::new());
     while covered.len() < 2 {
         let name = unique("somebody");
@@ -48,7 +47,7 @@ async fn people_of_each(world: &World, owners: &Owners, client: &Client) -> Vec<
             .unwrap()
             .parse()
             .unwrap();
-        if covered.insert(owner_of(world, owners, user)) {
+        if covered.insert(owner_of(world, claims, user)) {
             people.push(Person::log_in(client, &name, PASSWORD).await);
         }
     }
@@ -56,8 +55,8 @@ async fn people_of_each(world: &World, owners: &Owners, client: &Client) -> Vec<
 }
 
 pub async fn any_instance_carries_out_any_command(world: Arc<World>) {
-    let owners = world.owners();
-    let second = second(&world, &owners).await;
+    let claims = world.claims();
+    let second = second(&world, &claims).await;
     let urls = [world.rolecall.command_url(), second.url.clone()];
     let clients = urls.each_ref().map(|url| world.client.commanding(&[url]));
     for (here, there) in [(0, 1), (1, 0)].map(|(a, b)| (&clients[a], &clients[b])) {
@@ -66,7 +65,7 @@ pub async fn any_instance_carries_out_any_command(world: Arc<World>) {
         admin.define_role(&role, None).await;
         admin.define_permission(&resource, "read", &resource).await;
         let defined = admin.attach(&role, &resource).await;
-        for person in people_of_each(&world, &owners, here).await {
+        for person in people_of_each(&world, &claims, here).await {
             may_and_may_not(&world, &admin, &person, &role, &resource).await;
             signs_in_and_out(here, there, &person).await;
             // What the other wrote is known here by its token.
@@ -146,14 +145,14 @@ async fn signs_in_and_out(here: &Client, there: &Client, person: &Person) {
 }
 
 pub async fn a_key_sent_to_two_instances_gives_one_event(world: Arc<World>) {
-    let owners = world.owners();
-    let second = second(&world, &owners).await;
+    let claims = world.claims();
+    let second = second(&world, &claims).await;
     let both = world
         .client
         .commanding(&[&world.rolecall.command_url(), &second.url]);
     let role = unique("role");
     world.admin.define_role(&role, None).await;
-    for person in people_of_each(&world, &owners, &both).await {
+    for person in people_of_each(&world, &claims, &both).await {
         let key = Uuid::now_v7().to_string();
         let path = format!("/v1/users/{}/roles/{role}", person.id);
         let body = json!({ "expires_at": "2100-01-01T00:00:00Z" });

@@ -4,10 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use event_log::Owners;
 use futures::future::join_all;
 use local_stack::Server;
-use tests::{Client, Instance, Load, Person, World, unique, until};
+use tests::{Claims, Client, Instance, Load, Person, World, unique, until};
 
 use crate::commands::{owner_of, second};
 
@@ -23,8 +22,8 @@ async fn proven(world: &World, load: Load) -> HashMap<String, usize> {
 }
 
 pub async fn instances_restart_one_after_the_other_under_load(world: Arc<World>) {
-    let owners = world.owners();
-    let second = second(&world, &owners).await;
+    let claims = world.claims();
+    let second = second(&world, &claims).await;
     let urls = [world.rolecall.command_url(), second.url.clone()];
     let both = world.client.commanding(&[&urls[0], &urls[1]]);
     let load = Load::start_at(&world, both.clone(), 4).await;
@@ -37,7 +36,7 @@ pub async fn instances_restart_one_after_the_other_under_load(world: Arc<World>)
         println!("        a stop took {:.1} s", stopping.elapsed().as_secs_f64());
         // Nobody waits for a session to end: it left by itself.
         let took = until(Duration::from_secs(4), "the rest owns all", || async {
-            world.owned(&owners).keys().eq([&urls[rest]])
+            world.owned(&claims).keys().eq([&urls[rest]])
         })
         .await;
         println!(
@@ -48,7 +47,7 @@ pub async fn instances_restart_one_after_the_other_under_load(world: Arc<World>)
         servers[server].restart().await.unwrap();
         both.are_up(&[&urls[0], &urls[1]]);
         until(REPLACED, "both own some groups", || async {
-            world.owned(&owners).len() == 2
+            world.owned(&claims).len() == 2
         })
         .await;
         load.more(50).await;
@@ -59,14 +58,14 @@ pub async fn instances_restart_one_after_the_other_under_load(world: Arc<World>)
 }
 
 pub async fn a_killed_instance_is_replaced_under_load(world: Arc<World>) {
-    let owners = world.owners();
-    let second = second(&world, &owners).await;
+    let claims = world.claims();
+    let second = second(&world, &claims).await;
     let first = world.rolecall.command_url();
     let both = world.client.commanding(&[&first, &second.url]);
     let load = Load::start_at(&world, both, 4).await;
     second.server.kill().await.unwrap();
     let took = until(REPLACED, "the rest owns all", || async {
-        world.owned(&owners).keys().eq([&first])
+        world.owned(&claims).keys().eq([&first])
     })
     .await;
     println!(
@@ -78,18 +77,18 @@ pub async fn a_killed_instance_is_replaced_under_load(world: Arc<World>) {
 }
 
 pub async fn a_third_instance_takes_a_share_and_a_frozen_owner_gives_up(world: Arc<World>) {
-    let owners = world.owners();
-    let second = second(&world, &owners).await;
+    let claims = world.claims();
+    let second = second(&world, &claims).await;
     let third = world.another("command-service").await;
     let took = until(Duration::from_secs(5), "the third owns some groups", || async {
-        world.owned(&owners).contains_key(&third.url)
+        world.owned(&claims).contains_key(&third.url)
     })
     .await;
     println!(
         "        the third owned a share {:.1} s after it was ready",
         took.as_secs_f64()
     );
-    frozen_owner_gives_up(&world, &owners, &second).await;
+    frozen_owner_gives_up(&world, &claims, &second).await;
     third.server.stop().await.unwrap();
     second.server.stop().await.unwrap();
     world.verify().await;
@@ -97,13 +96,13 @@ pub async fn a_third_instance_takes_a_share_and_a_frozen_owner_gives_up(world: A
 }
 
 /// Its memory says "granted" after others have taken over and revoked: no answer may come from it.
-async fn frozen_owner_gives_up(world: &Arc<World>, owners: &Owners, frozen: &Instance) {
+async fn frozen_owner_gives_up(world: &Arc<World>, claims: &Claims, frozen: &Instance) {
     let role = unique("role");
     let resource = unique("resource");
     world.admin.define_role(&role, None).await;
     world.admin.define_permission(&resource, "read", &resource).await;
     world.admin.attach(&role, &resource).await;
-    let people = people_of(world, owners, &frozen.url, 6).await;
+    let people = people_of(world, claims, &frozen.url, 6).await;
     let at_frozen = world.client.commanding(&[&frozen.url]);
     for person in &people {
         world.admin.at(&at_frozen).grant(person.id, &role).await;
@@ -111,7 +110,7 @@ async fn frozen_owner_gives_up(world: &Arc<World>, owners: &Owners, frozen: &Ins
     frozen.server.pause().unwrap();
     let asleep = Instant::now();
     let took = until(REPLACED, "the others own what the frozen one had", || async {
-        !world.owned(owners).contains_key(&frozen.url)
+        !world.owned(claims).contains_key(&frozen.url)
     })
     .await;
     println!(
@@ -138,7 +137,7 @@ async fn frozen_owner_gives_up(world: &Arc<World>, owners: &Owners, frozen: &Ins
         assert_eq!(events, granted_twice, "{}", person.id);
     }
     let back = until(REPLACED, "it owns a share again", || async {
-        world.owned(owners).contains_key(&frozen.url)
+        world.owned(claims).contains_key(&frozen.url)
     })
     .await;
     println!("        it owned a share again {:.1} s later", back.as_secs_f64());
@@ -167,11 +166,11 @@ async fn granted_anew(world: &World, frozen: &Client, person: &Person, role: &st
 }
 
 /// Somebody on each of some ledgers of one owner.
-async fn people_of(world: &World, owners: &Owners, address: &str, count: usize) -> Vec<Person> {
+async fn people_of(world: &World, claims: &Claims, address: &str, count: usize) -> Vec<Person> {
     let mut people = Vec::new();
     while people.len() < count {
         let person = world.person("frozen").await;
-        if owner_of(world, owners, person.id) == address {
+        if owner_of(world, claims, person.id) == address {
             people.push(person);
         }
     }

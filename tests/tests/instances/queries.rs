@@ -8,8 +8,8 @@ use tests::{World, unique};
 use crate::commands::second;
 
 pub async fn two_query_services_answer_alike(world: Arc<World>) {
-    let owners = world.owners();
-    let second_command = second(&world, &owners).await;
+    let claims = world.claims();
+    let second_command = second(&world, &claims).await;
     let second_query = world.another("query-service").await;
     let commands = [world.rolecall.command_url(), second_command.url.clone()];
     let queries = [world.rolecall.query_url(), second_query.url.clone()];
