@@ -9,9 +9,11 @@
 //! `projection.rs` and give its events a match arm in `projections::Batch::fold`.
 
 mod apply;
+mod assignment;
 mod config;
 mod decode;
 mod inbox;
+mod opening;
 mod progress;
 mod projection;
 pub mod projections;
@@ -25,10 +27,15 @@ mod worker;
 use std::time::Duration;
 
 use event_log::identity::{IdentityError, await_log};
+use event_log::{KafkaConfig, Membership, create_projectors};
+use rdkafka::error::KafkaError;
 use read_model::{PoolSettings, Shards};
 use service_kit::{Readiness, ServeError};
 use tokio_util::sync::CancellationToken;
 
+use crate::apply::{Backoff, chain};
+
+pub use assignment::Assignment;
 pub use config::Config;
 pub use progress::Lane;
 pub use projection::{Ending, Known, Projection, ShardError};
@@ -48,6 +55,8 @@ pub enum RunError {
     Shard(#[from] ShardError),
     #[error("serving health and metrics")]
     Serve(#[from] ServeError),
+    #[error("joining the group of projectors")]
+    Group(#[from] KafkaError),
     #[error("setting up metrics")]
     Telemetry(#[from] service_kit::telemetry::TelemetryError),
 }
@@ -93,9 +102,35 @@ async fn project(
     else {
         return Ok(());
     };
+    let joining = join(&kafka, shards, &readiness);
+    let Some(membership) = shutdown.run_until_cancelled(joining).await.transpose()? else {
+        return Ok(());
+    };
     readiness.set_ready("log");
-    Projection::new(kafka, Known::from(identity), shards, readiness)
-        .run(shutdown)
-        .await?;
+    let topic = kafka.topics().projectors();
+    let projection = Projection {
+        assignment: Assignment::shared(topic, membership.share()),
+        ..Projection::new(kafka, Known::from(identity), shards, readiness)
+    };
+    let outcome = projection.run(shutdown).await;
+    // Only now that nothing is worked on any more: others take over at once.
+    membership.leave().await;
+    outcome?;
     Ok(())
+}
+
+/// Becomes one of the projectors that share the shards. Tries again while Kafka may still come.
+async fn join(kafka: &KafkaConfig, shards: &Shards, readiness: &Readiness) -> Result<Membership, KafkaError> {
+    let count = shards.iter().map(|shard| shard.id + 1).max().unwrap_or(0);
+    let mut backoff = Backoff::default();
+    while let Err(error) = create_projectors(kafka, count).await {
+        let reason = chain(&error);
+        tracing::warn!(
+            reason,
+            "Making the topic that shards are shared out by: {reason}; trying again"
+        );
+        readiness.set_not_ready("log", reason);
+        tokio::time::sleep(backoff.next_wait()).await;
+    }
+    Membership::join(kafka, "projectors", &[kafka.topics().projectors()])
 }

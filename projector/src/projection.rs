@@ -2,21 +2,24 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use event_log::identity::LogIdentity;
 use read_model::audit_months::AuditMonths;
-use read_model::checkpoint::{self, Checkpoint};
+use read_model::checkpoint::Checkpoint;
 use read_model::digest::CATALOG_LEDGER;
-use read_model::schema::{self, Identity};
 use read_model::{Shard, ShardId, ShardMap};
 use schemas::{LogId, SchemaIds, Stream};
 use service_kit::Readiness;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::apply::{ApplyError, Backoff};
+use crate::apply::Backoff;
+use crate::assignment::Assignment;
 use crate::inbox::Inbox;
+use crate::opening::Opening;
 use crate::progress::{Lane, Progress};
 use crate::projections::Place;
 use crate::router::{Follower, QUEUE, Router};
@@ -24,6 +27,9 @@ use crate::shard::ShardContext;
 use crate::source::Log;
 use crate::status::Status;
 use crate::worker::{Ended, MAX_BATCH, Pending, Worker};
+
+/// A shard whose workers ran for so long is taken up again without much delay.
+const STEADY: Duration = Duration::from_secs(10);
 
 /// What the projector knows of the log before it reads it.
 #[derive(Clone, Debug)]
@@ -54,6 +60,8 @@ pub struct Projection<L> {
     /// The shards to fill, of those that `map` knows.
     pub shards: Vec<Shard>,
     pub map: ShardMap,
+    /// Which of the shards, where several projectors share the work.
+    pub assignment: Assignment,
     pub readiness: Readiness,
     /// Stop before these offsets, and return when all partitions are there.
     pub stop_at: Option<HashMap<Lane, i64>>,
@@ -90,6 +98,7 @@ impl<L: Log> Projection<L> {
             known,
             shards,
             map,
+            assignment: Assignment::every_shard(),
             readiness,
             stop_at: None,
             batch_limit: MAX_BATCH,
@@ -149,40 +158,92 @@ impl<L: Log> Projection<L> {
 }
 
 impl<L: Log> Run<L> {
-    /// Fills a shard; anew from its checkpoints whenever they are not where a worker left them.
-    /// Then all partitions start again, since what one took for applied may be lost to the others
-    /// too. Another projector that goes on alternates with this one; one that is gone is replaced.
+    /// Fills a shard whenever it is this instance's.
     async fn fill(self: Arc<Self>, shard: Shard) -> Result<Vec<Ending>, ShardError> {
         let lanes = self.lanes(shard.id);
+        let status = Status::new(self.projection.readiness.clone(), shard.id);
+        let assignment = &self.projection.assignment;
+        status.down("not told yet whose the shard is");
+        loop {
+            let begins = assignment.begins(shard.id, || status.left(&lanes));
+            if self.shutdown.run_until_cancelled(begins).await.is_none() {
+                return Ok(Vec::new());
+            }
+            status.owned(&lanes);
+            let turn = self.shutdown.child_token();
+            let filling = self.fill_turn(&shard, &lanes, &status, &turn);
+            tokio::pin!(filling);
+            tokio::select! {
+                endings = &mut filling => {
+                    if self.is_bounded() || self.shutdown.is_cancelled() || endings.is_err() {
+                        return endings;
+                    }
+                    // All halted, and says so; whoever is given the shard tries again.
+                    if self.shutdown.run_until_cancelled(assignment.ends(shard.id)).await.is_none() {
+                        return endings;
+                    }
+                }
+                () = assignment.ends(shard.id) => {
+                    turn.cancel();
+                    filling.await?;
+                }
+            }
+            tracing::info!(
+                shard.id = shard.id,
+                "Shard {} goes to another projector",
+                shard.id
+            );
+        }
+    }
+
+    /// Fills a shard until its turn ends; anew from its checkpoints whenever they are not where a worker
+    /// left them. Then all partitions start again, since what one took for applied may be lost to the
+    /// others too. Another projector that goes on alternates with this one; one that is gone is replaced.
+    async fn fill_turn(
+        &self,
+        shard: &Shard,
+        lanes: &[Lane],
+        status: &Status,
+        turn: &CancellationToken,
+    ) -> Result<Vec<Ending>, ShardError> {
         let mut backoff = Backoff::default();
         loop {
-            let (endings, set_back) = self.fill_once(&shard, &lanes).await?;
+            let began = Instant::now();
+            let (endings, set_back) = self.fill_once(shard, lanes, status, turn).await?;
             if !set_back && endings.iter().all(|(_, _, ended)| *ended != Ended::Fenced) {
                 return Ok(endings);
             }
-            let stop = self.shutdown.clone();
-            if stop
-                .run_until_cancelled(tokio::time::sleep(backoff.next_wait()))
-                .await
-                .is_none()
-            {
+            if began.elapsed() > STEADY {
+                backoff = Backoff::default();
+            }
+            let wait = tokio::time::sleep(backoff.next_wait());
+            if turn.run_until_cancelled(wait).await.is_none() {
                 return Ok(endings);
             }
         }
     }
 
     /// Until its workers end; true if that is because the database was set back.
-    async fn fill_once(&self, shard: &Shard, lanes: &[Lane]) -> Result<(Vec<Ending>, bool), ShardError> {
-        let status = Status::new(self.projection.readiness.clone(), shard.id);
+    async fn fill_once(
+        &self,
+        shard: &Shard,
+        lanes: &[Lane],
+        status: &Status,
+        turn: &CancellationToken,
+    ) -> Result<(Vec<Ending>, bool), ShardError> {
         status.down("connecting");
-        let opened = self
-            .shutdown
-            .run_until_cancelled(self.open(shard, lanes, &status))
-            .await;
+        let opening = Opening {
+            shard,
+            lanes,
+            status,
+            known: &self.projection.known,
+            topics: self.projection.log.topics(),
+        };
+        let opened = turn.run_until_cancelled(opening.open()).await;
         let Some(checkpoints) = opened.transpose()? else {
             return Ok((Vec::new(), false));
         };
-        let stop = self.shutdown.child_token();
+        let stop = turn.child_token();
         let context = Arc::new(ShardContext {
             pool: shard.pool.clone(),
             months: AuditMonths::default(),
@@ -191,6 +252,7 @@ impl<L: Log> Run<L> {
             schema_ids: self.schema_ids.clone(),
             topics: self.projection.log.topics(),
             shutdown: stop.clone(),
+            applying: TaskTracker::new(),
         });
         // All before the first worker starts: a partition not named here counts as another shard's.
         for (lane, (checkpoint, _)) in &checkpoints {
@@ -205,6 +267,7 @@ impl<L: Log> Run<L> {
         }
         status.up();
         let (endings, set_back) = tokio::join!(self.endings(shard.id, workers, &stop), context.watch());
+        context.settled().await;
         Ok((endings?, set_back))
     }
 
@@ -248,64 +311,6 @@ impl<L: Log> Run<L> {
         [(Stream::Catalog, 0)].into_iter().chain(of_ledgers).collect()
     }
 
-    async fn open(
-        &self,
-        shard: &Shard,
-        lanes: &[Lane],
-        status: &Status,
-    ) -> Result<Vec<(Lane, (Checkpoint, bool))>, ShardError> {
-        let mut backoff = Backoff::default();
-        loop {
-            match self.try_open(shard, lanes).await {
-                Ok(checkpoints) => return Ok(checkpoints),
-                Err(ApplyError::Transient(reason)) => {
-                    tracing::warn!(
-                        shard.id = shard.id,
-                        reason,
-                        "Waiting for shard {}: {reason}",
-                        shard.id
-                    );
-                    status.down(&reason);
-                    tokio::time::sleep(backoff.next_wait()).await;
-                }
-                Err(ApplyError::Permanent(reason) | ApplyError::Fenced(reason)) => {
-                    return Err(ShardError {
-                        shard: shard.id,
-                        reason,
-                    });
-                }
-            }
-        }
-    }
-
-    async fn try_open(
-        &self,
-        shard: &Shard,
-        lanes: &[Lane],
-    ) -> Result<Vec<(Lane, (Checkpoint, bool))>, ApplyError> {
-        let known = &self.projection.known;
-        schema::migrate(&shard.pool).await?;
-        let identity = Identity {
-            log_id: known.log_id,
-            ledgers: known.ledgers,
-            shard_id: shard.id,
-        };
-        schema::claim(&shard.pool, identity).await?;
-        // The clock decides only which empty partition stands ready, never a row.
-        AuditMonths::default()
-            .ensure(&shard.pool, [chrono::Utc::now().date_naive()])
-            .await?;
-        let topics = self.projection.log.topics();
-        let mut checkpoints = Vec::with_capacity(lanes.len());
-        for &(stream, partition) in lanes {
-            let topic = topics.of(stream);
-            let checkpoint = checkpoint::load_or_start(&shard.pool, &topic, partition).await?;
-            let had_failure = checkpoint::has_failure(&shard.pool, &topic, partition).await?;
-            checkpoints.push(((stream, partition), (checkpoint, had_failure)));
-        }
-        Ok(checkpoints)
-    }
-
     fn worker(
         &self,
         context: &Arc<ShardContext>,
@@ -333,13 +338,13 @@ impl<L: Log> Run<L> {
             shard: Arc::clone(context),
             lane,
             topic: projection.log.topics().of(lane.0),
-            place: Place {
+            place: Arc::new(Place {
                 stream: lane.0,
                 ledger,
                 shard_id,
                 ledgers: projection.known.ledgers,
                 map: projection.map.clone(),
-            },
+            }),
             inbox: Inbox::new(inbox),
             drained: Arc::clone(&self.drained),
             checkpoint,

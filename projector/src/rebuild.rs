@@ -11,6 +11,7 @@ use service_kit::Readiness;
 use tokio_util::sync::CancellationToken;
 
 use crate::apply::chain;
+use crate::assignment::Assignment;
 use crate::progress::Lane;
 use crate::projection::{Ending, Known, Projection, ShardError};
 use crate::source::Log;
@@ -108,6 +109,7 @@ pub async fn rebuild<L: Log>(
         known,
         shards: vec![scratch.clone()],
         map,
+        assignment: Assignment::every_shard(),
         readiness: Readiness::default(),
         stop_at: Some(positions),
         batch_limit,

@@ -9,6 +9,7 @@ use schemas::SchemaIds;
 use sqlx::PgPool;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::apply::{ApplyError, chain};
 use crate::progress::{Lane, Progress};
@@ -20,6 +21,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// One that is silent for so long is down. A replay may keep every connection busy for a while.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// A transaction that takes longer to end than this may end behind the back of whoever goes on.
+const SETTLE: Duration = Duration::from_secs(2);
 
 /// What the workers of one shard share.
 pub struct ShardContext {
@@ -30,6 +33,8 @@ pub struct ShardContext {
     pub schema_ids: watch::Sender<SchemaIds>,
     pub topics: Topics,
     pub shutdown: CancellationToken,
+    /// Transactions under way, also those of workers that were stopped.
+    pub applying: TaskTracker,
 }
 
 impl ShardContext {
@@ -50,6 +55,15 @@ impl ShardContext {
         match self.was_set_back().await {
             Ok(set_back) => set_back,
             Err(error) => matches!(ApplyError::from(error), ApplyError::Transient(_)),
+        }
+    }
+
+    /// Waits until what the workers began is committed or is not; the checkpoint protects what comes after
+    /// from the rest.
+    pub async fn settled(&self) {
+        self.applying.close();
+        if tokio::time::timeout(SETTLE, self.applying.wait()).await.is_err() {
+            tracing::debug!("Transactions of stopped workers are left to themselves");
         }
     }
 

@@ -29,6 +29,19 @@ impl Status {
         self.readiness.set_ready(self.shard_name());
     }
 
+    /// The shard's partitions are this instance's from now on.
+    pub fn owned(&self, lanes: &[Lane]) {
+        tracing::info!(shard.id = self.shard, "Filling shard {}", self.shard);
+        self.gauge_owned(lanes.len());
+    }
+
+    /// The shard is another instance's: nothing of it is this one's to tell.
+    pub fn left(&self, lanes: &[Lane]) {
+        lanes.iter().for_each(|lane| self.restarted(*lane));
+        self.readiness.remove(&self.shard_name());
+        self.gauge_owned(0);
+    }
+
     pub fn set_back(&self) {
         tracing::warn!(
             shard.id = self.shard,
@@ -91,7 +104,8 @@ impl Status {
 
     pub fn fenced(&self, lane: Lane, reason: &str) {
         let (stream, partition) = labels(lane);
-        tracing::error!(
+        // As it happens for a moment when a shard goes from one projector to another.
+        tracing::warn!(
             stream,
             partition,
             shard.id = self.shard,
@@ -100,6 +114,12 @@ impl Status {
         );
         self.readiness
             .set_not_ready(self.lane_name(lane), reason.to_owned());
+    }
+
+    fn gauge_owned(&self, lanes: usize) {
+        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+        let lanes = lanes as f64;
+        metrics::gauge!("projector_lanes_owned", "shard" => self.shard.to_string()).set(lanes);
     }
 
     fn gauge_halted(&self, lane: Lane, value: f64) {

@@ -40,7 +40,7 @@ pub struct Worker {
     pub shard: Arc<ShardContext>,
     pub lane: Lane,
     pub topic: String,
-    pub place: Place,
+    pub place: Arc<Place>,
     pub inbox: Inbox,
     /// Told after each batch: there is room again.
     pub drained: Arc<Notify>,
@@ -58,7 +58,7 @@ pub struct Worker {
 /// Records taken in and not yet applied.
 #[derive(Default)]
 pub struct Pending {
-    events: VecDeque<Decoded>,
+    events: VecDeque<Arc<Decoded>>,
     /// Offset behind the last record, where markers lie there.
     end: Option<i64>,
     fault: Option<(i64, String)>,
@@ -175,7 +175,7 @@ impl Worker {
             Ok(event) => {
                 self.learn(&event);
                 let chain = event.chain;
-                self.pending.events.push_back(event);
+                self.pending.events.push_back(Arc::new(event));
                 self.pending.end = None;
                 chain
             }
@@ -274,18 +274,29 @@ impl Worker {
         })
     }
 
+    /// In a task, that a worker which is stopped leaves alone: dropped while it begins, a transaction would
+    /// stay open on a connection of the pool, and what follows there would never be committed.
     async fn attempt(&self, count: usize, after: &Checkpoint) -> Result<(), ApplyError> {
-        let target = Target {
-            pool: &self.shard.pool,
-            months: &self.shard.months,
-            place: &self.place,
-            topic: &self.topic,
-            partition: self.lane.1,
-        };
-        let events: Vec<&Decoded> = self.pending.events.iter().take(count).collect();
-        target
-            .apply(&events, self.checkpoint.next_offset, after, self.had_failure)
-            .await
+        let (shard, place) = (Arc::clone(&self.shard), Arc::clone(&self.place));
+        let (topic, partition) = (self.topic.clone(), self.lane.1);
+        let events: Vec<Arc<Decoded>> = self.pending.events.iter().take(count).cloned().collect();
+        let (before, after, clear_failure) = (self.checkpoint.next_offset, *after, self.had_failure);
+        let applying = self.shard.applying.spawn(async move {
+            let target = Target {
+                pool: &shard.pool,
+                months: &shard.months,
+                place: &place,
+                topic: &topic,
+                partition,
+            };
+            let events: Vec<&Decoded> = events.iter().map(Arc::as_ref).collect();
+            target.apply(&events, before, &after, clear_failure).await
+        });
+        match applying.await {
+            Ok(outcome) => outcome,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(error) => Err(ApplyError::Transient(chain(&error))),
+        }
     }
 
     /// After an unclear outcome: whether the commit went through after all.

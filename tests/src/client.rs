@@ -1,5 +1,7 @@
 //! HTTP calls to both services. Every refusal that comes back is checked against the contract.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
@@ -9,7 +11,9 @@ use service_kit::problem::{CONTENT_TYPE_PROBLEM, ProblemType};
 #[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
-    command: String,
+    /// Asked in turn, so that whoever tries again tries another.
+    commands: Arc<Mutex<Vec<String>>>,
+    turn: Arc<AtomicUsize>,
     query: String,
 }
 
@@ -40,11 +44,40 @@ impl Client {
     /// Gives a call up after so long.
     pub fn within(limit: Duration, command: String, query: String) -> Self {
         let http = reqwest::Client::builder().timeout(limit).build().unwrap();
-        Self { http, command, query }
+        Self {
+            http,
+            commands: Arc::new(Mutex::new(vec![command])),
+            turn: Arc::default(),
+            query,
+        }
+    }
+
+    /// The same client for these command services.
+    pub fn commanding(&self, urls: &[&str]) -> Self {
+        Self {
+            commands: Arc::new(Mutex::new(owned(urls))),
+            turn: Arc::default(),
+            ..self.clone()
+        }
+    }
+
+    /// From now on these are up, as a balancer of the load knows by `/readyz`. For clones too.
+    pub fn are_up(&self, urls: &[&str]) {
+        *self.commands.lock().unwrap() = owned(urls);
+    }
+
+    /// The same client for this query service.
+    pub fn querying(&self, url: &str) -> Self {
+        Self {
+            query: url.to_owned(),
+            ..self.clone()
+        }
     }
 
     pub fn command(&self, method: &str, path: &str) -> Call {
-        self.call(&self.command, method, path)
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let commands = self.commands.lock().unwrap();
+        self.call(&commands[turn % commands.len()], method, path)
     }
 
     pub fn query(&self, method: &str, path: &str) -> Call {
@@ -60,6 +93,10 @@ impl Client {
             name: format!("{method} {path}"),
         }
     }
+}
+
+fn owned(urls: &[&str]) -> Vec<String> {
+    urls.iter().map(|&url| url.to_owned()).collect()
 }
 
 impl Call {

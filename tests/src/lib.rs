@@ -13,6 +13,7 @@
 mod client;
 mod digests;
 mod history;
+mod instance;
 mod load;
 mod people;
 mod suite;
@@ -20,6 +21,7 @@ mod world;
 
 pub use client::{Answer, Call, Client};
 pub use history::History;
+pub use instance::{Claims, Instance, until};
 pub use load::Load;
 pub use people::{PASSWORD, Person, question, registration, unique};
 pub use suite::{Scenario, Suite};

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::people::{registration, unique};
-use crate::{Answer, World};
+use crate::{Answer, Client, World};
 
 /// What became of one command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +53,11 @@ impl Load {
     /// `patient` workers repeat a command under its key until it is acknowledged; the others, as
     /// many, send each command once, without a key.
     pub async fn start(world: &Arc<World>, patient: usize) -> Self {
+        Self::start_at(world, world.client.clone(), patient).await
+    }
+
+    /// As [`Self::start`], at the command services of this client, in turn.
+    pub async fn start_at(world: &Arc<World>, client: Client, patient: usize) -> Self {
         let role = unique("load");
         world.admin.define_role(&role, None).await;
         let stop = Arc::new(AtomicBool::new(false));
@@ -62,6 +67,7 @@ impl Load {
             let (user, _) = world.register(&unique("loaded")).await;
             let worker = Worker {
                 world: Arc::clone(world),
+                client: client.clone(),
                 role: role.clone(),
                 user,
                 keyed: number < patient,
@@ -156,6 +162,7 @@ impl Drop for Load {
 
 struct Worker {
     world: Arc<World>,
+    client: Client,
     role: String,
     user: UserId,
     keyed: bool,
@@ -189,7 +196,6 @@ impl Worker {
         let mut doubt = false;
         let outcome = loop {
             let call = self
-                .world
                 .client
                 .command("PUT", &path)
                 .bearer(&self.world.admin.access_token);
@@ -213,12 +219,7 @@ impl Worker {
     async fn register(&mut self) {
         let (body, key) = (registration(&unique("recruit")), uuid::Uuid::now_v7().to_string());
         loop {
-            let call = self
-                .world
-                .client
-                .command("POST", "/v1/users")
-                .key(&key)
-                .json(&body);
+            let call = self.client.command("POST", "/v1/users").key(&key).json(&body);
             let answer = call.try_send().await.ok();
             if self.judge(answer.clone()) == Outcome::Acknowledged {
                 let user = answer.unwrap().body["user_id"].as_str().unwrap().parse().unwrap();

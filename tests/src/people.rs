@@ -58,6 +58,14 @@ impl Person {
         }
     }
 
+    /// The same person at other services.
+    pub fn at(&self, client: &Client) -> Self {
+        Self {
+            client: client.clone(),
+            ..self.clone()
+        }
+    }
+
     /// A command with this person's access token.
     pub async fn command(&self, method: &str, path: &str, body: Value) -> Answer {
         let call = self.client.command(method, path).bearer(&self.access_token);

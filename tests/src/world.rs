@@ -96,9 +96,11 @@ impl World {
             .tempdir()
             .ok()?
             .keep();
-        for server in self.rolecall.all().chain(self.stack.servers()) {
-            let name = server.log().file_name()?;
-            std::fs::copy(server.log(), kept.join(name)).ok()?;
+        // Those of further instances too.
+        let folder = self.rolecall.command().log().parent()?;
+        for log in std::fs::read_dir(folder).ok()? {
+            let log = log.ok()?;
+            std::fs::copy(log.path(), kept.join(log.file_name())).ok()?;
         }
         Some(kept)
     }
@@ -115,7 +117,7 @@ fn config(rolecall: &LocalRolecall, stack: &Stack) -> KafkaConfig {
 
 /// Folder of the programs under test, built anew unless `ROLECALL_PROGRAMS` names one: nobody wants
 /// to learn after an hour that yesterday's service was tested.
-async fn programs() -> PathBuf {
+pub(crate) async fn programs() -> PathBuf {
     static BUILT: tokio::sync::OnceCell<PathBuf> = tokio::sync::OnceCell::const_new();
     BUILT
         .get_or_init(async || {

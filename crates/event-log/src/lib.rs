@@ -64,7 +64,7 @@ pub use producer::KafkaWriterLog;
 pub use record::{DecodeError, Record, TailItem, decode};
 pub use store::KafkaEventStore;
 pub use tail::{Tail, TailError};
-pub use topics::{HEARTBEAT, Topics};
+pub use topics::{HEARTBEAT, Topics, create_projectors};
 pub use watermarks::{HighWatermarks, WatermarkError};
 pub use writer_log::{
     CommitError, Committed, Outgoing, Target, WriterLog, WriterLogError, WriterTransaction,

@@ -12,11 +12,13 @@ use std::time::Duration;
 use rdkafka::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::KafkaError;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::config::KafkaConfig;
 
 const POLL: Duration = Duration::from_millis(100);
+/// A coordinator that is not told of a leave within this time finds out by the member's silence.
+const LEAVE: Duration = Duration::from_secs(2);
 
 /// Topic and partition of each thing to be shared out.
 pub type Share = BTreeSet<(String, i32)>;
@@ -25,6 +27,8 @@ pub type Share = BTreeSet<(String, i32)>;
 pub struct Membership {
     share: watch::Receiver<Option<Share>>,
     stop: Arc<AtomicBool>,
+    /// Ends with the thread that is the member.
+    left: oneshot::Receiver<()>,
 }
 
 impl Membership {
@@ -37,6 +41,7 @@ impl Membership {
         consumer.subscribe(&names)?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
+        let (leaving, left) = oneshot::channel();
         std::thread::Builder::new()
             .name("rolecall-member".to_owned())
             .spawn(move || {
@@ -47,14 +52,24 @@ impl Membership {
                     }
                 }
                 consumer.unsubscribe();
+                drop(consumer);
+                drop::<oneshot::Sender<()>>(leaving);
             })
             .map_err(|error| KafkaError::ClientCreation(error.to_string()))?;
-        Ok(Self { share, stop })
+        Ok(Self { share, stop, left })
     }
 
     /// What this instance should work on, now and from now on; `None` until the coordinator has said so once.
     pub fn share(&self) -> watch::Receiver<Option<Share>> {
         self.share.clone()
+    }
+
+    /// Leaves, and returns when the group knows: a program that ends before is missed only by its silence.
+    pub async fn leave(mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if tokio::time::timeout(LEAVE, &mut self.left).await.is_err() {
+            tracing::debug!("The group of instances is not told of the leave in time");
+        }
     }
 }
 

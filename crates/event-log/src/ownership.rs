@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::error::KafkaError;
-use schemas::SchemaIds;
+use schemas::{SchemaIds, Stream, WriterId};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -34,6 +34,8 @@ pub struct Ownership {
     keeper: JoinHandle<()>,
     leaving: CancellationToken,
     bus: Bus,
+    owners: Owners,
+    own: WriterId,
     groups: usize,
 }
 
@@ -52,6 +54,7 @@ impl Ownership {
         let ledgers = (0..created.groups).map(|n| GroupSpec::of_ledgers(n, created.groups, created.ledgers));
         let specs: Vec<GroupSpec> = ledgers.chain([GroupSpec::catalog()]).collect();
         let groups = specs.len();
+        let (own_id, known) = (own.id, owners.clone());
         let keeper = Keeper {
             log,
             ids: Arc::new(identity.schema_ids.clone()),
@@ -68,26 +71,44 @@ impl Ownership {
             keeper,
             leaving,
             bus: bus.clone(),
+            owners: known,
+            own: own_id,
             groups,
         })
     }
 
     /// Leaves, and goes on serving until others have taken over, or nobody does in time.
     pub async fn hand_over(self) {
-        let share = self.membership.share();
-        let has_all = share
-            .borrow()
-            .as_ref()
-            .is_some_and(|share| share.len() >= self.groups);
-        self.leaving.cancel();
-        drop(self.membership);
+        let Self {
+            membership,
+            keeper,
+            leaving,
+            bus,
+            owners,
+            own,
+            groups,
+        } = self;
+        let share = membership.share();
+        let has_all = share.borrow().as_ref().is_some_and(|share| share.len() >= groups);
+        leaving.cancel();
+        drop(membership);
         let deadline = Instant::now() + HAND_OVER;
         // Whoever has all of it has no peers.
-        while !has_all && !self.bus.serving().is_empty() && Instant::now() < deadline {
+        while !has_all && has_unclaimed(&bus, &owners, own) && Instant::now() < deadline {
             tokio::time::sleep(TICK).await;
         }
-        self.keeper.abort();
+        keeper.abort();
     }
+}
+
+/// Whether anything is served here that no other instance has claimed. A group that nobody writes to does not
+/// notice the claim by itself.
+fn has_unclaimed(bus: &Bus, owners: &Owners, own: WriterId) -> bool {
+    let is_claimed = |&(stream, partition): &(Stream, i32)| {
+        let owner = owners.of(stream, partition);
+        owner.is_some_and(|owner| owner.id != own)
+    };
+    !bus.serving().iter().all(is_claimed)
 }
 
 struct Keeper<L> {

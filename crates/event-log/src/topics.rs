@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -15,6 +15,7 @@ use crate::config::KafkaConfig;
 pub const HEARTBEAT: Duration = Duration::from_secs(3600);
 /// Key of those records in the keys topic; their value is empty.
 pub const HEARTBEAT_KEY: &[u8] = b"heartbeat";
+const METADATA: Duration = Duration::from_secs(5);
 
 /// Topic names under a prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +41,11 @@ impl Topics {
     /// Stays empty: its partitions stand for the writer groups where these are shared out.
     pub fn writers(&self) -> String {
         format!("{}.writers", self.prefix)
+    }
+
+    /// Stays empty: its partitions stand for the shards where these are shared out among projectors.
+    pub fn projectors(&self) -> String {
+        format!("{}.projectors", self.prefix)
     }
 }
 
@@ -87,6 +93,33 @@ pub(crate) async fn create_writers(
     create_missing(config, &[topic]).await
 }
 
+/// Makes the topic that shards are shared out by, with at least so many partitions, on as many brokers as the
+/// catalog. The log must exist.
+pub async fn create_projectors(config: &KafkaConfig, shards: i32) -> Result<(), KafkaError> {
+    let (topic, catalog) = (config.topics().projectors(), config.topics().of(Stream::Catalog));
+    let asking = config.clone();
+    let look = move || -> Result<(i32, i32), KafkaError> {
+        let consumer: BaseConsumer = asking.client().create()?;
+        let replicas = replicas(&consumer, &catalog, METADATA)?;
+        Ok((replicas, partitions(&consumer, &topic, METADATA)?))
+    };
+    let looked = tokio::task::spawn_blocking(look).await;
+    let (replicas, there) = looked.map_err(|error| KafkaError::ClientCreation(error.to_string()))??;
+    let name = config.topics().projectors();
+    if there == 0 {
+        let topic = NewTopic::new(&name, shards, TopicReplication::Fixed(replicas));
+        return create_missing(config, &[topic]).await;
+    }
+    if there < shards {
+        let admin: AdminClient<DefaultClientContext> = config.client().create()?;
+        let more = NewPartitions::new(&name, usize::try_from(shards).unwrap_or_default());
+        for outcome in admin.create_partitions(&[more], &AdminOptions::new()).await? {
+            outcome.map_err(|(_, code)| KafkaError::AdminOp(code))?;
+        }
+    }
+    Ok(())
+}
+
 async fn create_missing(config: &KafkaConfig, wanted: &[NewTopic<'_>]) -> Result<(), KafkaError> {
     let admin: AdminClient<DefaultClientContext> = config.client().create()?;
     let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(15)));
@@ -97,6 +130,14 @@ async fn create_missing(config: &KafkaConfig, wanted: &[NewTopic<'_>]) -> Result
         }
     }
     Ok(())
+}
+
+/// On how many brokers a topic's first partition is.
+fn replicas(consumer: &BaseConsumer, topic: &str, timeout: Duration) -> Result<i32, KafkaError> {
+    let metadata = consumer.fetch_metadata(Some(topic), timeout)?;
+    let found = metadata.topics().iter().find(|it| it.name() == topic);
+    let count = found.and_then(|it| Some(it.partitions().first()?.replicas().len()));
+    Ok(count.map_or(1, |count| i32::try_from(count).unwrap_or(1)))
 }
 
 /// Partition count of a topic, 0 where it does not exist. Blocks for at most `timeout`.

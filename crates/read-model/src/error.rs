@@ -47,9 +47,10 @@ pub fn is_transient(error: &sqlx::Error) -> bool {
 }
 
 fn is_transient_code(code: &str) -> bool {
-    // 25006: read-only, a primary that was demoted. 3D000 and 28: databases and roles may follow.
+    // 25006: read-only, a primary that was demoted. 25P03: a program that slept within a transaction.
+    // 3D000 and 28: databases and roles may follow.
     const CLASSES: [&str; 7] = ["08", "28", "40", "53", "57", "58", "55"];
-    CLASSES.iter().any(|class| code.starts_with(class)) || code == "25006" || code == "3D000"
+    CLASSES.iter().any(|class| code.starts_with(class)) || ["25006", "25P03", "3D000"].contains(&code)
 }
 
 #[cfg(test)]
@@ -59,7 +60,7 @@ mod tests {
     #[test]
     fn only_what_may_pass_is_transient() {
         for code in [
-            "40001", "40P01", "08006", "57P01", "57014", "53300", "55P03", "25006",
+            "40001", "40P01", "08006", "57P01", "57014", "53300", "55P03", "25006", "25P03",
         ] {
             assert!(is_transient_code(code), "{code}");
         }

@@ -47,7 +47,8 @@ impl PoolSettings {
             .options([
                 ("statement_timeout", statement_timeout.as_str()),
                 ("lock_timeout", "10s"),
-                ("idle_in_transaction_session_timeout", "60s"),
+                // A frozen projector must not keep the rows that it locked from whoever replaces it.
+                ("idle_in_transaction_session_timeout", "10s"),
                 ("client_min_messages", "warning"),
                 // Digests hash the text of rows.
                 ("timezone", "UTC"),
