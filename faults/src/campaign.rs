@@ -37,6 +37,12 @@ pub async fn run(settings: Settings) -> Result<Totals> {
     println!("started in {:.1} s", started.elapsed().as_secs_f64());
     let (calls, mut inflicted, memory) = play(&settings, &stage, &shared).await?;
     inflicted.sort_by_key(|it| it.began);
+    for (fault, why) in inflicted
+        .iter()
+        .filter_map(|it| Some((it.fault, it.trouble.as_ref()?)))
+    {
+        println!("not done: {fault:?}: {why}");
+    }
     println!("reckoning up");
     let violations = all_that_is_wrong(&stage.world, &calls, &inflicted, &memory).await;
     let report = Report {
