@@ -26,6 +26,10 @@ struct Wanted {
     index: BlindIndex,
 }
 
+/// A registration is up to five commands, each of which may wait for its ledger's next owner.
+const LONGEST: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(1);
+
 impl App {
     /// Runs to its end even if the caller hangs up. `shared`: other tries may have the same claim, as
     /// retries under one idempotency key do.
@@ -39,7 +43,11 @@ impl App {
         let saga = self
             .sagas
             .spawn(async move { app.run_registration(registration, context, shared).await });
-        saga.await.unwrap_or_else(|error| Err(Problem::internal(&error)))
+        match tokio::time::timeout(LONGEST, saga).await {
+            Ok(ended) => ended.unwrap_or_else(|error| Err(Problem::internal(&error))),
+            // It goes on; only the caller waits no longer.
+            Err(_) => Err(Problem::new(ProblemType::OutcomeUnknown).retry_after(SOON)),
+        }
     }
 
     async fn run_registration(

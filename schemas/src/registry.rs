@@ -83,16 +83,18 @@ impl Registry {
         let had_rule = self.require_compatibility(subject).await?;
         let body = json!({ "schema": text, "schemaType": "AVRO" });
         let path = format!("/subjects/{subject}/versions");
-        let answer = self.post(&path, &body).await;
-        let answer = match answer {
-            Err(RegistryError::Refused { status, body, .. })
-                if status == StatusCode::CONFLICT || status == StatusCode::UNPROCESSABLE_ENTITY =>
-            {
-                return Err(RegistryError::Incompatible {
-                    subject: subject.to_owned(),
-                    version,
-                    reason: body,
-                });
+        let answer = match self.post(&path, &body).await {
+            Err(RegistryError::Refused {
+                status, body: reason, ..
+            }) if status == StatusCode::CONFLICT || status == StatusCode::UNPROCESSABLE_ENTITY => {
+                // Another program may have registered the very same schema at this moment.
+                self.registered(subject, &body)
+                    .await?
+                    .ok_or_else(|| RegistryError::Incompatible {
+                        subject: subject.to_owned(),
+                        version,
+                        reason,
+                    })?
             }
             other => other?,
         };
@@ -107,6 +109,18 @@ impl Registry {
                 status: StatusCode::OK,
                 body: answer.to_string(),
             })
+    }
+
+    /// What the registry knows of this schema, if it stands under this subject.
+    async fn registered(&self, subject: &str, body: &Value) -> Result<Option<Value>, RegistryError> {
+        match self.post(&format!("/subjects/{subject}"), body).await {
+            Ok(found) => Ok(Some(found)),
+            Err(RegistryError::Refused {
+                status: StatusCode::NOT_FOUND,
+                ..
+            }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// False where there is no such subject yet.

@@ -6,10 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::KafkaError;
-use rdkafka::topic_partition_list::TopicPartitionListElem;
-use rdkafka::{Offset, TopicPartitionList};
 use schemas::key::{KEY_STORED, KeyStored};
 use schemas::{DataKey, KeyEncryptionKey, LogId, UserId, WrappedKey, decode_body, unframe};
 
@@ -17,7 +15,7 @@ use crate::config::KafkaConfig;
 use crate::consumer::Reader;
 use crate::native::{Headers, Polled};
 use crate::topics::HEARTBEAT_KEY;
-use crate::watermarks;
+use crate::watermarks::{self, WatermarkError};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(200);
@@ -36,6 +34,12 @@ pub enum KeyRingError {
     Unwrap,
     #[error("reading the keys topic: {0}")]
     Kafka(String),
+}
+
+impl From<WatermarkError> for KeyRingError {
+    fn from(error: WatermarkError) -> Self {
+        Self::Kafka(error.to_string())
+    }
 }
 
 impl From<KafkaError> for KeyRingError {
@@ -224,21 +228,11 @@ impl Shared {
     fn catch_up(&self) -> Result<(), KeyRingError> {
         let topic = self.config.topics().keys();
         let count = self.positions.read().len();
-        let mut wanted = TopicPartitionList::with_capacity(count);
-        for partition in 0..count {
-            wanted.add_partition_offset(&topic, i32::try_from(partition).unwrap_or(i32::MAX), Offset::End)?;
-        }
-        let found = self.ends.offsets_for_times(wanted, TIMEOUT)?;
-        let end = |p: &TopicPartitionListElem<'_>| match (p.error(), p.offset()) {
-            (Ok(()), Offset::Offset(offset)) => Ok(offset),
-            (Err(error), _) => Err(error.into()),
-            (Ok(()), other) => Err(KeyRingError::Kafka(format!("the keys topic ends at {other:?}"))),
-        };
-        let ends = found
-            .elements()
-            .iter()
-            .map(end)
-            .collect::<Result<Vec<i64>, KeyRingError>>()?;
+        let places: Vec<_> = (0..)
+            .take(count)
+            .map(|partition| (topic.clone(), partition))
+            .collect();
+        let ends = watermarks::ends(&self.ends, &places)?;
         let deadline = Instant::now() + TIMEOUT;
         while self
             .positions

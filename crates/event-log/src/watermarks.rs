@@ -19,10 +19,10 @@ const WAITING: usize = 4_096;
 
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum WatermarkError {
-    #[error("asking Kafka for the end of the log")]
-    Kafka(#[source] Arc<KafkaError>),
-    #[error("Kafka did not tell the end of {0:?}-{1}")]
-    Missing(Stream, i32),
+    #[error("asking Kafka for the end of the log: {0}")]
+    Kafka(Arc<KafkaError>),
+    #[error("Kafka did not tell the end of {0}-{1}")]
+    Missing(String, i32),
     #[error("too many requests wait for the end of the log")]
     Busy,
 }
@@ -34,41 +34,42 @@ pub(crate) fn query(
     partitions: &[(Stream, i32)],
 ) -> Result<Vec<i64>, WatermarkError> {
     let topics = config.topics();
-    let mut wanted = TopicPartitionList::with_capacity(partitions.len());
+    let places: Vec<(String, i32)> = partitions.iter().map(|&(s, p)| (topics.of(s), p)).collect();
+    ends(consumer, &places)
+}
+
+/// As [`query`], of any topics.
+pub(crate) fn ends(consumer: &BaseConsumer, places: &[(String, i32)]) -> Result<Vec<i64>, WatermarkError> {
+    ask(consumer, places).inspect_err(|_| ask_for_leaders(consumer, places))
+}
+
+fn ask(consumer: &BaseConsumer, places: &[(String, i32)]) -> Result<Vec<i64>, WatermarkError> {
+    let mut wanted = TopicPartitionList::with_capacity(places.len());
     let kafka = |error| WatermarkError::Kafka(Arc::new(error));
-    for &(stream, partition) in partitions {
+    for (topic, partition) in places {
         // A look-up "by time" of the logical offset End is one ListOffsets request a broker.
         wanted
-            .add_partition_offset(&topics.of(stream), partition, Offset::End)
+            .add_partition_offset(topic, *partition, Offset::End)
             .map_err(kafka)?;
     }
-    let found = consumer
-        .offsets_for_times(wanted, TIMEOUT)
-        .inspect_err(|_| ask_for_leaders(consumer, config, partitions))
-        .map_err(kafka)?;
-    let ends: Result<Vec<i64>, WatermarkError> = partitions
-        .iter()
-        .map(|&(stream, partition)| {
-            match found
-                .find_partition(&topics.of(stream), partition)
-                .map(|p| (p.offset(), p.error()))
-            {
-                Some((Offset::Offset(offset), Ok(()))) => Ok(offset),
-                Some((_, Err(error))) => Err(kafka(error)),
-                _ => Err(WatermarkError::Missing(stream, partition)),
-            }
-        })
-        .collect();
-    ends.inspect_err(|_| ask_for_leaders(consumer, config, partitions))
+    let found = consumer.offsets_for_times(wanted, TIMEOUT).map_err(kafka)?;
+    let end = |(topic, partition): &(String, i32)| {
+        let found = found.find_partition(topic, *partition);
+        match found.map(|p| (p.offset(), p.error())) {
+            Some((Offset::Offset(offset), Ok(()))) => Ok(offset),
+            Some((_, Err(error))) => Err(kafka(error)),
+            _ => Err(WatermarkError::Missing(topic.clone(), *partition)),
+        }
+    };
+    places.iter().map(end).collect()
 }
 
 /// After a failure: librdkafka repeats a request of a fenced leader epoch as it is until it times out, and
 /// asks for new metadata of its own accord only minutes later.
-fn ask_for_leaders(consumer: &BaseConsumer, config: &KafkaConfig, partitions: &[(Stream, i32)]) {
-    let topics: BTreeSet<Stream> = partitions.iter().map(|(stream, _)| *stream).collect();
-    for stream in topics {
-        let topic = config.topics().of(stream);
-        if let Err(error) = consumer.fetch_metadata(Some(&topic), METADATA) {
+fn ask_for_leaders(consumer: &BaseConsumer, places: &[(String, i32)]) {
+    let topics: BTreeSet<&str> = places.iter().map(|(topic, _)| topic.as_str()).collect();
+    for topic in topics {
+        if let Err(error) = consumer.fetch_metadata(Some(topic), METADATA) {
             tracing::debug!("Asking for the leaders of {topic}: {error}");
             return;
         }
