@@ -77,7 +77,9 @@ impl CreateError {
             Self::Log(error) => {
                 matches!(
                     error,
-                    WriterLogError::Decode(_) | WriterLogError::BrokenChain { .. }
+                    WriterLogError::Decode(_)
+                        | WriterLogError::BrokenChain { .. }
+                        | WriterLogError::Shorter { .. }
                 )
             }
             Self::Kafka(_) | Self::Commit(_) | Self::Interrupted(_) => false,

@@ -46,6 +46,15 @@ pub enum WriterLogError {
     Decode(#[from] DecodeError),
     #[error("reading the ledger stopped making progress")]
     Stalled,
+    #[error(
+        "{stream:?}-{partition} ends at {end}, before its snapshot's {snapshot}: the topic was truncated or made anew"
+    )]
+    Shorter {
+        stream: Stream,
+        partition: i32,
+        end: i64,
+        snapshot: i64,
+    },
     #[error("the ledger at {stream:?}-{partition}@{offset} does not continue its chain")]
     BrokenChain {
         stream: Stream,
