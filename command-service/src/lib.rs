@@ -21,6 +21,7 @@ mod peers;
 mod refusals;
 mod routes;
 mod sealing;
+mod snapshots;
 mod startup;
 mod tokens;
 

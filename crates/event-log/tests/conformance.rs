@@ -11,6 +11,10 @@ mod failures;
 mod keys;
 #[path = "conformance/owner.rs"]
 mod owner;
+#[path = "conformance/snapshots.rs"]
+mod snapshots;
+#[path = "conformance/store_cases.rs"]
+mod store_cases;
 #[path = "conformance/tail.rs"]
 mod tail;
 
