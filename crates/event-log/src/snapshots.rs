@@ -30,6 +30,9 @@ pub(crate) use shared::{GroupSnapshots, ScanOf};
 /// How often what changed is saved.
 const EVERY: Duration = Duration::from_secs(2);
 
+/// Reading the whole log takes long; a store that may be about to come up is waited for so long.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 /// A partition, whose aggregates are saved together.
 pub type Place = (Stream, i32);
 
@@ -116,6 +119,7 @@ pub struct Snapshots {
     pub(crate) key: SnapshotKey,
     pub(crate) residents: Arc<Residents>,
     pub(crate) every: Duration,
+    pub(crate) patience: Duration,
 }
 
 impl Snapshots {
@@ -126,6 +130,7 @@ impl Snapshots {
             key,
             residents: Arc::new(Residents::new(residents)),
             every: EVERY,
+            patience: PATIENCE,
         }
     }
 
@@ -133,6 +138,13 @@ impl Snapshots {
     #[must_use]
     pub fn every(mut self, every: Duration) -> Self {
         self.every = every;
+        self
+    }
+
+    /// How long a new owner waits for a store that is down before it reads the whole log.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
         self
     }
 }

@@ -155,10 +155,9 @@ impl<L: WriterLog> Worker<L> {
         };
         let partitions = self.heads.partitions();
         let ends = self.log.high_watermarks(&partitions)?;
-        for (place, end) in partitions.into_iter().zip(ends) {
-            let Some(head) = snapshots.resume(place) else {
-                continue;
-            };
+        let resumed = snapshots.resume(&partitions);
+        for ((place, end), head) in partitions.into_iter().zip(ends).zip(resumed) {
+            let Some(head) = head else { continue };
             if end < head.end {
                 let ((stream, partition), snapshot) = (place, head.end);
                 return Err(ClaimError::Log(WriterLogError::Shorter {

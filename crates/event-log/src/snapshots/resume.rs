@@ -9,17 +9,20 @@ use super::shared::GroupSnapshots;
 use super::{NotFetched, Place, StoreError};
 use crate::group_log::Head;
 
-/// Reading the whole log takes long; a store that may be about to come up is waited for so long.
-const PATIENCE: Duration = Duration::from_secs(3);
 const AGAIN: Duration = Duration::from_millis(250);
 /// States asked for at the same time.
 const AT_ONCE: usize = 1_000;
 
 impl GroupSnapshots {
-    /// Where the partition's log is to be read on from; its start where there is no snapshot of use.
-    pub(crate) fn resume(&self, place: Place) -> Option<Head> {
+    /// Where each partition's log is to be read on from; its start where there is no snapshot of use.
+    pub(crate) fn resume(&self, places: &[Place]) -> Vec<Option<Head>> {
+        let loads = places.iter().map(|&place| self.resume_one(place));
+        self.runtime.block_on(futures::future::join_all(loads))
+    }
+
+    async fn resume_one(&self, place: Place) -> Option<Head> {
         let kept = self.kept(place)?;
-        let (known, index) = match self.runtime.block_on(self.load(place)) {
+        let (known, index) = match self.load(place).await {
             Ok(found) => found,
             Err(error) => {
                 tracing::warn!(?place, "Snapshots cannot be read: {error}; reading the whole log");
@@ -42,7 +45,7 @@ impl GroupSnapshots {
     }
 
     async fn load(&self, place: Place) -> Result<(Known, Option<Index>), StoreError> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + self.settings.patience;
         let loaded = loop {
             match self.settings.store.load(place).await {
                 Err(_) if Instant::now() < deadline => tokio::time::sleep(AGAIN).await,

@@ -12,7 +12,7 @@ use event_log::{
 use proptest::prelude::*;
 use schemas::{LogId, Stream, UserId};
 
-use crate::owner::{Owner, grant, index, keyed, register, reserve, revoke, specs};
+use crate::owner::{Owner, confirm, grant, index, keyed, register, reserve, revoke, specs};
 use crate::store_cases;
 
 const EVERY: Duration = Duration::from_millis(5);
@@ -34,7 +34,9 @@ impl World {
     }
 
     fn snapshots(&self, residents: usize) -> Snapshots {
-        Snapshots::new(Arc::new(self.store.clone()), self.key.clone(), residents).every(EVERY)
+        Snapshots::new(Arc::new(self.store.clone()), self.key.clone(), residents)
+            .every(EVERY)
+            .patience(EVERY)
     }
 
     /// An owner with room for so many aggregates.
@@ -301,6 +303,8 @@ async fn an_older_copy_under_a_running_owner_is_noticed_and_mended() {
     // The next save finds it.
     for id in &all {
         owner.user(*id, grant(78)).await.unwrap();
+        let mail = index(&id.to_string());
+        owner.identifier(mail, confirm(*id)).await.unwrap();
     }
     world.saved().await;
     let expected = states(&owner, &all).await;
