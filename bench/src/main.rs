@@ -17,6 +17,7 @@ mod process;
 mod replay;
 mod report;
 mod seed;
+mod start;
 mod stats;
 mod visibility;
 mod world;
@@ -79,6 +80,8 @@ enum Name {
     Memory,
     /// 1, 4 and 16 writer groups
     WriterGroups,
+    /// Starts of the command service, with and without snapshots
+    Start,
 }
 
 #[tokio::main]
@@ -147,7 +150,7 @@ async fn measure(stack: &Stack, arguments: &Arguments) -> Result<Vec<Section>> {
         Name::Logins,
     ];
     let with_services = of_services.into_iter().any(wanted);
-    if with_services || wanted(Name::Replay) {
+    if with_services || wanted(Name::Replay) || wanted(Name::Start) {
         let began = Instant::now();
         say(&format!("a log with {} users", arguments.users));
         let people = seed::seed(stack, PREFIX, arguments.groups, arguments.users)
@@ -163,7 +166,7 @@ async fn measure(stack: &Stack, arguments: &Arguments) -> Result<Vec<Section>> {
             );
         }
         if with_services {
-            let world = World::start(stack, PREFIX, people)
+            let world = World::start(stack, PREFIX, people.clone())
                 .await
                 .context("starting the services")?;
             if wanted(Name::Memory) {
@@ -175,6 +178,15 @@ async fn measure(stack: &Stack, arguments: &Arguments) -> Result<Vec<Section>> {
             }
             sections.extend(with_world(stack, &world, wanted).await?);
             world.services.shutdown().await?;
+        }
+        if wanted(Name::Start) {
+            say("starts of the command service");
+            sections.push(Section {
+                name: "start",
+                rows: start::run(stack, PREFIX, &people)
+                    .await
+                    .context("measuring starts")?,
+            });
         }
     }
     if wanted(Name::WriterGroups) {
