@@ -37,7 +37,7 @@ async fn metric(world: &World, name: &str) -> f64 {
         .sum()
 }
 
-/// Ends of the log and of the snapshots, all partitions together.
+/// How far the snapshots reach, all partitions together.
 async fn saved_to(world: &World) -> i64 {
     let mut sum = 0;
     for dsn in world.stack.shard_dsns() {
@@ -77,8 +77,7 @@ async fn a_start_reads_only_what_the_snapshots_lack(world: Arc<World>) {
     let bob = world.person("bob").await;
     let load = Load::start(&world, 4).await;
     load.more(200).await;
-    let acknowledged = load.reckon().await.len();
-    assert!(acknowledged > 0);
+    load.reckon().await;
     let all = records(&world).await;
     // Stopped in order: all of it is saved.
     world.rolecall.command().stop().await.unwrap();
