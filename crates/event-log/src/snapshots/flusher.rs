@@ -16,7 +16,7 @@ use crate::group::GroupStatus;
 /// Rows in one transaction.
 const CHUNK: usize = 500;
 /// A store that does not take what is changed is tried again after so long at most.
-const BACKOFF_MAX: Duration = Duration::from_secs(30);
+const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// A transaction that takes longer counts as failed.
 const PATIENCE: Duration = Duration::from_secs(30);
 
