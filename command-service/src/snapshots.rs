@@ -1,6 +1,8 @@
 //! Snapshots of aggregates in the shards of their ledgers.
 
-use event_log::{IndexRow, Place, Save, SaveOutcome, SnapshotPosition, SnapshotStore, StateRow, StoreError};
+use event_log::{
+    IndexRow, Indexed, Place, Save, SaveOutcome, SnapshotPosition, SnapshotStore, StateRow, StoreError,
+};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use read_model::snapshots::{self, Partition, PositionRow, Saved, Saving, SnapshotRow};
@@ -50,10 +52,7 @@ impl ShardSnapshots {
 }
 
 impl SnapshotStore for ShardSnapshots {
-    fn load(
-        &self,
-        place: Place,
-    ) -> BoxFuture<'_, Result<Option<(SnapshotPosition, Vec<IndexRow>)>, StoreError>> {
+    fn load(&self, place: Place) -> BoxFuture<'_, Result<Option<Indexed>, StoreError>> {
         async move {
             let shard = self.shard(place).await.map_err(failed)?;
             let loaded = snapshots::load(&shard.pool, self.partition(place)).await;

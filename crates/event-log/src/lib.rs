@@ -63,7 +63,7 @@ pub use ownership::Ownership;
 pub use producer::KafkaWriterLog;
 pub use record::{DecodeError, Record, TailItem, decode};
 pub use snapshots::{
-    IndexRow, MemoryCopy, MemorySnapshots, Place, Save, SaveOutcome, SnapshotKey, SnapshotPosition,
+    IndexRow, Indexed, MemoryCopy, MemorySnapshots, Place, Save, SaveOutcome, SnapshotKey, SnapshotPosition,
     SnapshotStore, Snapshots, StateRow, StoreError,
 };
 pub use store::KafkaEventStore;

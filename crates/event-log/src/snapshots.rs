@@ -62,6 +62,9 @@ pub struct IndexRow {
     pub pinned: bool,
 }
 
+/// A partition's position, and which aggregates have rows.
+pub type Indexed = (SnapshotPosition, Vec<IndexRow>);
+
 /// A saved aggregate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateRow {
@@ -100,10 +103,7 @@ pub struct StoreError(pub String);
 /// Keeps the snapshots of one log. What it gives back is believed only as far as its seals prove it.
 pub trait SnapshotStore: Send + Sync + 'static {
     /// The position, and which aggregates have rows: both as of one moment.
-    fn load(
-        &self,
-        place: Place,
-    ) -> BoxFuture<'_, Result<Option<(SnapshotPosition, Vec<IndexRow>)>, StoreError>>;
+    fn load(&self, place: Place) -> BoxFuture<'_, Result<Option<Indexed>, StoreError>>;
 
     /// The rows of these aggregates, as far as there are any.
     fn fetch(&self, place: Place, ids: Vec<String>) -> BoxFuture<'_, Result<Vec<StateRow>, StoreError>>;

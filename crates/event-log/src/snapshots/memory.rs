@@ -7,7 +7,9 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
-use super::{IndexRow, Place, Save, SaveOutcome, SnapshotPosition, SnapshotStore, StateRow, StoreError};
+use super::{
+    IndexRow, Indexed, Place, Save, SaveOutcome, SnapshotPosition, SnapshotStore, StateRow, StoreError,
+};
 
 /// Clones are the same store.
 #[derive(Clone, Default)]
@@ -100,10 +102,7 @@ impl State {
 }
 
 impl SnapshotStore for MemorySnapshots {
-    fn load(
-        &self,
-        place: Place,
-    ) -> BoxFuture<'_, Result<Option<(SnapshotPosition, Vec<IndexRow>)>, StoreError>> {
+    fn load(&self, place: Place) -> BoxFuture<'_, Result<Option<Indexed>, StoreError>> {
         let loaded = self.with(|state| {
             let partition = state.partitions.get(&place)?;
             let index = |row: &StateRow| IndexRow {

@@ -18,6 +18,9 @@ use crate::store_cases;
 const EVERY: Duration = Duration::from_millis(5);
 const LONG: Duration = Duration::from_secs(30);
 
+/// Of a partition's rows, to the harm of one aggregate.
+type Edit = fn(&mut BTreeMap<String, StateRow>, &str);
+
 struct World {
     log: Arc<MemoryLog>,
     store: MemorySnapshots,
@@ -204,7 +207,7 @@ async fn a_takeover_reads_only_the_tail() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_that_were_tampered_with_are_not_believed() {
-    let edits: [fn(&mut BTreeMap<String, StateRow>, &str); 4] = [
+    let edits: [Edit; 4] = [
         |rows, id| rows.get_mut(id).unwrap().state[30] ^= 1,
         |rows, id| rows.get_mut(id).unwrap().sequence += 1,
         |rows, id| drop(rows.remove(id)),
@@ -252,7 +255,7 @@ async fn rows_that_were_tampered_with_are_not_believed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_index_that_was_tampered_with_is_not_used() {
-    let edits: [fn(&mut BTreeMap<String, StateRow>, &str); 3] = [
+    let edits: [Edit; 3] = [
         |rows, id| rows.get_mut(id).unwrap().sequence -= 1,
         |rows, id| drop(rows.remove(id)),
         |rows, id| rows.get_mut(id).unwrap().pinned ^= true,
