@@ -18,6 +18,7 @@ mod process;
 mod replay;
 mod report;
 mod seed;
+mod start;
 mod stats;
 mod visibility;
 mod world;
@@ -82,6 +83,8 @@ enum Name {
     WriterGroups,
     /// Three command services on three brokers: time of a command, and out for how long
     Instances,
+    /// Starts of the command service, with and without snapshots
+    Start,
 }
 
 #[tokio::main]
@@ -150,7 +153,7 @@ async fn measure(stack: &Stack, arguments: &Arguments) -> Result<Vec<Section>> {
         Name::Logins,
     ];
     let with_services = of_services.into_iter().any(wanted);
-    if with_services || wanted(Name::Replay) {
+    if with_services || wanted(Name::Replay) || wanted(Name::Start) {
         let began = Instant::now();
         say(&format!("a log with {} users", arguments.users));
         let people = seed::seed(stack, PREFIX, arguments.groups, arguments.users)
@@ -166,7 +169,7 @@ async fn measure(stack: &Stack, arguments: &Arguments) -> Result<Vec<Section>> {
             );
         }
         if with_services {
-            let world = World::start(stack, PREFIX, people)
+            let world = World::start(stack, PREFIX, people.clone())
                 .await
                 .context("starting the services")?;
             if wanted(Name::Memory) {
@@ -178,6 +181,15 @@ async fn measure(stack: &Stack, arguments: &Arguments) -> Result<Vec<Section>> {
             }
             sections.extend(with_world(stack, &world, wanted).await?);
             world.services.shutdown().await?;
+        }
+        if wanted(Name::Start) {
+            say("starts of the command service");
+            sections.push(Section {
+                name: "start",
+                rows: start::run(stack, PREFIX, &people)
+                    .await
+                    .context("measuring starts")?,
+            });
         }
     }
     if wanted(Name::WriterGroups) {

@@ -255,7 +255,7 @@ mod tests {
             Arc::new(app(&config, &kafka, &identity, way, Arc::clone(&node)).unwrap())
         };
         let (one, other) = (start(), start());
-        let _ownership = own_ledgers(&one, &kafka, &identity).unwrap();
+        let _ownership = own_ledgers(&config, &one, &kafka, &identity).unwrap();
         let first = identity.created.administrator;
         let at_once = async |config: &Config| {
             let (a, b) = tokio::join!(bootstrap(&one, first, config), bootstrap(&other, first, config));

@@ -11,7 +11,8 @@ use service_kit::keys::KeyFiles;
 use crate::attempts::AttemptLimits;
 
 /// Rolecall's command service: HTTP commands in, events on Kafka out.
-#[derive(Parser, Clone, Debug)]
+// No Debug: DSNs hold passwords.
+#[derive(Parser, Clone)]
 #[command(version)]
 pub struct Config {
     /// Kafka's bootstrap servers, host:port by commas.
@@ -68,6 +69,13 @@ pub struct Config {
     /// Password hashes waiting at most; one more is answered 429.
     #[arg(long, env = "ROLECALL_HASHING_QUEUE", default_value_t = 256)]
     pub hashing_queue: usize,
+    /// PostgreSQL DSNs of the shards, by commas or lines, in the order the projector has them: snapshots of the
+    /// aggregates go there. Without any, each start reads the whole log and all of it stays in memory.
+    #[arg(long, env = "ROLECALL_SHARDS", hide_env_values = true)]
+    pub shards: Option<String>,
+    /// Aggregates (users, identifiers) that stay in memory, if there are shards.
+    #[arg(long, env = "ROLECALL_RESIDENT_AGGREGATES", default_value_t = 200_000)]
+    pub resident_aggregates: usize,
     #[command(flatten)]
     pub attempts: AttemptLimits,
     #[command(flatten)]
@@ -76,6 +84,13 @@ pub struct Config {
     pub tokens: TokenConfig,
     #[command(flatten)]
     pub proxy: ProxyConfig,
+}
+
+impl Config {
+    pub(crate) fn shard_dsns(&self) -> Vec<&str> {
+        let parts = self.shards.iter().flat_map(|shards| shards.split([',', '\n']));
+        parts.map(str::trim).filter(|dsn| !dsn.is_empty()).collect()
+    }
 }
 
 /// Who may register a user.

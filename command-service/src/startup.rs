@@ -9,8 +9,9 @@ use axum::routing::any;
 use event_log::identity::LogIdentity;
 use event_log::{
     Bus, CreateError, GroupStatus, HEARTBEAT, Instance, KafkaConfig, KafkaWriterLog, KeyRing, KeyRingError,
-    LogSpec, Ownership, create_log,
+    LogSpec, Ownership, SnapshotKey, Snapshots, create_log,
 };
+use read_model::{PoolSettings, Shards};
 use schemas::WriterId;
 use service_kit::docs_ui::docs_router;
 use service_kit::health::{Readiness, health_router};
@@ -32,6 +33,7 @@ use crate::guesses::Reminders;
 use crate::passwords::Passwords;
 use crate::peers::{self, PeerCalls};
 use crate::routes;
+use crate::snapshots::ShardSnapshots;
 
 /// Requests in flight get this long to finish when the service stops.
 const GRACE: Duration = Duration::from_secs(20);
@@ -65,6 +67,8 @@ pub enum StartError {
     Telemetry(#[from] TelemetryError),
     #[error("preparing password hashing")]
     Hashing(#[from] argon2::password_hash::Error),
+    #[error("preparing the shards")]
+    Shards(#[from] read_model::Error),
     #[error("preparing calls to other instances")]
     Peers(#[from] reqwest::Error),
     #[error("preparing the signing key")]
@@ -149,7 +153,7 @@ async fn start(
     let (instance, bus) = bus(config, &identity, &node)?;
     let app = Arc::new(app(config, &kafka, &identity, (instance, bus), node)?);
     open_to_peers(&app);
-    let ownership = own_ledgers(&app, &kafka, &identity)?;
+    let ownership = own_ledgers(config, &app, &kafka, &identity)?;
     all_owned(&app.bus).await?;
     readiness.set_ready("ledgers");
     read_keys(&app, readiness).await;
@@ -194,13 +198,29 @@ pub(crate) async fn open_log(
 }
 
 pub(crate) fn own_ledgers(
+    config: &Config,
     app: &App,
     kafka: &KafkaConfig,
     identity: &LogIdentity,
 ) -> Result<Ownership, StartError> {
     let log = Arc::new(KafkaWriterLog::new(kafka, identity.created.log_id)?);
     let (own, owners) = (app.instance.clone(), app.node.owners().clone());
-    Ok(Ownership::start(kafka, log, identity, &app.bus, own, owners)?)
+    let snapshots = snapshots(config, app, identity)?;
+    Ok(Ownership::start(
+        kafka, log, identity, &app.bus, own, owners, snapshots,
+    )?)
+}
+
+fn snapshots(config: &Config, app: &App, identity: &LogIdentity) -> Result<Option<Snapshots>, StartError> {
+    let (dsns, log_id) = (config.shard_dsns(), identity.created.log_id);
+    if dsns.is_empty() {
+        tracing::info!("No shards are configured: aggregates are not saved");
+        return Ok(None);
+    }
+    let shards = Shards::connect_lazy(&dsns, &PoolSettings::saving())?;
+    let key = SnapshotKey::new(&app.token_key.derive("snapshot", log_id.as_uuid(), 0, &[]));
+    let store = Arc::new(ShardSnapshots::new(shards, log_id));
+    Ok(Some(Snapshots::new(store, key, config.resident_aggregates)))
 }
 
 /// Waits until every ledger has an owner, here or elsewhere.

@@ -290,9 +290,10 @@ fn stop_by_code(text: &str) -> Option<Stop> {
 /// Whether the catalog itself cannot be read, rather than Kafka.
 fn is_damage(error: &WriterLogError) -> bool {
     match error {
-        WriterLogError::Decode(_) | WriterLogError::BrokenChain { .. } | WriterLogError::SetBack { .. } => {
-            true
-        }
+        WriterLogError::Decode(_)
+        | WriterLogError::BrokenChain { .. }
+        | WriterLogError::SetBack { .. }
+        | WriterLogError::Shorter { .. } => true,
         WriterLogError::Kafka(error) => stop_by_code(&format!("{error:?}")).is_some(),
         WriterLogError::Watermark(_) | WriterLogError::Stalled => false,
     }

@@ -10,7 +10,8 @@ use schemas::{Event, Stream};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::ledger::{AggregateMap, Ledger};
+use crate::aggregates::AggregateMap;
+use crate::ledger::Ledger;
 
 /// An aggregate whose events stand in one stream of the log. Its commands, refusals and state travel between
 /// instances, to and from the owner of its ledger.
@@ -26,6 +27,19 @@ pub trait LedgerAggregate:
     + 'static
 {
     const STREAM: Stream;
+    /// Of the state's form and meaning. Saved states of another version are not used, and the log is read
+    /// instead: raise it when a state gets or loses something that former events decide.
+    const STATE_VERSION: i32;
+
+    /// Whether it has to stay in memory: somebody looks for all such.
+    fn is_pinned(&self) -> bool {
+        false
+    }
+
+    /// Whether memory alone has something of it, which would be lost with it.
+    fn has_unwritten(&self) -> bool {
+        false
+    }
 
     fn wrap(event: Self::Event) -> Event;
     fn unwrap(event: Event) -> Option<Self::Event>;
@@ -35,6 +49,11 @@ pub trait LedgerAggregate:
 
 impl LedgerAggregate for User {
     const STREAM: Stream = Stream::Users;
+    const STATE_VERSION: i32 = 1;
+
+    fn has_unwritten(&self) -> bool {
+        Self::has_unwritten(self)
+    }
 
     fn wrap(event: UserEvent) -> Event {
         Event::User(event)
@@ -54,6 +73,12 @@ impl LedgerAggregate for User {
 
 impl LedgerAggregate for Identifier {
     const STREAM: Stream = Stream::Identifiers;
+    const STATE_VERSION: i32 = 1;
+
+    /// Reservations that a fault left behind are looked for.
+    fn is_pinned(&self) -> bool {
+        matches!(self, Self::Reserved { .. })
+    }
 
     fn wrap(event: IdentifierEvent) -> Event {
         Event::Identifier(event)
@@ -73,6 +98,12 @@ impl LedgerAggregate for Identifier {
 
 impl LedgerAggregate for Catalog {
     const STREAM: Stream = Stream::Catalog;
+    const STATE_VERSION: i32 = 1;
+
+    /// There is one, and everybody needs it.
+    fn is_pinned(&self) -> bool {
+        true
+    }
 
     fn wrap(event: CatalogEvent) -> Event {
         Event::Catalog(event)

@@ -26,6 +26,9 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// And this long more to learn what became of one that was sent in time.
 pub(crate) const SETTLE: Duration = Duration::from_secs(5);
 
+/// How long the last save may take when the process ends.
+const LAST_SAVE: Duration = Duration::from_secs(5);
+
 /// Why a command came to nothing, or to something not known.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum BusError<E> {
@@ -369,12 +372,18 @@ impl Bus {
         }
         let groups = self.groups.swap(Arc::default());
         let ended: Vec<_> = groups.values().map(|group| group.status()).collect();
+        let saving: Vec<_> = groups.values().filter_map(|it| it.snapshots().cloned()).collect();
         drop(groups);
         for mut status in ended {
             status
                 .wait_for(|s| matches!(s, GroupStatus::GivenUp | GroupStatus::Halted(_)))
                 .await
                 .ok();
+        }
+        // What is saved now is not read from the log at the next start.
+        let saved = futures::future::join_all(saving.iter().map(|snapshots| snapshots.ended()));
+        if tokio::time::timeout(LAST_SAVE, saved).await.is_err() {
+            tracing::info!("The last changes are not in the snapshots: their store is slow or down");
         }
     }
 }

@@ -80,6 +80,7 @@ impl CreateError {
                     WriterLogError::Decode(_)
                         | WriterLogError::BrokenChain { .. }
                         | WriterLogError::SetBack { .. }
+                        | WriterLogError::Shorter { .. }
                 )
             }
             Self::Kafka(_) | Self::Commit(_) | Self::Interrupted(_) => false,

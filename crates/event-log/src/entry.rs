@@ -1,6 +1,7 @@
 //! An aggregate in its owner's memory, and what a command brings and gets back.
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -82,12 +83,39 @@ pub struct Entry<A: Aggregate> {
     /// The sequence as the writer sees it, which it checks before each append.
     pub(crate) version: Arc<AtomicI64>,
     keyed: VecDeque<Keyed<A::Event>>,
+    /// Its state is saved and not here; everything above is empty, but for the version.
+    absent: Option<Absent<A::Event>>,
 }
 
+/// What is known of an aggregate whose state is elsewhere.
+struct Absent<E> {
+    /// Of the saved state.
+    sequence: i64,
+    /// What the log has behind that.
+    events: Vec<(Stored<E>, Position)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Keyed<E> {
     idempotency: Idempotency,
     at: Timestamp,
     records: Arc<[Recorded<E>]>,
+}
+
+/// An entry as a snapshot holds it; the sequence stands beside it.
+#[derive(Serialize)]
+struct Saved<'a, A: Aggregate> {
+    aggregate: &'a A,
+    last: Option<Position>,
+    keyed: &'a VecDeque<Keyed<A::Event>>,
+}
+
+#[derive(Deserialize)]
+#[serde(bound = "")]
+struct Loaded<A: Aggregate> {
+    aggregate: A,
+    last: Option<Position>,
+    keyed: VecDeque<Keyed<A::Event>>,
 }
 
 impl<A: Aggregate> Default for Entry<A> {
@@ -98,13 +126,111 @@ impl<A: Aggregate> Default for Entry<A> {
             last: None,
             version: Arc::default(),
             keyed: VecDeque::new(),
+            absent: None,
         }
     }
 }
 
 impl<A: Aggregate> Entry<A> {
-    /// Takes in an event read from the log.
+    /// One whose state is saved at this sequence.
+    pub(crate) fn absent(sequence: i64) -> Self {
+        Self {
+            version: Arc::new(AtomicI64::new(sequence)),
+            absent: Some(Absent {
+                sequence,
+                events: Vec::new(),
+            }),
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn is_absent(&self) -> bool {
+        self.absent.is_some()
+    }
+
+    /// No command ever recorded anything for it.
+    pub(crate) fn is_unborn(&self) -> bool {
+        self.sequence == 0 && self.absent.is_none()
+    }
+
+    /// The sequences that a state may have to be this aggregate's: the saved one, and up to the log's last.
+    pub(crate) fn absence(&self) -> Option<RangeInclusive<i64>> {
+        let absent = self.absent.as_ref()?;
+        Some(absent.sequence..=self.version.load(Ordering::Acquire))
+    }
+
+    /// A row of this sequence has all of it.
+    pub(crate) fn is_saved_at(&self, sequence: i64) -> bool {
+        match &self.absent {
+            Some(absent) => absent.sequence == sequence && absent.events.is_empty(),
+            None => self.sequence == sequence && self.is_settled(),
+        }
+    }
+
+    /// Its state is saved, and nothing is known behind that.
+    pub(crate) fn is_saved_absent(&self) -> bool {
+        self.absent
+            .as_ref()
+            .is_some_and(|absent| absent.events.is_empty())
+    }
+
+    /// It has everything that was committed for it.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.absent.is_none() && self.version.load(Ordering::Acquire) == self.sequence
+    }
+
+    /// As a snapshot holds it.
+    pub(crate) fn to_state(&self) -> serde_json::Result<Vec<u8>> {
+        serde_json::to_vec(&Saved {
+            aggregate: &self.aggregate,
+            last: self.last,
+            keyed: &self.keyed,
+        })
+    }
+
+    /// Takes its saved state in, and what came behind it.
+    pub(crate) fn fill(&mut self, sequence: i64, state: &[u8]) -> serde_json::Result<()> {
+        let loaded: Loaded<A> = serde_json::from_slice(state)?;
+        let events = self.absent.take().map(|it| it.events).unwrap_or_default();
+        self.aggregate = loaded.aggregate;
+        self.sequence = sequence;
+        self.last = loaded.last;
+        self.keyed = loaded.keyed;
+        self.version.store(sequence, Ordering::Release);
+        for (stored, position) in events {
+            self.replay(stored, position);
+        }
+        Ok(())
+    }
+
+    /// Takes its whole history in, in place of a saved state. False where that is not all of it.
+    pub(crate) fn fill_from_log(&mut self, history: Vec<(Stored<A::Event>, Position)>) -> bool {
+        let mut whole = Self::default();
+        for (sequence, (stored, position)) in (1..).zip(history) {
+            if stored.meta.sequence != sequence {
+                return false;
+            }
+            whole.replay(stored, position);
+        }
+        if whole.sequence != self.version.load(Ordering::Acquire) {
+            return false;
+        }
+        // Appends hold on to the version.
+        whole.version = Arc::clone(&self.version);
+        *self = whole;
+        true
+    }
+
+    /// Takes in an event read from the log. What a saved state has already changes nothing.
     pub(crate) fn replay(&mut self, stored: Stored<A::Event>, position: Position) {
+        if stored.meta.sequence <= self.version.load(Ordering::Acquire) {
+            return;
+        }
+        if let Some(absent) = &mut self.absent {
+            self.version.store(stored.meta.sequence, Ordering::Release);
+            absent.events.push((stored, position));
+            return;
+        }
         self.aggregate.apply(stored.data.clone());
         self.version.store(stored.meta.sequence, Ordering::Release);
         self.note(vec![Recorded {

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 use crate::group_log::{Append, Ends, GroupLog};
 use crate::ledger::Ledger;
 use crate::owners::{Instance, Owners};
+use crate::snapshots::{GroupSnapshots, ScanOf, Snapshots};
 use crate::worker::Worker;
 use crate::writer_log::WriterLog;
 
@@ -76,6 +77,7 @@ pub struct Group {
     ledgers: BTreeMap<(Stream, i32), Arc<Ledger>>,
     ends: Arc<Ends>,
     clock_ahead_ms: Arc<AtomicI64>,
+    snapshots: Option<Arc<GroupSnapshots>>,
 }
 
 impl Group {
@@ -87,6 +89,18 @@ impl Group {
         ids: Arc<SchemaIds>,
         instance: Instance,
         owners: Owners,
+    ) -> Self {
+        Self::start_from(log, spec, ids, instance, owners, None)
+    }
+
+    /// As [`Self::start`], from snapshots and with snapshots.
+    pub fn start_from<L: WriterLog>(
+        log: Arc<L>,
+        spec: &GroupSpec,
+        ids: Arc<SchemaIds>,
+        instance: Instance,
+        owners: Owners,
+        snapshots: Option<Snapshots>,
     ) -> Self {
         let (appends, queue) = mpsc::channel(QUEUE);
         let (status, watch) = watch::channel(GroupStatus::Claiming(None));
@@ -102,6 +116,21 @@ impl Group {
                 )
             })
             .collect();
+        let snapshots = snapshots.map(|settings| {
+            let scan = ScanOf {
+                log: Arc::clone(&log),
+                ids: Arc::clone(&ids),
+            };
+            let (number, ledgers) = (spec.number, ledgers.clone());
+            GroupSnapshots::start(
+                settings,
+                number,
+                log.log_id(),
+                ledgers,
+                Arc::new(scan),
+                watch.clone(),
+            )
+        });
         let heads = GroupLog::new(log.log_id(), ids, &spec.partitions, |stream| log.topic(stream));
         let (ends, clock_ahead_ms) = (heads.ends(), heads.clock_ahead_ms());
         let worker = Worker {
@@ -115,6 +144,8 @@ impl Group {
             queue,
             status,
             claimed_before: false,
+            snapshots: snapshots.clone(),
+            resumed: false,
             backlog: VecDeque::new(),
             found: HashMap::new(),
         };
@@ -129,7 +160,12 @@ impl Group {
             ledgers,
             ends,
             clock_ahead_ms,
+            snapshots,
         }
+    }
+
+    pub(crate) fn snapshots(&self) -> Option<&Arc<GroupSnapshots>> {
+        self.snapshots.as_ref()
     }
 
     /// How far this machine's clock was ahead of the broker's at the last commit, in milliseconds. Of

@@ -63,7 +63,7 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    const START: Self = Self {
+    pub(crate) const START: Self = Self {
         chain: ChainHead::START,
         end: 0,
         last_at: Timestamp::from_micros(0),
@@ -139,6 +139,17 @@ impl GroupLog {
 
     pub(crate) fn partitions(&self) -> Vec<(Stream, i32)> {
         self.heads.keys().copied().collect()
+    }
+
+    /// Where each partition stands.
+    pub(crate) fn heads(&self) -> BTreeMap<(Stream, i32), Head> {
+        self.heads.clone()
+    }
+
+    /// Goes on from a snapshot: the next record must continue it.
+    pub(crate) fn resume(&mut self, place: (Stream, i32), head: Head) {
+        self.heads.insert(place, head);
+        self.publish(place);
     }
 
     pub(crate) fn end(&self, stream: Stream, partition: i32) -> i64 {

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::aggregate::LedgerAggregate;
 use crate::bus::BusError;
-use crate::entry::{CommandContext, Receipt};
+use crate::entry::{CommandContext, Entry, Receipt};
 use crate::forward::{Answer, Ask, Inspected, Reply};
 use crate::group::Group;
 use crate::group_log::{Append, AppendError};
@@ -65,7 +65,7 @@ impl Owner {
         if Arc::strong_count(&entry) > WAITING {
             return Err(BusError::Busy);
         }
-        let entry = match tokio::time::timeout_at(deadline.into(), entry.lock_owned()).await {
+        let mut entry = match tokio::time::timeout_at(deadline.into(), entry.lock_owned()).await {
             Ok(entry) => entry,
             // Whoever holds it may be this command's own first try.
             Err(_) if context.idempotency.is_some() => return Err(BusError::OutcomeUnknown),
@@ -75,6 +75,7 @@ impl Owner {
         if !self.group.is_serving() {
             return Err(BusError::Unavailable);
         }
+        self.fill::<A>(id, &mut entry, deadline).await?;
         if let Some(idempotency) = &context.idempotency
             && let Some(receipt) = entry
                 .find(idempotency, Timestamp::now())
@@ -111,9 +112,10 @@ impl Owner {
         let Some(entry) = A::map(&self.ledger).existing(id) else {
             return Ok(None);
         };
-        let entry = tokio::time::timeout_at(deadline.into(), entry.lock())
+        let mut entry = tokio::time::timeout_at(deadline.into(), entry.lock())
             .await
             .map_err(|_| BusError::Busy)?;
+        self.fill::<A>(id, &mut entry, deadline).await?;
         entry
             .find(idempotency, Timestamp::now())
             .map_err(|_| BusError::KeyReused)
@@ -131,14 +133,36 @@ impl Owner {
                 last: None,
             });
         };
-        let entry = tokio::time::timeout_at(deadline.into(), entry.lock())
+        let mut entry = tokio::time::timeout_at(deadline.into(), entry.lock())
             .await
             .map_err(|_| BusError::Busy)?;
+        self.fill::<A>(id, &mut entry, deadline).await?;
         Ok(Inspected {
             aggregate: entry.aggregate.clone(),
             sequence: entry.sequence,
             last: entry.last,
         })
+    }
+
+    /// Brings the aggregate's state into memory, if it is not there.
+    async fn fill<A: LedgerAggregate>(
+        &self,
+        id: &str,
+        entry: &mut Entry<A>,
+        deadline: Instant,
+    ) -> Result<(), BusError<A::Error>> {
+        let Some(snapshots) = self.group.snapshots().filter(|_| entry.is_absent()) else {
+            return Ok(());
+        };
+        let filled = snapshots.fill((A::STREAM, self.partition), id, entry);
+        match tokio::time::timeout_at(deadline.into(), filled).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => {
+                tracing::warn!("An aggregate that is not in memory cannot be had: {error}");
+                Err(BusError::Unavailable)
+            }
+            Err(_) => Err(BusError::Unavailable),
+        }
     }
 
     /// Shows that the group still has its owner: an append of nothing, which its writer answers only

@@ -8,6 +8,7 @@
 //! To add an aggregate: implement [`LedgerAggregate`] for it and give it a map in `ledger.rs`.
 
 mod aggregate;
+mod aggregates;
 mod answer;
 mod asking;
 mod bus;
@@ -32,6 +33,7 @@ mod polled_producer;
 mod producer;
 mod record;
 mod settle;
+mod snapshots;
 mod store;
 mod stuck;
 mod tail;
@@ -62,6 +64,10 @@ pub use owners::{Instance, Owners};
 pub use ownership::Ownership;
 pub use producer::KafkaWriterLog;
 pub use record::{DecodeError, Record, TailItem, decode};
+pub use snapshots::{
+    IndexRow, Indexed, MemoryCopy, MemorySnapshots, Place, Save, SaveOutcome, SnapshotKey, SnapshotPosition,
+    SnapshotStore, Snapshots, StateRow, StoreError,
+};
 pub use store::KafkaEventStore;
 pub use tail::{Tail, TailError};
 pub use topics::{HEARTBEAT, Topics, create_projectors};

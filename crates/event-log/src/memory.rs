@@ -26,6 +26,7 @@ struct State {
     epochs: HashMap<String, u64>,
     failures: Vec<Failure>,
     clock_ahead_ms: i64,
+    read: usize,
 }
 
 /// A fault to come up at the next commit.
@@ -53,6 +54,11 @@ impl MemoryLog {
     /// From now on its owners' clocks are this far ahead of the log's.
     pub fn set_clock_ahead(&self, milliseconds: i64) {
         self.state.lock().clock_ahead_ms = milliseconds;
+    }
+
+    /// Records that owners have read so far.
+    pub fn records_read(&self) -> usize {
+        self.state.lock().read
     }
 
     /// Records of a partition with their offsets.
@@ -87,9 +93,11 @@ impl WriterLog for MemoryLog {
     ) -> Result<(), WriterLogError> {
         for &(stream, partition, from, until) in range {
             for (offset, record) in self.records(Target::Event(stream, partition)) {
-                if (from..until).contains(&offset)
-                    && let ControlFlow::Break(error) = each(to_record(stream, partition, offset, record)?)
-                {
+                if !(from..until).contains(&offset) {
+                    continue;
+                }
+                self.state.lock().read += 1;
+                if let ControlFlow::Break(error) = each(to_record(stream, partition, offset, record)?) {
                     return Err(error);
                 }
             }

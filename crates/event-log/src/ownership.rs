@@ -20,6 +20,7 @@ use crate::group::{Group, GroupSpec, GroupStatus};
 use crate::identity::LogIdentity;
 use crate::membership::{Membership, Share};
 use crate::owners::{Instance, Owners};
+use crate::snapshots::Snapshots;
 use crate::writer_log::WriterLog;
 
 const TICK: Duration = Duration::from_millis(50);
@@ -47,6 +48,7 @@ impl Ownership {
         bus: &Bus,
         own: Instance,
         owners: Owners,
+        snapshots: Option<Snapshots>,
     ) -> Result<Self, KafkaError> {
         let created = &identity.created;
         let topic = config.topics().writers();
@@ -61,6 +63,7 @@ impl Ownership {
             bus: bus.clone(),
             own,
             owners,
+            snapshots,
             specs,
             mine: BTreeMap::new(),
         };
@@ -117,6 +120,7 @@ struct Keeper<L> {
     bus: Bus,
     own: Instance,
     owners: Owners,
+    snapshots: Option<Snapshots>,
     /// Of group number i at index i, the catalog's last.
     specs: Vec<GroupSpec>,
     mine: BTreeMap<usize, Mine>,
@@ -205,7 +209,8 @@ impl<L: WriterLog> Keeper<L> {
         let spec = &self.specs[index];
         tracing::info!(group = spec.number, "Taking the writer group over");
         let (log, ids) = (Arc::clone(&self.log), Arc::clone(&self.ids));
-        let group = Group::start(log, spec, ids, self.own.clone(), self.owners.clone());
+        let (own, owners) = (self.own.clone(), self.owners.clone());
+        let group = Group::start_from(log, spec, ids, own, owners, self.snapshots.clone());
         self.mine.insert(index, Mine::Running(group.status()));
         self.bus.route(&spec.partitions, group);
     }

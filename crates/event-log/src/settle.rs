@@ -16,6 +16,7 @@ use schemas::{Event, Position, Stored, Stream, Timestamp, WriterId};
 
 use crate::group_log::{Append, GroupLog, flow};
 use crate::owners::Instance;
+use crate::snapshots::NotFetched;
 use crate::writer_log::{CommitError, WriterLog, WriterLogError, WriterTransaction};
 
 /// Reads everything committed behind the heads, up to the high watermark of this moment.
@@ -59,13 +60,13 @@ pub(crate) fn fence_and_read<L: WriterLog>(
     Ok(transaction)
 }
 
-/// Step 4.
+/// Step 4; gives where the claims stand.
 pub(crate) fn write_claim<T: WriterTransaction>(
     transaction: &mut T,
     heads: &mut GroupLog,
     group: i32,
     instance: &Instance,
-) -> Result<(), ClaimError> {
+) -> Result<Vec<Position>, ClaimError> {
     let mut batch = heads.prepare();
     for (stream, partition) in heads.partitions() {
         heads
@@ -77,8 +78,8 @@ pub(crate) fn write_claim<T: WriterTransaction>(
             .map_err(|error| ClaimError::Encode(error.to_string()))?;
     }
     let committed = transaction.commit(&batch.outgoing)?;
-    heads.committed(batch, &committed);
-    Ok(())
+    let placed = heads.committed(batch, &committed);
+    Ok(placed.into_iter().map(|(_, position)| position).collect())
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +90,8 @@ pub(crate) enum ClaimError {
     Commit(#[from] CommitError),
     #[error("the claim cannot be written: {0}")]
     Encode(String),
+    #[error("fetching saved aggregates: {0}")]
+    Snapshot(#[from] NotFetched),
 }
 
 fn claim_of(stream: Stream, partition: i32, group: i32, instance: &Instance) -> Append {

@@ -13,6 +13,7 @@ use crate::group_log::AppendError;
 use crate::ledger::Ledger;
 use crate::owners::{Instance, Owners};
 use crate::settle::{self, ClaimError};
+use crate::snapshots::GroupSnapshots;
 use crate::worker::{InDoubt, Worker};
 use crate::writer_log::{WriterLog, WriterLogError};
 
@@ -76,6 +77,7 @@ impl<L: WriterLog> Worker<L> {
             if let ClaimError::Log(
                 WriterLogError::BrokenChain { .. }
                 | WriterLogError::SetBack { .. }
+                | WriterLogError::Shorter { .. }
                 | WriterLogError::Decode(_),
             ) = &error
             {
@@ -138,28 +140,54 @@ impl<L: WriterLog> Worker<L> {
         self.claim(in_doubt)
     }
 
-    /// Takes what is in the log behind the heads into memory.
-    fn load(&mut self) -> Result<(), WriterLogError> {
-        let Self {
-            log,
-            heads,
-            owners,
-            ledgers,
-            instance,
-            ..
-        } = self;
-        let mut each = |stored, position| replay(ledgers, owners, instance, stored, position);
-        settle::read_on(&**log, heads, instance.id, &mut each)?;
+    /// Takes what is in the log behind the heads into memory, after what the snapshots have.
+    fn load(&mut self) -> Result<(), ClaimError> {
+        self.resume()?;
+        let replaying = Replaying::of(self);
+        let mut each = |stored, position| replaying.replay(stored, position);
+        settle::read_on(&*self.log, &mut self.heads, self.instance.id, &mut each)?;
+        self.fill()
+    }
+
+    /// Goes on from the snapshots, once.
+    fn resume(&mut self) -> Result<(), ClaimError> {
+        let Some(snapshots) = self.snapshots.as_ref().filter(|_| !self.resumed) else {
+            return Ok(());
+        };
+        let partitions = self.heads.partitions();
+        let ends = self.log.high_watermarks(&partitions)?;
+        let resumed = snapshots.resume(&partitions);
+        for ((place, end), head) in partitions.into_iter().zip(ends).zip(resumed) {
+            let Some(head) = head else { continue };
+            if end < head.end {
+                let ((stream, partition), snapshot) = (place, head.end);
+                return Err(ClaimError::Log(WriterLogError::Shorter {
+                    stream,
+                    partition,
+                    end,
+                    snapshot,
+                }));
+            }
+            self.heads.resume(place, head);
+        }
+        self.resumed = true;
+        Ok(())
+    }
+
+    fn fill(&self) -> Result<(), ClaimError> {
+        if let Some(snapshots) = &self.snapshots {
+            snapshots.fill_absent()?;
+        }
         Ok(())
     }
 
     /// Steps 2 to 4; `None` where another instance came in between.
     fn claim(&mut self, in_doubt: &mut InDoubt) -> Result<Option<L::Transaction>, ClaimError> {
+        let replaying = Replaying::of(self);
         let Self {
             log,
             heads,
             owners,
-            ledgers,
             found,
             instance,
             claimed_before,
@@ -172,7 +200,7 @@ impl<L: WriterLog> Worker<L> {
                 foreign.set(foreign.get() || is_foreign_claim(owners, instance, &stored.data, position));
                 found.insert(stored.meta.event_id, (stored.meta, position));
             } else {
-                replay(ledgers, owners, instance, stored, position);
+                replaying.replay(stored, position);
             }
         };
         let mut transaction = settle::fence_and_read(&**log, heads, &self.id, instance.id, &mut each)?;
@@ -181,8 +209,14 @@ impl<L: WriterLog> Worker<L> {
         if foreign.get() {
             return Ok(None);
         }
-        settle::write_claim(&mut transaction, &mut self.heads, self.number, &self.instance)?;
+        self.fill()?;
+        let claims = settle::write_claim(&mut transaction, &mut self.heads, self.number, &self.instance)?;
         self.claimed_before = true;
+        if let Some(snapshots) = &self.snapshots {
+            let mut marks = snapshots.marks();
+            marks.moved(self.heads.heads());
+            marks.claimed(claims.iter().map(|it| ((it.stream, it.partition), it.offset)));
+        }
         Ok(Some(transaction))
     }
 
@@ -194,6 +228,10 @@ impl<L: WriterLog> Worker<L> {
                 .filter_map(|meta| self.found.remove(&meta.event_id))
                 .collect();
             if placed.len() == metas.len() && !metas.is_empty() {
+                if let Some(snapshots) = &self.snapshots {
+                    let place = (append.stream, append.partition);
+                    snapshots.marks().dirty(place, &append.aggregate_id);
+                }
                 append.answer(Ok(placed));
             } else {
                 append.answer(Err(AppendError::NotApplied));
@@ -211,17 +249,36 @@ fn is_foreign_claim(owners: &Owners, instance: &Instance, event: &Event, positio
     claim.instance != instance.id
 }
 
-/// Before the first claim: the whole history goes into memory.
-fn replay(
-    ledgers: &BTreeMap<(Stream, i32), Arc<Ledger>>,
-    owners: &Owners,
-    instance: &Instance,
-    stored: Stored<Event>,
-    position: Position,
-) {
-    is_foreign_claim(owners, instance, &stored.data, position);
-    let ledger = ledgers.get(&(position.stream, position.partition));
-    if ledger.is_some_and(|ledger| ledger.replay(stored, position).is_break()) {
-        tracing::error!(?position, "An aggregate was in use while its ledger was read");
+/// Before the first claim: what the snapshots lack of the history goes into memory.
+struct Replaying {
+    ledgers: BTreeMap<(Stream, i32), Arc<Ledger>>,
+    owners: Owners,
+    instance: Instance,
+    snapshots: Option<Arc<GroupSnapshots>>,
+}
+
+impl Replaying {
+    fn of<L: WriterLog>(worker: &Worker<L>) -> Self {
+        Self {
+            ledgers: worker.ledgers.clone(),
+            owners: worker.owners.clone(),
+            instance: worker.instance.clone(),
+            snapshots: worker.snapshots.clone(),
+        }
+    }
+
+    fn replay(&self, stored: Stored<Event>, position: Position) {
+        metrics::counter!("ledger_replayed_events_total").increment(1);
+        is_foreign_claim(&self.owners, &self.instance, &stored.data, position);
+        let place = (position.stream, position.partition);
+        if let Some(snapshots) = &self.snapshots
+            && !matches!(stored.data, Event::Log(_))
+        {
+            snapshots.marks().dirty(place, &stored.meta.aggregate_id);
+        }
+        let ledger = self.ledgers.get(&place);
+        if ledger.is_some_and(|ledger| ledger.replay(stored, position).is_break()) {
+            tracing::error!(?position, "An aggregate was in use while its ledger was read");
+        }
     }
 }

@@ -11,6 +11,7 @@ use crate::group::GroupStatus;
 use crate::group_log::{Append, AppendError, GroupLog, Prepared};
 use crate::ledger::Ledger;
 use crate::owners::{Instance, Owners};
+use crate::snapshots::GroupSnapshots;
 use crate::writer_log::{CommitError, WriterLog, WriterTransaction};
 
 /// Appends in one transaction.
@@ -27,6 +28,9 @@ pub(crate) struct Worker<L: WriterLog> {
     pub queue: mpsc::Receiver<Append>,
     pub status: watch::Sender<GroupStatus>,
     pub claimed_before: bool,
+    pub snapshots: Option<Arc<GroupSnapshots>>,
+    /// Whether the heads stand where a snapshot, or the lack of one, put them at first.
+    pub resumed: bool,
     /// Appends that came while the group was claimed, oldest first.
     pub backlog: VecDeque<Append>,
     /// Events read while appends were in doubt, by id.
@@ -53,6 +57,9 @@ impl<L: WriterLog> Worker<L> {
             self.status.send_replace(GroupStatus::Serving);
             match self.serve(transaction) {
                 Doubt::Closed => {
+                    if let Some(snapshots) = &self.snapshots {
+                        snapshots.marks().closed = true;
+                    }
                     self.status.send_replace(GroupStatus::GivenUp);
                     return;
                 }
@@ -118,6 +125,7 @@ impl<L: WriterLog> Worker<L> {
         match outcome {
             Ok(committed) => {
                 let mut placed = self.heads.committed(prepared, &committed).into_iter();
+                self.mark(&appends);
                 for append in appends {
                     let own = placed.by_ref().take(append.events.len()).collect();
                     append.answer(Ok(own));
@@ -144,6 +152,16 @@ impl<L: WriterLog> Worker<L> {
                 })
             }
         }
+    }
+
+    /// What was committed is to be saved; together with the heads, so that none is behind them unmarked.
+    fn mark(&self, committed: &[Append]) {
+        let Some(snapshots) = &self.snapshots else { return };
+        let mut marks = snapshots.marks();
+        for append in committed.iter().filter(|append| !append.events.is_empty()) {
+            marks.dirty((append.stream, append.partition), &append.aggregate_id);
+        }
+        marks.moved(self.heads.heads());
     }
 
     /// Chains what can be committed; answers what cannot.

@@ -55,6 +55,15 @@ pub enum WriterLogError {
         end: i64,
         reached: i64,
     },
+    #[error(
+        "{stream:?}-{partition} ends at {end}, before its snapshot's {snapshot}: the topic was truncated or made anew"
+    )]
+    Shorter {
+        stream: Stream,
+        partition: i32,
+        end: i64,
+        snapshot: i64,
+    },
     #[error("the ledger at {stream:?}-{partition}@{offset} does not continue its chain")]
     BrokenChain {
         stream: Stream,

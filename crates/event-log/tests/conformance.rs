@@ -13,6 +13,10 @@ mod instances;
 mod keys;
 #[path = "conformance/owner.rs"]
 mod owner;
+#[path = "conformance/snapshots.rs"]
+mod snapshots;
+#[path = "conformance/store_cases.rs"]
+mod store_cases;
 #[path = "conformance/tail.rs"]
 mod tail;
 

@@ -14,6 +14,7 @@ mod rights;
 pub mod schema;
 mod shard_map;
 mod shards;
+pub mod snapshots;
 
 pub use digest::{catalog_digest, digest};
 pub use error::{Error, is_transient};

@@ -39,6 +39,16 @@ impl PoolSettings {
         }
     }
 
+    /// For owners of ledgers, who save behind their commands.
+    pub const fn saving() -> Self {
+        Self {
+            application_name: "rolecall-command",
+            max_connections: 4,
+            acquire_timeout: Duration::from_secs(2),
+            statement_timeout: Duration::from_secs(60),
+        }
+    }
+
     /// A pool that connects when it is first used.
     pub fn pool(&self, dsn: &str) -> Result<PgPool, sqlx::Error> {
         let statement_timeout = self.statement_timeout.as_millis().to_string();

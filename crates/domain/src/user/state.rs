@@ -115,6 +115,11 @@ impl User {
     }
 
     /// Failures that the owner has folded so far, as one event.
+    /// Whether its owner knows of failed sign-ins that no event tells yet.
+    pub fn has_unwritten(&self) -> bool {
+        self.unwritten.failures().is_some()
+    }
+
     pub(super) fn unwritten_failures(&self) -> Option<UserEvent> {
         self.unwritten.failures().cloned().map(UserEvent::LoginFailed)
     }

@@ -9,7 +9,7 @@ use domain::identifier::{Confirm, Identifier, IdentifierCommand, Release, Reserv
 use domain::user::{GrantRole, Register, RevokeRole, User, UserCommand};
 use event_log::{
     Bus, BusError, CommandContext, Group, GroupSpec, GroupStatus, Instance, NewDataKey, Owners, Receipt,
-    Record, WriterLog, decode,
+    Record, Snapshots, WriterLog, decode,
 };
 use schemas::catalog::CatalogEvent;
 use schemas::identifier::{IdentifierEvent, IdentifierKind};
@@ -45,6 +45,10 @@ impl Owner {
     }
 
     pub fn start<L: WriterLog>(log: &Arc<L>) -> Self {
+        Self::start_from(log, None)
+    }
+
+    pub fn start_from<L: WriterLog>(log: &Arc<L>, snapshots: Option<&Snapshots>) -> Self {
         let (bus, ids, instance) = (
             Bus::new(LEDGERS),
             Arc::new(SchemaIds::numbered()),
@@ -52,12 +56,13 @@ impl Owner {
         );
         let mut status = Vec::new();
         for spec in specs() {
-            let group = Group::start(
+            let group = Group::start_from(
                 Arc::clone(log),
                 &spec,
                 Arc::clone(&ids),
                 instance.clone(),
                 Owners::default(),
+                snapshots.cloned(),
             );
             status.push(group.status());
             bus.route(&spec.partitions, group);
