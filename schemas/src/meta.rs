@@ -100,6 +100,23 @@ pub struct Idempotency {
     pub request_digest: Sha256Digest,
 }
 
+impl Idempotency {
+    /// Of a command that came without a key and is asked for again by an instance, not by its caller: both
+    /// digests are one random value, which no key of a caller's gives.
+    pub fn passing() -> Self {
+        let digest = Sha256Digest::of(uuid::Uuid::new_v4().as_bytes());
+        Self {
+            key_digest: digest,
+            request_digest: digest,
+        }
+    }
+
+    /// Whether it matters only while the command is on its way.
+    pub fn is_passing(&self) -> bool {
+        self.key_digest == self.request_digest
+    }
+}
+
 /// What every event carries. `avro/meta.avsc` documents the fields.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename = "Meta")]

@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use schemas::{Idempotency, Sha256Digest, WriterId};
-use uuid::Uuid;
+use schemas::{Idempotency, WriterId};
 
 use crate::aggregate::LedgerAggregate;
 use crate::bus::{BusError, Peers, SETTLE};
@@ -76,11 +75,7 @@ impl<C> Asking<C> {
         if let Ask::Execute { context, .. } = &mut self.ask
             && context.idempotency.is_none()
         {
-            let digest = Sha256Digest::of(Uuid::new_v4().as_bytes());
-            context.idempotency = Some(Idempotency {
-                key_digest: digest,
-                request_digest: digest,
-            });
+            context.idempotency = Some(Idempotency::passing());
         }
     }
 

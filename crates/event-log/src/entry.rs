@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize};
 const IDEMPOTENCY_WINDOW: Duration = Duration::from_secs(24 * 3600);
 /// And among this many keyed commands of the aggregate.
 const IDEMPOTENCY_ENTRIES: usize = 1_000;
+/// An instance asks again no longer than a command may take.
+const PASSING_WINDOW: Duration = Duration::from_secs(60);
 
 /// Who asks, why, and relying on what. Serialisable, as it travels to the ledger's owner.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -251,15 +253,15 @@ impl<A: Aggregate> Entry<A> {
         self.sequence = last.meta.sequence;
         self.last = Some(last.position);
         let (at, keyed) = (last.meta.occurred_at, last.meta.idempotency);
-        while self.keyed.len() >= IDEMPOTENCY_ENTRIES
-            || self
-                .keyed
-                .front()
-                .is_some_and(|k| at.since(k.at) > IDEMPOTENCY_WINDOW)
-        {
-            self.keyed.pop_front();
-        }
+        self.keyed.retain(|k| at.since(k.at) <= window(&k.idempotency));
         let Some(idempotency) = keyed else { return };
+        // What instances ask for again must not take the room of what callers may come back for.
+        let is_alike = |k: &Keyed<A::Event>| k.idempotency.is_passing() == idempotency.is_passing();
+        if self.keyed.iter().filter(|k| is_alike(k)).count() >= IDEMPOTENCY_ENTRIES
+            && let Some(oldest) = self.keyed.iter().position(is_alike)
+        {
+            self.keyed.remove(oldest);
+        }
         match self.keyed.back_mut() {
             // A replayed command's further events belong to the same key.
             Some(back) if back.idempotency == idempotency => {
@@ -280,7 +282,7 @@ impl<A: Aggregate> Entry<A> {
         now: Timestamp,
     ) -> Result<Option<Receipt<A::Event>>, KeyReused> {
         let live = |k: &&Keyed<A::Event>| {
-            k.idempotency.key_digest == wanted.key_digest && now.since(k.at) <= IDEMPOTENCY_WINDOW
+            k.idempotency.key_digest == wanted.key_digest && now.since(k.at) <= window(&k.idempotency)
         };
         match self.keyed.iter().rev().find(live) {
             None => Ok(None),
@@ -291,6 +293,14 @@ impl<A: Aggregate> Entry<A> {
             })),
             Some(_) => Err(KeyReused),
         }
+    }
+}
+
+fn window(idempotency: &Idempotency) -> Duration {
+    if idempotency.is_passing() {
+        PASSING_WINDOW
+    } else {
+        IDEMPOTENCY_WINDOW
     }
 }
 

@@ -1,7 +1,7 @@
 //! Snapshots of aggregates, written behind: where they are kept, and what a keeper must do.
 //!
 //! A partition's snapshot is one row for each aggregate and a position: every event before the position is
-//! in the rows. Rows may be ahead of the position, never behind it. See ADR 8.
+//! in the rows. Rows may be ahead of the position, never behind it. See ADR 12.
 
 mod cold;
 mod flusher;

@@ -13,7 +13,7 @@ use schemas::log::LogEvent;
 use schemas::user::UserEvent;
 use schemas::{Event, LogId, Position, SchemaIds, Timestamp, UserId};
 
-use crate::owner::{LEDGERS, grant, history, keyed, records, register, role, specs, system};
+use crate::owner::{LEDGERS, grant, history, keyed, records, register, revoke, role, specs, system};
 
 /// What goes wrong on the way to the other instance.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -261,6 +261,29 @@ async fn a_command_waits_for_the_next_owner() {
     let late = pair.owner.inspect_proven::<User>(&id).await;
     assert!(late.is_err(), "{late:?}");
     assert!(pair.owner.serving().len() < before);
+}
+
+/// What goes to another instance without a key of the caller's gets one of the instance's.
+#[tokio::test]
+async fn what_instances_may_repeat_takes_no_room_of_what_callers_may() {
+    let pair = pair().await;
+    let id = registered(&pair.owner).await.to_string();
+    let first = pair
+        .other
+        .execute::<User>(&id, grant(0), keyed("k", "r"))
+        .await
+        .unwrap();
+    for _ in 0..600 {
+        for command in [grant(1), revoke(1)] {
+            pair.other.execute::<User>(&id, command, system()).await.unwrap();
+        }
+    }
+    let again = pair
+        .other
+        .execute::<User>(&id, grant(0), keyed("k", "r"))
+        .await
+        .unwrap();
+    assert_eq!((first.records, true), (again.records, again.replayed));
 }
 
 #[tokio::test]
