@@ -101,10 +101,10 @@ impl Phases {
         loop {
             if let Ok(answer) = reqwest::get(&url).await
                 && let Ok(body) = answer.json::<serde_json::Value>().await
-                && let Some(reasons) = body["reasons"].as_object()
+                && let Some(reasons) = body["reasons"].as_array()
             {
-                for name in reasons.keys() {
-                    self.0.insert(name.clone(), began.elapsed());
+                for name in reasons.iter().filter_map(|it| it["condition"].as_str()) {
+                    self.0.insert(name.to_owned(), began.elapsed());
                 }
             }
             tokio::time::sleep(Duration::from_millis(20)).await;

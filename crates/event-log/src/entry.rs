@@ -155,10 +155,16 @@ impl<A: Aggregate> Entry<A> {
         self.sequence == 0 && self.absent.is_none()
     }
 
-    /// The sequences that a state may have to be this aggregate's: the saved one, and up to the log's last.
+    /// The sequences that a state may have to be this aggregate's: the saved one, and up to the last that is known.
     pub(crate) fn absence(&self) -> Option<RangeInclusive<i64>> {
         let absent = self.absent.as_ref()?;
         Some(absent.sequence..=self.version.load(Ordering::Acquire))
+    }
+
+    /// The same while its former owner may still serve, and save: nothing is too new.
+    pub(crate) fn absence_from(&self) -> Option<RangeInclusive<i64>> {
+        let absent = self.absent.as_ref()?;
+        Some(absent.sequence..=i64::MAX)
     }
 
     /// A row of this sequence has all of it.
@@ -214,9 +220,11 @@ impl<A: Aggregate> Entry<A> {
             }
             whole.replay(stored, position);
         }
-        if whole.sequence != self.version.load(Ordering::Acquire) {
+        // The log may be ahead of what is known: the former owner still writes.
+        if whole.sequence < self.version.load(Ordering::Acquire) {
             return false;
         }
+        self.version.store(whole.sequence, Ordering::Release);
         // Appends hold on to the version.
         whole.version = Arc::clone(&self.version);
         *self = whole;

@@ -151,10 +151,10 @@ impl Owner {
         entry: &mut Entry<A>,
         deadline: Instant,
     ) -> Result<(), BusError<A::Error>> {
-        let Some(snapshots) = self.group.snapshots().filter(|_| entry.is_absent()) else {
+        let (Some(snapshots), Some(sequences)) = (self.group.snapshots(), entry.absence()) else {
             return Ok(());
         };
-        let filled = snapshots.fill((A::STREAM, self.partition), id, entry);
+        let filled = snapshots.fill((A::STREAM, self.partition), id, entry, sequences);
         match tokio::time::timeout_at(deadline.into(), filled).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {

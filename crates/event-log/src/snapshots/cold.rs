@@ -62,16 +62,14 @@ impl Wanted {
 }
 
 impl GroupSnapshots {
-    /// Brings an aggregate's state into memory, if it is not there.
+    /// Brings an aggregate's state into memory; it must be of one of these sequences.
     pub(crate) async fn fill<A: LedgerAggregate>(
         &self,
         place: Place,
         id: &str,
         entry: &mut Entry<A>,
+        sequences: RangeInclusive<i64>,
     ) -> Result<(), NotFetched> {
-        let Some(sequences) = entry.absence() else {
-            return Ok(());
-        };
         let history = match self.fetch(place, id, sequences.clone(), false).await? {
             Fetched::History(history) => history,
             Fetched::Row(row) => match entry.fill(row.sequence, &row.state) {

@@ -32,6 +32,7 @@ pub(crate) trait Kept: Send + Sync {
     fn state_version(&self) -> i32;
     /// Waits for the aggregate's turn.
     fn capture<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Captured>;
+    /// For a new owner, while the former may still serve.
     fn fill<'a>(
         &'a self,
         snapshots: &'a GroupSnapshots,
@@ -107,7 +108,10 @@ impl<A: LedgerAggregate> Kept for AggregateMap<A> {
         async move {
             let entry = self.entry(id);
             let mut entry = entry.lock().await;
-            snapshots.fill(place, id, &mut entry).await
+            match entry.absence_from() {
+                Some(sequences) => snapshots.fill(place, id, &mut entry, sequences).await,
+                None => Ok(()),
+            }
         }
         .boxed()
     }

@@ -17,7 +17,14 @@ impl GroupSnapshots {
     /// Where each partition's log is to be read on from; its start where there is no snapshot of use.
     pub(crate) fn resume(&self, places: &[Place]) -> Vec<Option<Head>> {
         let loads = places.iter().map(|&place| self.resume_one(place));
-        self.runtime.block_on(futures::future::join_all(loads))
+        let heads = self.runtime.block_on(futures::future::join_all(loads));
+        let resumed = heads.iter().flatten().count();
+        tracing::info!(
+            group = self.number,
+            "Going on from snapshots of {resumed} of {} partitions",
+            places.len()
+        );
+        heads
     }
 
     async fn resume_one(&self, place: Place) -> Option<Head> {
@@ -34,7 +41,7 @@ impl GroupSnapshots {
         kept.index(&index.rows);
         let pinned = index.rows.iter().filter(|row| row.pinned);
         pinned.for_each(|row| kept.expect(&row.id));
-        tracing::info!(
+        tracing::debug!(
             ?place,
             aggregates = index.rows.len(),
             offset = known.head.end,

@@ -206,6 +206,56 @@ async fn a_takeover_reads_only_the_tail() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_takeover_under_load_goes_on_from_what_its_predecessor_still_saves() {
+    let world = World::new();
+    let first = world.owner(0).await;
+    let users = people(&first, 20).await;
+    world.saved().await;
+    let load = users.iter().map(|id| {
+        let (bus, id) = (first.bus.clone(), *id);
+        tokio::spawn(async move {
+            let mut done = 0;
+            for number in 100.. {
+                let command = grant(number);
+                let context = crate::owner::system();
+                if bus
+                    .execute::<User>(&id.to_string(), command, context)
+                    .await
+                    .is_err()
+                {
+                    break;
+                }
+                done += 1;
+            }
+            done
+        })
+    });
+    let load: Vec<_> = load.collect();
+    for round in 0..3 {
+        tokio::time::sleep(EVERY * 10).await;
+        let next = world.owner(0).await;
+        let states = states(&next, &users).await;
+        assert_eq!(states.len(), users.len(), "round {round}");
+    }
+    let mut granted = 0;
+    for task in load {
+        granted += task.await.unwrap();
+    }
+    let last = world.owner(0).await;
+    let mut found = 0;
+    for id in &users {
+        let user = last.bus.inspect::<User>(&id.to_string()).await.unwrap();
+        found += user.aggregate.grants.len() - 1;
+    }
+    assert_eq!(
+        found, granted,
+        "everything acknowledged is there, and nothing else"
+    );
+    let states = states(&last, &users).await;
+    assert_eq!(states, world.by_the_log(&users).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rows_that_were_tampered_with_are_not_believed() {
     let edits: [Edit; 4] = [
         |rows, id| rows.get_mut(id).unwrap().state[30] ^= 1,
