@@ -25,24 +25,24 @@ const REMINDERS: usize = 10_000;
 
 impl App {
     /// Refuses to look at any password while sign-in is locked for whoever comes from this device.
-    pub async fn refuse_locked(
-        &self,
-        user: UserId,
-        state: &User,
-        device: Option<DeviceId>,
-    ) -> Result<(), Problem> {
+    pub fn refuse_locked(&self, state: &User, device: Option<DeviceId>) -> Result<(), Problem> {
         let Some(until) = state.locked_for(device, Timestamp::now()) else {
             return Ok(());
         };
-        self.prove(user).await?;
         metrics::counter!("password_attempts_locked_total").increment(1);
         Err(problem(BusError::Refused(user::Error::Locked { until })))
     }
 
-    /// What is refused from memory, with no command to follow, must be as true as a command's outcome.
-    pub async fn prove(&self, user: UserId) -> Result<(), Problem> {
-        let proven = self.bus.inspect_proven::<User>(&user.to_string()).await;
-        proven.map(drop).map_err(problem)
+    /// A user's state, proven if it `refuses`: what is refused from memory, with no command to follow, must be
+    /// as true as a command's outcome, and the first to answer may be an owner that was just replaced.
+    pub async fn state_of(&self, user: UserId, refuses: impl Fn(&User) -> bool) -> Result<User, Problem> {
+        let id = user.to_string();
+        let found = self.bus.inspect::<User>(&id).await.map_err(problem)?.aggregate;
+        if !refuses(&found) {
+            return Ok(found);
+        }
+        let proven = self.bus.inspect_proven::<User>(&id).await.map_err(problem)?;
+        Ok(proven.aggregate)
     }
 
     /// Runs a command made by [`wrong_password`].

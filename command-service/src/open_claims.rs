@@ -44,16 +44,11 @@ impl App {
 
     async fn finish(&self, index: &str, holder: &Holder) -> Result<bool, Problem> {
         let (user_id, claim_id) = (holder.user_id, holder.claim_id);
-        let user = self
-            .bus
-            .inspect::<User>(&user_id.to_string())
-            .await
-            .map_err(problem)?;
-        if user
-            .aggregate
-            .account
-            .is_none_or(|account| account.claim_id != claim_id)
-        {
+        let is_another = |user: &User| {
+            let account = user.account.as_ref();
+            account.is_none_or(|account| account.claim_id != claim_id)
+        };
+        if is_another(&self.state_of(user_id, is_another).await?) {
             return Ok(false);
         }
         let command = IdentifierCommand::Confirm(Confirm { user_id, claim_id });

@@ -1,8 +1,8 @@
 //! Other command services: the call that brings a command to its ledger's owner, and its answer.
 //!
-//! Both ways carry an HMAC under the token key, over the receiving instance, the time and the body. So a call
-//! cannot be made up, changed, sent to another instance or, after a minute, sent again; a command sent again
-//! within it has a key and is carried out once.
+//! Both ways carry an HMAC under the token key, over the receiving instance, the time and the body, and an
+//! answer's also over its call. So a call cannot be made up, changed, sent to another instance or, after a minute,
+//! sent again; and an answer is taken for its own call only.
 
 mod call;
 mod endpoint;

@@ -57,16 +57,20 @@ pub async fn change_password(
         return Err(Problem::new(ProblemType::Forbidden).detail("a password is changed by its owner"));
     }
     let id = user.to_string();
-    let state = app.bus.inspect::<User>(&id).await.map_err(problem)?.aggregate;
     // The owner's own state is exact, where the session of the token was looked up in a tail.
+    let refuses = |state: &User| {
+        let now = Timestamp::now();
+        let session = state.session(call.caller.session_id, now);
+        session.is_none_or(|session| state.locked_for(Some(session.device_id), now).is_some())
+    };
+    let state = app.state_of(user, refuses).await?;
     let Some(session) = state.session(call.caller.session_id, Timestamp::now()) else {
-        app.prove(user).await?;
         return Err(ProblemType::SessionEnded.into());
     };
     let device = session.device_id;
     app.attempts
         .admit(call.open.client.address, Some(Account::User(user)), Some(device))?;
-    app.refuse_locked(user, &state, Some(device)).await?;
+    app.refuse_locked(&state, Some(device))?;
     let account = state.account.as_ref().ok_or(ProblemType::NoSuchUser)?;
     let seal = app.seal_of(user).await?;
     let username = seal.open(field::USERNAME, &account.username)?;

@@ -103,17 +103,9 @@ async fn find(app: &App, index: BlindIndex) -> Result<Option<UserId>, Problem> {
     let Some(holder) = app.holder_of(index).await? else {
         return Ok(None);
     };
-    let user = app
-        .bus
-        .inspect::<User>(&holder.to_string())
-        .await
-        .map_err(problem)?;
-    if user.aggregate.account.is_none() {
-        // A reservation whose registration never came.
-        app.prove(holder).await?;
-        return Ok(None);
-    }
-    Ok(Some(holder))
+    let user = app.state_of(holder, |user| user.account.is_none()).await?;
+    // Without, it is a reservation whose registration never came.
+    Ok(user.account.is_some().then_some(holder))
 }
 
 /// Checks the password against the credentials of this moment and records how it went; `None` when
@@ -125,21 +117,18 @@ async fn attempt(
     (user, device): (UserId, Option<DeviceId>),
     password: &str,
 ) -> Result<Option<Receipt<UserEvent>>, Problem> {
-    let state = app
-        .bus
-        .inspect::<User>(&user.to_string())
-        .await
-        .map_err(problem)?
-        .aggregate;
-    app.refuse_locked(user, &state, device).await?;
+    let refuses = |state: &User| {
+        let is_active = state.account.as_ref().is_some_and(|account| !account.deactivated);
+        !is_active || state.locked_for(device, Timestamp::now()).is_some()
+    };
+    let state = app.state_of(user, refuses).await?;
+    app.refuse_locked(&state, device)?;
     let Some(account) = &state.account else {
-        app.prove(user).await?;
         return Err(ProblemType::InvalidCredentials.into());
     };
     let phc = seal.open(field::PASSWORD_HASH, &account.password_hash)?;
     let right = app.passwords.verify(password.to_owned(), phc).await?;
     if right && account.deactivated {
-        app.prove(user).await?;
         return Err(ProblemType::UserDeactivated.into());
     }
     let context = call.context(app, "log-in", &Fingerprint { user }, Vec::new());

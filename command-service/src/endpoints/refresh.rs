@@ -46,13 +46,8 @@ pub async fn refresh(
         .filter(|token| app.issued(token))
         .ok_or_else(not_a_refresh_token)?;
     let user = presented.user_id;
-    let known = app
-        .bus
-        .inspect::<User>(&user.to_string())
-        .await
-        .map_err(problem)?;
-    if known.aggregate.account.is_none() {
-        app.prove(user).await?;
+    let known = app.state_of(user, |known| known.account.is_none()).await?;
+    if known.account.is_none() {
         return Err(not_a_refresh_token());
     }
     let seal = app.seal_of(user).await?;
@@ -98,7 +93,7 @@ pub async fn refresh(
         }
     }
     // Nothing recorded: the token was replaced a moment ago, and whoever did that lost the answer.
-    let answer = answer_again(&app, &seal, &presented, known.aggregate).await?;
+    let answer = answer_again(&app, &seal, &presented, known).await?;
     Ok(Written::new(answer, call.token(&app, &[], &receipt)))
 }
 

@@ -9,7 +9,7 @@ use domain::user::User;
 use event_log::{CommandContext, NewDataKey, Receipt};
 use schemas::identifier::IdentifierKind;
 use schemas::user::{UserEvent, UserRegistered};
-use schemas::{ClaimId, DataKey, NormaliseError, UserId, sealed_field as field};
+use schemas::{ClaimId, DataKey, NormaliseError, Timestamp, UserId, sealed_field as field};
 use serde::{Deserialize, Serialize};
 use service_kit::at_least::{Written, WrittenBody};
 use service_kit::auth::Caller;
@@ -145,13 +145,10 @@ async fn check_replay(
     password: String,
     context: CommandContext,
 ) -> Result<(), Problem> {
-    let state = app
-        .bus
-        .inspect::<User>(&user.to_string())
-        .await
-        .map_err(problem)?
-        .aggregate;
-    app.refuse_locked(user, &state, None).await?;
+    let refuses =
+        |state: &User| state.account.is_none() || state.locked_for(None, Timestamp::now()).is_some();
+    let state = app.state_of(user, refuses).await?;
+    app.refuse_locked(&state, None)?;
     let account = state.account.ok_or(ProblemType::Conflict)?;
     let seal = app.seal_of(user).await?;
     let phc = seal.open(field::PASSWORD_HASH, &account.password_hash)?;

@@ -33,8 +33,9 @@ impl PeerCalls {
 
     async fn call(&self, to: &Instance, body: Vec<u8>, within: Duration) -> Result<Vec<u8>, ForwardError> {
         let url = format!("{}{PATH}", to.address.trim_end_matches('/'));
-        let headers = seal(&self.key, Way::Call, to.id, Timestamp::now().as_millis(), &body);
-        let request = headers
+        let sealed = seal(&self.key, Way::Call, to.id, Timestamp::now().as_millis(), &body);
+        let [_, _, (_, own_seal)] = sealed.clone();
+        let request = sealed
             .into_iter()
             .fold(self.client.post(url).timeout(within), |request, (name, value)| {
                 request.header(name, value)
@@ -53,7 +54,9 @@ impl PeerCalls {
             .map_err(|error| ForwardError::Unclear(error.to_string()))?;
         match status {
             // Nobody without the key could have said so.
-            StatusCode::OK if is_sealed(&self.key, Way::Answer, to.id, &headers, &body) => Ok(body.to_vec()),
+            StatusCode::OK if is_sealed(&self.key, Way::Answer(&own_seal), to.id, &headers, &body) => {
+                Ok(body.to_vec())
+            }
             StatusCode::MISDIRECTED_REQUEST | StatusCode::NOT_FOUND => Err(ForwardError::NotSent(format!(
                 "{} is another instance now",
                 to.address

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use schemas::Timestamp;
 
-use super::seal::{Way, is_sealed, named_instance, seal};
+use super::seal::{Way, given_seal, is_sealed, named_instance, seal};
 use crate::app::App;
 
 pub const PATH: &str = "/internal/v1/forward";
@@ -37,13 +37,8 @@ async fn forward(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -
     }
     match app.bus.answer(&body).await {
         Ok(answer) => {
-            let headers = seal(
-                &app.token_key,
-                Way::Answer,
-                own,
-                Timestamp::now().as_millis(),
-                &answer,
-            );
+            let (way, now) = (Way::Answer(given_seal(&headers)), Timestamp::now().as_millis());
+            let headers = seal(&app.token_key, way, own, now, &answer);
             (axum::response::AppendHeaders(headers), answer).into_response()
         }
         Err(error) => {

@@ -1,7 +1,7 @@
 //! What shows that a call between instances comes from one.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use schemas::{Timestamp, WriterId};
+use schemas::{Sha256Digest, Timestamp, WriterId};
 use service_kit::keys::TokenKey;
 
 pub const INSTANCE: HeaderName = HeaderName::from_static("rolecall-peer");
@@ -11,17 +11,18 @@ pub const SEAL: HeaderName = HeaderName::from_static("rolecall-peer-seal");
 /// Clocks may differ by less than this and the time that a call takes.
 const FRESH_MS: i64 = 60_000;
 
-/// Which way a body goes: an answer is never taken for a call.
+/// Which way a body goes: an answer is never taken for a call, nor for the answer to another one.
 #[derive(Clone, Copy)]
-pub enum Way {
+pub enum Way<'a> {
     Call,
-    Answer,
+    /// To the call with this seal.
+    Answer(&'a str),
 }
 
 /// The headers that go with a body to or from this instance.
 pub fn seal(
     key: &TokenKey,
-    way: Way,
+    way: Way<'_>,
     instance: WriterId,
     at_ms: i64,
     body: &[u8],
@@ -35,7 +36,7 @@ pub fn seal(
 }
 
 /// Whether the headers fit the body, and it is of now. The instance named in them is for the caller to judge.
-pub fn is_sealed(key: &TokenKey, way: Way, instance: WriterId, headers: &HeaderMap, body: &[u8]) -> bool {
+pub fn is_sealed(key: &TokenKey, way: Way<'_>, instance: WriterId, headers: &HeaderMap, body: &[u8]) -> bool {
     let Some(at_ms) = text(headers, &TIME).and_then(|it| it.parse::<i64>().ok()) else {
         return false;
     };
@@ -49,16 +50,26 @@ pub fn named_instance(headers: &HeaderMap) -> Option<WriterId> {
     text(headers, &INSTANCE)?.parse().ok()
 }
 
+/// The seal that came with a body.
+pub fn given_seal(headers: &HeaderMap) -> &str {
+    text(headers, &SEAL).unwrap_or_default()
+}
+
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name).map(HeaderValue::to_str)?.ok()
 }
 
-fn mac(key: &TokenKey, way: Way, instance: WriterId, at_ms: i64, body: &[u8]) -> [u8; 32] {
-    let purpose = match way {
-        Way::Call => "peer-call",
-        Way::Answer => "peer-answer",
-    };
-    key.derive(purpose, instance.as_uuid(), at_ms.unsigned_abs(), body)
+fn mac(key: &TokenKey, way: Way<'_>, instance: WriterId, at_ms: i64, body: &[u8]) -> [u8; 32] {
+    let (instance, at) = (instance.as_uuid(), at_ms.unsigned_abs());
+    match way {
+        Way::Call => key.derive("peer-call", instance, at, body),
+        Way::Answer(call) => {
+            // A digest of one length, so that no two pairs run together.
+            let call = Sha256Digest::of(call.as_bytes());
+            let bound: Vec<u8> = call.0.iter().chain(body).copied().collect();
+            key.derive("peer-answer", instance, at, &bound)
+        }
+    }
 }
 
 /// Takes the same time wherever two differ.
@@ -90,7 +101,7 @@ mod tests {
         assert!(is_sealed(&key, Way::Call, to, &sealed, b"body"));
         assert_eq!(named_instance(&sealed), Some(to));
         assert!(!is_sealed(&key, Way::Call, to, &sealed, b"b0dy"));
-        assert!(!is_sealed(&key, Way::Answer, to, &sealed, b"body"));
+        assert!(!is_sealed(&key, Way::Answer("1"), to, &sealed, b"body"));
         assert!(!is_sealed(&key, Way::Call, WriterId::new_v7(), &sealed, b"body"));
         assert!(!is_sealed(
             &TokenKey::parse(&[8; 32]).unwrap(),
@@ -100,6 +111,9 @@ mod tests {
             b"body"
         ));
         assert!(!is_sealed(&key, Way::Call, to, &HeaderMap::new(), b"body"));
+        let answer = headers(seal(&key, Way::Answer("1"), to, now, b"body"));
+        assert!(is_sealed(&key, Way::Answer("1"), to, &answer, b"body"));
+        assert!(!is_sealed(&key, Way::Answer("2"), to, &answer, b"body"));
         let old = headers(seal(&key, Way::Call, to, now - 2 * FRESH_MS, b"body"));
         assert!(!is_sealed(&key, Way::Call, to, &old, b"body"));
     }

@@ -19,8 +19,8 @@ pub(crate) struct Asking<C> {
     wait: Duration,
     /// Who was asked last, if elsewhere.
     asked: Option<WriterId>,
-    /// Whose answer got lost: the question may have been answered there, and may yet be.
-    doubt: Option<WriterId>,
+    /// Whose answers got lost: the question may have been answered there, and may yet be.
+    doubts: Vec<WriterId>,
 }
 
 impl<C> Asking<C> {
@@ -30,7 +30,7 @@ impl<C> Asking<C> {
             deadline,
             wait: BACKOFF,
             asked: None,
-            doubt: None,
+            doubts: Vec::new(),
         }
     }
 
@@ -84,7 +84,7 @@ impl<C> Asking<C> {
         let asked = self.asked.take();
         let again = match &outcome {
             Err(BusError::OutcomeUnknown) => {
-                self.doubt = self.doubt.or(asked);
+                self.doubts.extend(asked);
                 asked.is_some() && self.ask.is_repeatable()
             }
             Err(error) => error.is_between_owners(),
@@ -101,11 +101,14 @@ impl<C> Asking<C> {
     /// A first try that got lost may still be carried out by whom it was sent to, unless another owner, who
     /// has fenced that one, answered.
     fn believe<A: LedgerAggregate>(&self, asked: Option<WriterId>, outcome: Answer<A>) -> Answer<A> {
-        match (self.doubt, outcome) {
-            (None, outcome) | (Some(_), outcome @ Ok(_)) => outcome,
-            (Some(lost), Err(error @ BusError::Refused(_))) if asked != Some(lost) => Err(error),
-            (Some(_), Err(_)) if self.ask.idempotency().is_none() => Err(BusError::Unavailable),
-            (Some(_), Err(_)) => Err(BusError::OutcomeUnknown),
+        match outcome {
+            outcome if self.doubts.is_empty() => outcome,
+            Ok(reply) => Ok(reply),
+            Err(error @ BusError::Refused(_)) if asked.is_none_or(|it| !self.doubts.contains(&it)) => {
+                Err(error)
+            }
+            Err(_) if self.ask.idempotency().is_none() => Err(BusError::Unavailable),
+            Err(_) => Err(BusError::OutcomeUnknown),
         }
     }
 }

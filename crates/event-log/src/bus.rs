@@ -334,7 +334,8 @@ impl Bus {
         let (mut reserved, mut all_seen) = (Vec::new(), true);
         for ledger in 0..self.ledgers {
             let Some(owner) = self.owner::<Identifier>(ledger) else {
-                all_seen = false;
+                // Those of another instance are its own to look at.
+                all_seen &= self.owner_elsewhere((Stream::Identifiers, ledger)).is_some();
                 continue;
             };
             let is_reserved = |it: &Identifier| matches!(it, Identifier::Reserved { .. });

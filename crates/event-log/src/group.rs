@@ -144,6 +144,7 @@ impl Group {
             queue,
             status,
             claimed_before: false,
+            replaced: false,
             snapshots: snapshots.clone(),
             resumed: false,
             backlog: VecDeque::new(),

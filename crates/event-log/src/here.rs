@@ -9,7 +9,7 @@ use schemas::{Idempotency, RequestId, Timestamp};
 use tokio::sync::oneshot;
 
 use crate::aggregate::LedgerAggregate;
-use crate::bus::BusError;
+use crate::bus::{BusError, SETTLE};
 use crate::entry::{CommandContext, Entry, Receipt};
 use crate::forward::{Answer, Ask, Inspected, Reply};
 use crate::group::Group;
@@ -186,7 +186,11 @@ impl Owner {
             Ok(Err(_)) => return Err(BusError::Unavailable),
             Err(_) => return Err(BusError::NotApplied),
         }
-        let proven = outcome.await.unwrap_or(Err(AppendError::NotApplied));
+        // Nothing is written, so that giving up is certain.
+        let waited = tokio::time::timeout_at((deadline + SETTLE).into(), outcome).await;
+        let proven = waited.map_or(Err(AppendError::Expired), |it| {
+            it.unwrap_or(Err(AppendError::NotApplied))
+        });
         proven.map(drop).map_err(from_append)
     }
 }

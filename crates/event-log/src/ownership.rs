@@ -129,7 +129,12 @@ struct Keeper<L> {
 /// A group that this instance owns, wants, or lost.
 enum Mine {
     Running(watch::Receiver<GroupStatus>),
-    Lost { again: Instant },
+    /// Let go while it was claimed: two writers of one instance would not take each other for rivals, so no
+    /// other starts before this one has ended.
+    Ending(watch::Receiver<GroupStatus>),
+    Lost {
+        again: Instant,
+    },
 }
 
 impl<L: WriterLog> Keeper<L> {
@@ -161,7 +166,9 @@ impl<L: WriterLog> Keeper<L> {
             owner.is_some_and(|owner| owner.address == self.own.address && owner.id != self.own.id)
         };
         (0..self.specs.len())
-            .filter(|&index| self.mine.contains_key(&index) || is_own(&self.specs[index]))
+            .filter(|index| {
+                matches!(self.mine.get(index), Some(Mine::Running(_))) || is_own(&self.specs[*index])
+            })
             .collect()
     }
 
@@ -174,6 +181,12 @@ impl<L: WriterLog> Keeper<L> {
                 return;
             }
             None | Some(Mine::Lost { .. }) => return,
+            Some(Mine::Ending(status)) => {
+                if matches!(*status.borrow(), GroupStatus::GivenUp | GroupStatus::Halted(_)) {
+                    self.mine.remove(&index);
+                }
+                return;
+            }
             Some(Mine::Running(status)) => status.borrow().clone(),
         };
         match status {
@@ -184,7 +197,13 @@ impl<L: WriterLog> Keeper<L> {
                 let again = Instant::now() + AGAIN.mul_f64(0.5 + rand::random::<f64>());
                 self.let_go(index, Some(Mine::Lost { again }));
             }
-            GroupStatus::Claiming(_) | GroupStatus::Halted(_) if !wanted => self.let_go(index, None),
+            GroupStatus::Claiming(_) if !wanted => {
+                let Some(Mine::Running(ending)) = self.mine.remove(&index) else {
+                    return;
+                };
+                self.let_go(index, Some(Mine::Ending(ending)));
+            }
+            GroupStatus::Halted(_) if !wanted => self.let_go(index, None),
             GroupStatus::Claiming(_) | GroupStatus::Halted(_) => {}
         }
     }

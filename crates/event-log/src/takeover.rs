@@ -1,6 +1,5 @@
 //! How a writer group is taken over, and how its doubts are settled.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -52,14 +51,15 @@ impl<L: WriterLog> Worker<L> {
             owners,
             found,
             instance,
+            replaced,
             ..
         } = self;
-        let foreign = Cell::new(false);
+        // Also when the reading fails further on.
         settle::read_on(&**log, heads, instance.id, &mut |stored, position| {
-            foreign.set(foreign.get() || is_foreign_claim(owners, instance, &stored.data, position));
+            *replaced |= is_foreign_claim(owners, instance, &stored.data, position);
             found.insert(stored.meta.event_id, (stored.meta, position));
         })?;
-        Ok(foreign.get())
+        Ok(*replaced)
     }
 
     /// The procedure of [`settle`], again until it succeeds; `None` ends the group here.
@@ -125,6 +125,13 @@ impl<L: WriterLog> Worker<L> {
 
     fn try_take_over(&mut self, in_doubt: &mut InDoubt) -> Result<Option<L::Transaction>, ClaimError> {
         if self.claimed_before {
+            if self.queue.is_closed()
+                && self.queue.is_empty()
+                && self.backlog.is_empty()
+                && in_doubt.is_empty()
+            {
+                return Ok(None);
+            }
             // Step 1: look before fencing, so that two owners do not fence each other for ever.
             if self.look_for_rival()? {
                 self.answer(in_doubt);
@@ -191,13 +198,13 @@ impl<L: WriterLog> Worker<L> {
             found,
             instance,
             claimed_before,
+            replaced,
             ..
         } = self;
-        let foreign = Cell::new(false);
         let mut each = |stored: Stored<Event>, position: Position| {
             if *claimed_before {
                 // Only the metas of one's own events in doubt matter, and a rival's claim.
-                foreign.set(foreign.get() || is_foreign_claim(owners, instance, &stored.data, position));
+                *replaced |= is_foreign_claim(owners, instance, &stored.data, position);
                 found.insert(stored.meta.event_id, (stored.meta, position));
             } else {
                 replaying.replay(stored, position);
@@ -206,7 +213,7 @@ impl<L: WriterLog> Worker<L> {
         let mut transaction = settle::fence_and_read(&**log, heads, &self.id, instance.id, &mut each)?;
         // Everything is read that ever can be there, whether the claim now succeeds or not.
         self.answer(in_doubt);
-        if foreign.get() {
+        if self.replaced {
             return Ok(None);
         }
         self.fill()?;

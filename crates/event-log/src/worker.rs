@@ -28,6 +28,8 @@ pub(crate) struct Worker<L: WriterLog> {
     pub queue: mpsc::Receiver<Append>,
     pub status: watch::Sender<GroupStatus>,
     pub claimed_before: bool,
+    /// Whether another instance's claim was read behind one's own. It stays so: the heads have passed it.
+    pub replaced: bool,
     pub snapshots: Option<Arc<GroupSnapshots>>,
     /// Whether the heads stand where a snapshot, or the lack of one, put them at first.
     pub resumed: bool,

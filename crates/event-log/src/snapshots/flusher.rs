@@ -19,6 +19,8 @@ const CHUNK: usize = 500;
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// A transaction that takes longer counts as failed.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// For an aggregate that has to be read before it can be saved.
+const FILL: Duration = Duration::from_secs(1);
 
 /// How a save ended that changed not everything.
 enum Broken {
@@ -115,7 +117,8 @@ impl GroupSnapshots {
         if unsettled.is_empty() {
             return Ok(());
         }
-        self.marks().put_back(place, unsettled, HashSet::new());
+        let spoilt = cut.spoilt.intersection(&unsettled).cloned().collect();
+        self.marks().put_back(place, unsettled, spoilt);
         Err(Broken::Failed)
     }
 
@@ -134,6 +137,12 @@ impl GroupSnapshots {
                 Captured::Nothing => {}
                 Captured::Unsettled => {
                     unsettled.insert(id.clone());
+                    // One that is in neither memory nor store comes from the log, for the next round.
+                    match tokio::time::timeout(FILL, kept.fill(self, place, id)).await {
+                        Ok(Ok(())) => {}
+                        Ok(Err(error)) => tracing::debug!(%error, ?place, "An aggregate cannot be read yet"),
+                        Err(_) => tracing::debug!(?place, "An aggregate is in use"),
+                    }
                 }
                 Captured::State(row, state) => {
                     let is_saved = kept.saved(id) == Some((row.sequence, row.pinned));

@@ -1,5 +1,6 @@
 //! What saving needs of aggregates, whatever their kind.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -75,8 +76,15 @@ impl<A: LedgerAggregate> Kept for AggregateMap<A> {
             let Ok(entry) = tokio::time::timeout(TURN, entry.lock()).await else {
                 return Captured::Unsettled;
             };
-            if entry.is_unborn() || entry.is_saved_absent() {
+            if entry.is_unborn() {
                 return Captured::Nothing;
+            }
+            if entry.is_saved_absent() {
+                // Not in memory, and stored only if the index has it: after a rebuild it may be in neither.
+                return match Self::saved(self, id) {
+                    Some(_) => Captured::Nothing,
+                    None => Captured::Unsettled,
+                };
             }
             if !entry.is_settled() {
                 return Captured::Unsettled;
@@ -118,7 +126,13 @@ impl<A: LedgerAggregate> Kept for AggregateMap<A> {
 
     fn rebuild(&self, scan: &dyn LogScan, place: Place) -> Result<Vec<String>, WriterLogError> {
         let mut entries: HashMap<String, Entry<A>> = HashMap::new();
-        scan.scan(place, &|id| !self.is_warm(id), &mut |stored, position| {
+        // Once for each: a state made of a part of its events would be another one's.
+        let wanted: RefCell<HashMap<String, bool>> = RefCell::default();
+        let is_wanted = |id: &str| {
+            let mut wanted = wanted.borrow_mut();
+            *wanted.entry(id.to_owned()).or_insert_with(|| !self.is_warm(id))
+        };
+        scan.scan(place, &is_wanted, &mut |stored, position| {
             let (id, meta) = (stored.meta.aggregate_id.clone(), stored.meta);
             if let Some(data) = A::unwrap(stored.data) {
                 let entry = entries.entry(id).or_default();

@@ -11,7 +11,7 @@ use super::shared::GroupSnapshots;
 impl GroupSnapshots {
     /// Finds out what is stored, so that the next save can go on from there.
     pub(super) async fn reload(&self, place: Place, kept: &dyn Kept) {
-        let (expected, index) = match self.settings.store.load(place).await {
+        let (expected, index) = match self.stored(place).await {
             Err(error) => {
                 tracing::warn!(?place, "Snapshots cannot be read: {error}");
                 return;

@@ -6,10 +6,12 @@ use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::known::{Index, Known};
 use super::shared::GroupSnapshots;
-use super::{NotFetched, Place, StoreError};
+use super::{Indexed, NotFetched, Place, StoreError};
 use crate::group_log::Head;
 
 const AGAIN: Duration = Duration::from_millis(250);
+/// An index of a million aggregates takes seconds.
+const SILENCE: Duration = Duration::from_secs(30);
 /// States asked for at the same time.
 const AT_ONCE: usize = 1_000;
 
@@ -51,10 +53,17 @@ impl GroupSnapshots {
         Some(known.head)
     }
 
+    /// What the store has, within bounds: one that takes the question and is silent is as good as down.
+    pub(super) async fn stored(&self, place: Place) -> Result<Option<Indexed>, StoreError> {
+        tokio::time::timeout(SILENCE, self.settings.store.load(place))
+            .await
+            .unwrap_or_else(|_| Err(StoreError("it does not answer".to_owned())))
+    }
+
     async fn load(&self, place: Place) -> Result<(Known, Option<Index>), StoreError> {
         let deadline = Instant::now() + self.settings.patience;
         let loaded = loop {
-            match self.settings.store.load(place).await {
+            match self.stored(place).await {
                 Err(_) if Instant::now() < deadline => tokio::time::sleep(AGAIN).await,
                 loaded => break loaded?,
             }
