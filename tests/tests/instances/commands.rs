@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tests::{Answer, Claims, Client, Instance, PASSWORD, Person, World, registration, unique, until};
 use uuid::Uuid;
 
-const SHARED: Duration = Duration::from_secs(15);
+const SHARED: Duration = Duration::from_secs(60);
 
 /// Starts one more, and waits until each of the two owns something.
 pub async fn second(world: &World, claims: &Claims) -> Instance {

@@ -10,8 +10,8 @@ use tests::{Claims, Client, Instance, Load, Person, World, unique, until};
 
 use crate::commands::{owner_of, second};
 
-/// A member is missed after its session of 6 s; the rest is taking over.
-const REPLACED: Duration = Duration::from_secs(10);
+/// A member is missed after its session of 6 s; the rest is taking over, and a crowded machine.
+const REPLACED: Duration = Duration::from_secs(60);
 
 async fn proven(world: &World, load: Load) -> HashMap<String, usize> {
     load.more(20).await;
@@ -80,7 +80,7 @@ pub async fn a_third_instance_takes_a_share_and_a_frozen_owner_gives_up(world: A
     let claims = world.claims();
     let second = second(&world, &claims).await;
     let third = world.another("command-service").await;
-    let took = until(Duration::from_secs(5), "the third owns some groups", || async {
+    let took = until(REPLACED, "the third owns some groups", || async {
         world.owned(&claims).contains_key(&third.url)
     })
     .await;

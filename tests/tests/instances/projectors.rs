@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use tests::{Instance, Load, World, until};
 
 const SHARDS: usize = 4;
-/// A member that died is missed after 6 s.
-const REPLACED: Duration = Duration::from_secs(10);
+/// A member that died is missed after 6 s; the rest is a crowded machine.
+const REPLACED: Duration = Duration::from_secs(60);
 /// Whoever comes or leaves by itself is noticed at once.
-const MOVED: Duration = Duration::from_secs(5);
+const MOVED: Duration = Duration::from_secs(60);
 
 /// The shards that a projector works on, as its metrics tell; none while it does not answer.
 async fn shards_of(url: &str) -> BTreeSet<usize> {
