@@ -7,15 +7,15 @@
 
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::Offset;
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::KafkaError;
-use rdkafka::{Offset, TopicPartitionList};
 use schemas::Stream;
 use schemas::catalog::PartitionEnd;
 
 use crate::config::KafkaConfig;
 use crate::identity_reader::IdentityError;
-use crate::watermarks;
+use crate::watermarks::{self, WatermarkError};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 const KEYS: &str = "keys";
@@ -113,25 +113,14 @@ fn ask(
     places: &[PartitionEnd],
     which: Offset,
 ) -> Result<Vec<i64>, KafkaError> {
-    let mut wanted = TopicPartitionList::with_capacity(places.len());
-    for place in places {
-        wanted.add_partition_offset(&topic(config, &place.topic), place.partition, which)?;
-    }
-    if places.is_empty() {
-        return Ok(Vec::new());
-    }
-    let found = client.offsets_for_times(wanted, TIMEOUT)?;
-    places
+    let places: Vec<_> = places
         .iter()
-        .map(|place| {
-            let found = found.find_partition(&topic(config, &place.topic), place.partition);
-            match found.map(|found| (found.offset(), found.error())) {
-                Some((Offset::Offset(offset), Ok(()))) => Ok(offset),
-                Some((_, Err(error))) => Err(error),
-                _ => Err(KafkaError::OffsetFetch(
-                    rdkafka::types::RDKafkaErrorCode::UnknownPartition,
-                )),
-            }
-        })
-        .collect()
+        .map(|p| (topic(config, &p.topic), p.partition))
+        .collect();
+    watermarks::offsets(client, &places, which, TIMEOUT).map_err(|error| match error {
+        WatermarkError::Kafka(error) => KafkaError::clone(&error),
+        WatermarkError::Missing(..) | WatermarkError::Busy => {
+            KafkaError::OffsetFetch(rdkafka::types::RDKafkaErrorCode::UnknownPartition)
+        }
+    })
 }

@@ -40,19 +40,28 @@ pub(crate) fn query(
 
 /// As [`query`], of any topics.
 pub(crate) fn ends(consumer: &BaseConsumer, places: &[(String, i32)]) -> Result<Vec<i64>, WatermarkError> {
-    ask(consumer, places).inspect_err(|_| ask_for_leaders(consumer, places))
+    offsets(consumer, places, Offset::End, TIMEOUT).inspect_err(|_| ask_for_leaders(consumer, places))
 }
 
-fn ask(consumer: &BaseConsumer, places: &[(String, i32)]) -> Result<Vec<i64>, WatermarkError> {
+/// The first (`Beginning`) or next (`End`) offset of each partition, in that order.
+pub(crate) fn offsets(
+    consumer: &BaseConsumer,
+    places: &[(String, i32)],
+    which: Offset,
+    at_most: Duration,
+) -> Result<Vec<i64>, WatermarkError> {
+    if places.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut wanted = TopicPartitionList::with_capacity(places.len());
     let kafka = |error| WatermarkError::Kafka(Arc::new(error));
     for (topic, partition) in places {
-        // A look-up "by time" of the logical offset End is one ListOffsets request a broker.
+        // A look-up "by time" of a logical offset is one ListOffsets request a broker.
         wanted
-            .add_partition_offset(topic, *partition, Offset::End)
+            .add_partition_offset(topic, *partition, which)
             .map_err(kafka)?;
     }
-    let found = consumer.offsets_for_times(wanted, TIMEOUT).map_err(kafka)?;
+    let found = consumer.offsets_for_times(wanted, at_most).map_err(kafka)?;
     let end = |(topic, partition): &(String, i32)| {
         let found = found.find_partition(topic, *partition);
         match found.map(|p| (p.offset(), p.error())) {
