@@ -8,7 +8,7 @@ use rdkafka::error::KafkaError;
 use schemas::log::{LogCreated, LogEvent, SchemaRegistered};
 use schemas::{
     CodecError, Event, EventType, KeyEncryptionKey, LogId, Registry, RegistryError, SchemaIdError, SchemaIds,
-    Stream, Timestamp, UserId, WriterId, schema_text,
+    Stream, Timestamp, UserId, schema_text,
 };
 
 use crate::config::KafkaConfig;
@@ -188,19 +188,19 @@ fn write_first_events(
         config.topics().of(stream)
     });
     let (mut created, mut ids, mut refused) = (None, SchemaIds::default(), None);
-    let mut transaction = fence_and_read(
-        &log,
-        &mut heads,
-        &catalog.transactional_id(),
-        WriterId::new_v7(),
-        &mut |stored, _| match stored.data {
-            Event::Log(LogEvent::Created(event)) => created = Some(event),
-            Event::Log(LogEvent::SchemaRegistered(event)) => {
-                refused = ids.learn(&event).err().or(refused.take())
-            }
-            _ => {}
-        },
-    )?;
+    let mut transaction =
+        fence_and_read(
+            &log,
+            &mut heads,
+            &catalog.transactional_id(),
+            &mut |stored, _| match stored.data {
+                Event::Log(LogEvent::Created(event)) => created = Some(event),
+                Event::Log(LogEvent::SchemaRegistered(event)) => {
+                    refused = ids.learn(&event).err().or(refused.take())
+                }
+                _ => {}
+            },
+        )?;
     if let Some(refused) = refused {
         return Err(refused.into());
     }

@@ -9,10 +9,8 @@
 //! The claim comes last, as it must continue the chain; a rival that claims between 2 and 4 fences
 //! this commit, and the procedure starts again.
 
-use std::collections::HashMap;
-
 use schemas::log::{LedgerClaimed, LogEvent};
-use schemas::{Event, Position, Stored, Stream, Timestamp, WriterId};
+use schemas::{Event, Position, Stored, Stream, Timestamp};
 
 use crate::group_log::{Append, GroupLog, flow};
 use crate::owners::Instance;
@@ -24,9 +22,8 @@ use crate::writer_log::{CommitError, WriterLog, WriterLogError, WriterTransactio
 pub(crate) fn read_on<L: WriterLog>(
     log: &L,
     heads: &mut GroupLog,
-    instance: WriterId,
     each: &mut dyn FnMut(Stored<Event>, Position),
-) -> Result<bool, WriterLogError> {
+) -> Result<(), WriterLogError> {
     let partitions = heads.partitions();
     let ends = log.high_watermarks(&partitions)?;
     heads.require_reached(&ends)?;
@@ -35,16 +32,13 @@ pub(crate) fn read_on<L: WriterLog>(
         .zip(ends)
         .map(|(&(stream, partition), until)| (stream, partition, heads.end(stream, partition), until))
         .collect();
-    let mut last_claim: HashMap<(Stream, i32), WriterId> = HashMap::new();
     log.read(&range, &mut |record| {
-        flow(heads.read(&record).map(|(stored, position)| {
-            if let Event::Log(LogEvent::LedgerClaimed(claim)) = &stored.data {
-                last_claim.insert((position.stream, position.partition), claim.instance);
-            }
-            each(stored, position);
-        }))
-    })?;
-    Ok(last_claim.values().any(|&claimant| claimant != instance))
+        flow(
+            heads
+                .read(&record)
+                .map(|(stored, position)| each(stored, position)),
+        )
+    })
 }
 
 /// Steps 2 and 3. When this returns, everything that ever will be behind the heads was read.
@@ -52,11 +46,10 @@ pub(crate) fn fence_and_read<L: WriterLog>(
     log: &L,
     heads: &mut GroupLog,
     id: &str,
-    instance: WriterId,
     each: &mut dyn FnMut(Stored<Event>, Position),
 ) -> Result<L::Transaction, WriterLogError> {
     let transaction = log.claim(id)?;
-    read_on(log, heads, instance, each)?;
+    read_on(log, heads, each)?;
     Ok(transaction)
 }
 

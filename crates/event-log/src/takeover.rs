@@ -55,7 +55,7 @@ impl<L: WriterLog> Worker<L> {
             ..
         } = self;
         // Also when the reading fails further on.
-        settle::read_on(&**log, heads, instance.id, &mut |stored, position| {
+        settle::read_on(&**log, heads, &mut |stored, position| {
             *replaced |= is_foreign_claim(owners, instance, &stored.data, position);
             found.insert(stored.meta.event_id, (stored.meta, position));
         })?;
@@ -152,7 +152,7 @@ impl<L: WriterLog> Worker<L> {
         self.resume()?;
         let replaying = Replaying::of(self);
         let mut each = |stored, position| replaying.replay(stored, position);
-        settle::read_on(&*self.log, &mut self.heads, self.instance.id, &mut each)?;
+        settle::read_on(&*self.log, &mut self.heads, &mut each)?;
         self.fill()
     }
 
@@ -210,7 +210,7 @@ impl<L: WriterLog> Worker<L> {
                 replaying.replay(stored, position);
             }
         };
-        let mut transaction = settle::fence_and_read(&**log, heads, &self.id, instance.id, &mut each)?;
+        let mut transaction = settle::fence_and_read(&**log, heads, &self.id, &mut each)?;
         // Everything is read that ever can be there, whether the claim now succeeds or not.
         self.answer(in_doubt);
         if self.replaced {
