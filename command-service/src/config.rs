@@ -70,12 +70,16 @@ pub struct Config {
     #[arg(long, env = "ROLECALL_HASHING_QUEUE", default_value_t = 256)]
     pub hashing_queue: usize,
     /// PostgreSQL DSNs of the shards, by commas or lines, in the order the projector has them: snapshots of the
-    /// aggregates go there. Without any, each start reads the whole log and all of it stays in memory.
+    /// aggregates and of rights go there. Without any, each start reads the whole log and all of it stays in memory.
     #[arg(long, env = "ROLECALL_SHARDS", hide_env_values = true)]
     pub shards: Option<String>,
     /// Aggregates (users, identifiers) that stay in memory, if there are shards.
     #[arg(long, env = "ROLECALL_RESIDENT_AGGREGATES", default_value_t = 200_000)]
     pub resident_aggregates: usize,
+    /// Events of a ledger after which the rights of its users are saved again, at least; a large ledger is saved
+    /// after an eighth of its users.
+    #[arg(long, env = "ROLECALL_ACCESS_SNAPSHOT_EVENTS", default_value_t = 2_000, value_parser = clap::value_parser!(i64).range(1..))]
+    pub access_snapshot_events: i64,
     #[command(flatten)]
     pub attempts: AttemptLimits,
     #[command(flatten)]

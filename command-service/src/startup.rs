@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use access_node::{AccessNode, NodeError};
+use access_node::{AccessNode, NodeError, WarmStart};
 use axum::routing::any;
 use event_log::identity::LogIdentity;
 use event_log::{
@@ -12,7 +12,7 @@ use event_log::{
     LogSpec, Ownership, SnapshotKey, Snapshots, create_log,
 };
 use read_model::{PoolSettings, Shards};
-use schemas::WriterId;
+use schemas::{Stream, WriterId};
 use service_kit::docs_ui::docs_router;
 use service_kit::health::{Readiness, health_router};
 use service_kit::http::standard;
@@ -149,11 +149,19 @@ async fn start(
     let kafka = KafkaConfig::new(&config.kafka, &config.topic_prefix);
     let identity = open_log(config, &kafka, readiness).await?;
     readiness.set_ready("log");
-    let node = AccessNode::start(&kafka, &identity)?;
+    let shards = shards(config)?;
+    let index_key = config.keys.index_key()?;
+    let warm = shards
+        .clone()
+        .map(|shards| WarmStart::new(shards, &index_key, &kafka, &identity));
+    let node = AccessNode::start(&kafka, &identity, warm.clone())?;
     let (instance, bus) = bus(config, &identity, &node)?;
     let app = Arc::new(app(config, &kafka, &identity, (instance, bus), node)?);
     open_to_peers(&app);
-    let ownership = own_ledgers(config, &app, &kafka, &identity)?;
+    let ownership = own_ledgers(&app, &kafka, &identity, shards, config.resident_aggregates)?;
+    if let Some(warm) = warm {
+        tokio::spawn(save_access(warm, Arc::clone(&app), config.access_snapshot_events));
+    }
     all_owned(&app.bus).await?;
     readiness.set_ready("ledgers");
     read_keys(&app, readiness).await;
@@ -198,29 +206,37 @@ pub(crate) async fn open_log(
 }
 
 pub(crate) fn own_ledgers(
-    config: &Config,
     app: &App,
     kafka: &KafkaConfig,
     identity: &LogIdentity,
+    shards: Option<Shards>,
+    residents: usize,
 ) -> Result<Ownership, StartError> {
-    let log = Arc::new(KafkaWriterLog::new(kafka, identity.created.log_id)?);
+    let log_id = identity.created.log_id;
+    let log = Arc::new(KafkaWriterLog::new(kafka, log_id)?);
     let (own, owners) = (app.instance.clone(), app.node.owners().clone());
-    let snapshots = snapshots(config, app, identity)?;
+    let snapshots = shards.map(|shards| {
+        let key = SnapshotKey::new(&app.token_key.derive("snapshot", log_id.as_uuid(), 0, &[]));
+        Snapshots::new(Arc::new(ShardSnapshots::new(shards, log_id)), key, residents)
+    });
     Ok(Ownership::start(
         kafka, log, identity, &app.bus, own, owners, snapshots,
     )?)
 }
 
-fn snapshots(config: &Config, app: &App, identity: &LogIdentity) -> Result<Option<Snapshots>, StartError> {
-    let (dsns, log_id) = (config.shard_dsns(), identity.created.log_id);
+fn shards(config: &Config) -> Result<Option<Shards>, StartError> {
+    let dsns = config.shard_dsns();
     if dsns.is_empty() {
-        tracing::info!("No shards are configured: aggregates are not saved");
+        tracing::info!("No shards are configured: nothing is saved, and each start reads the whole log");
         return Ok(None);
     }
-    let shards = Shards::connect_lazy(&dsns, &PoolSettings::saving())?;
-    let key = SnapshotKey::new(&app.token_key.derive("snapshot", log_id.as_uuid(), 0, &[]));
-    let store = Arc::new(ShardSnapshots::new(shards, log_id));
-    Ok(Some(Snapshots::new(store, key, config.resident_aggregates)))
+    Ok(Some(Shards::connect_lazy(&dsns, &PoolSettings::saving())?))
+}
+
+/// Whoever owns a ledger saves what checks need of it, for all nodes.
+async fn save_access(warm: WarmStart, app: Arc<App>, events: i64) {
+    let is_mine = |ledger| app.bus.serving().contains(&(Stream::Users, ledger));
+    warm.save(Arc::clone(&app.node), events, is_mine).await;
 }
 
 /// Waits until every ledger has an owner, here or elsewhere.

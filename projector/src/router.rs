@@ -268,7 +268,11 @@ impl<L: Log> Router<L> {
                 (*strikes >= STRIKES).then_some(((stream, partition), None))
             }
             // The tail itself does not look at chains; the workers do.
-            TailError::Kafka(_) | TailError::Gap { .. } | TailError::Stuck { .. } | TailError::Ended => None,
+            TailError::Kafka(_)
+            | TailError::Gap { .. }
+            | TailError::Fork { .. }
+            | TailError::Stuck { .. }
+            | TailError::Ended => None,
         }
     }
 

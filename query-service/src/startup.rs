@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use access_node::{AccessNode, NodeError};
+use access_node::{AccessNode, NodeError, WarmStart};
 use axum::http::Uri;
 use axum::response::{IntoResponse as _, Response};
 use event_log::identity::{IdentityError, LogIdentity, await_log};
@@ -108,9 +108,18 @@ async fn start(config: &Config, public_url: String) -> Result<Arc<App>, StartErr
     refuse_foreign(config, &log, &key)?;
     let (log_id, ledgers) = (log.created.log_id, log.created.ledgers);
     tracing::info!(log.id = %log_id, "Following log {log_id} with {ledgers} ledgers");
+    let warm = match config.keys.index_key_file {
+        Some(_) => Some(WarmStart::new(
+            shards.clone(),
+            &config.keys.index_key()?,
+            &kafka,
+            &log,
+        )),
+        None => None,
+    };
     let data_keys = DataKeys::Log(KeyRing::open(&kafka, ledgers, log_id, key)?);
     Ok(Arc::new(App {
-        node: AccessNode::start(&kafka, &log)?,
+        node: AccessNode::start(&kafka, &log, warm)?,
         verifier,
         tokens: config.tokens.clone(),
         data_keys,
@@ -126,7 +135,7 @@ fn refuse_foreign(config: &Config, log: &LogIdentity, key: &KeyEncryptionKey) ->
     if key.check_value(created.log_id) != created.key_check {
         return Err(StartError::ForeignKey);
     }
-    // Nothing is looked up by it here yet; one that is given must still be right.
+    // It proves the snapshots that a start goes on from; one that is wrong would never find any.
     if config.keys.index_key_file.is_some() && config.keys.index_key()?.id() != created.index_key_id {
         return Err(StartError::ForeignIndexKey);
     }

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use domain::catalog::Catalog;
 use event_log::{DecodeError, Record, TailError, TailItem, decode};
 use schemas::log::LogEvent;
-use schemas::{Event, Position, SchemaIdError, SchemaIds, Stored, Stream};
+use schemas::{ChainHead, Event, Position, SchemaIdError, SchemaIds, Sha256Digest, Stored, Stream};
 
-use crate::model::Model;
+use crate::model::{Model, Reach};
 use crate::waits::waits_for_basis;
 
 /// How long the whole node stands still for one ledger that does.
@@ -34,6 +34,8 @@ struct Queue {
     items: VecDeque<Item>,
     /// `chain_seq` of the next event: a lost event would be a wrong answer.
     expected: i64,
+    /// `prev_hash` of the next event, if that is the first behind a snapshot.
+    follows: Option<Sha256Digest>,
     /// Since when the first event waits.
     waits_since: Option<Instant>,
 }
@@ -43,7 +45,7 @@ enum Item {
     Record(Box<Record>),
     Event {
         stored: Box<Stored<Event>>,
-        offset: i64,
+        record: Box<Record>,
     },
     End {
         next_offset: i64,
@@ -58,6 +60,14 @@ impl Applier {
             catalog: Catalog::default(),
             queues: BTreeMap::new(),
         }
+    }
+
+    /// The ledger was loaded: its next record goes on from there.
+    pub(crate) fn resume(&mut self, ledger: i32, Reach { last_offset, chain }: Reach) {
+        let ChainHead { next_seq, hash } = chain;
+        let queue = self.queues.entry((Stream::Users, ledger)).or_default();
+        (queue.expected, queue.follows) = (next_seq, Some(hash));
+        self.model.positions.applied(Stream::Users, ledger, last_offset);
     }
 
     pub(crate) fn take(&mut self, item: TailItem) {
@@ -104,38 +114,41 @@ impl Applier {
     fn drain(&mut self, place: Place, queue: &mut Queue, now: Instant) -> Result<bool, TailError> {
         let (mut last_applied, mut end, mut progress) = (None, None, false);
         while let Some(item) = queue.items.pop_front() {
-            let (stored, offset) = match item {
+            let (stored, record) = match item {
                 Item::End { next_offset } => {
                     end = Some(next_offset);
                     progress = true;
                     continue;
                 }
-                Item::Event { stored, offset } => (stored, offset),
-                Item::Record(record) => match self.decode(&record, queue.expected)? {
-                    Some(stored) => (Box::new(stored), record.offset),
+                Item::Event { stored, record } => (stored, record),
+                Item::Record(record) => match self.decode(&record, queue)? {
+                    Some(stored) => (Box::new(stored), record),
                     None => {
                         queue.items.push_front(Item::Record(record));
                         break;
                     }
                 },
             };
-            queue.expected = stored.meta.chain_seq + 1;
-            if self.must_wait(place, &stored, offset, &mut queue.waits_since, now) {
-                queue.items.push_front(Item::Event { stored, offset });
+            (queue.expected, queue.follows) = (stored.meta.chain_seq + 1, None);
+            if self.must_wait(place, &stored, record.offset, &mut queue.waits_since, now) {
+                queue.items.push_front(Item::Event { stored, record });
                 break;
             }
             queue.waits_since = None;
-            self.apply_event(place, &stored, offset);
-            last_applied = Some(offset);
+            self.apply_event(place, &stored, record.offset);
+            last_applied = Some((stored.meta.chain_seq, record));
             progress = true;
         }
         let positions = &self.model.positions;
-        if let Some(offset) = last_applied {
+        if let Some((seq, record)) = last_applied {
             // A catalog change counts as applied only once checks see it compiled.
             if place.0 == Stream::Catalog {
                 self.model.set_catalog(self.catalog.compile());
             }
-            positions.applied(place.0, place.1, offset);
+            positions.applied(place.0, place.1, record.offset);
+            if place.0 == Stream::Users {
+                self.model.reached(place.1, seq, record);
+            }
         }
         if let Some(next_offset) = end {
             positions.advance(place.0, place.1, next_offset);
@@ -152,7 +165,7 @@ impl Applier {
     }
 
     /// `None` where the catalog has not named the type's schema yet.
-    fn decode(&mut self, record: &Record, expected: i64) -> Result<Option<Stored<Event>>, TailError> {
+    fn decode(&mut self, record: &Record, queue: &Queue) -> Result<Option<Stored<Event>>, TailError> {
         let (stream, partition, offset) = (record.stream, record.partition, record.offset);
         let stored = match decode(record, &self.ids) {
             Err(DecodeError::SchemaId {
@@ -161,6 +174,7 @@ impl Applier {
             }) if stream != Stream::Catalog => return Ok(None),
             decoded => decoded?,
         };
+        let expected = queue.expected;
         if stored.meta.chain_seq != expected {
             return Err(TailError::Gap {
                 stream,
@@ -168,6 +182,13 @@ impl Applier {
                 offset,
                 expected,
                 found: stored.meta.chain_seq,
+            });
+        }
+        if queue.follows.is_some_and(|hash| hash != stored.meta.prev_hash) {
+            return Err(TailError::Fork {
+                stream,
+                partition,
+                offset,
             });
         }
         if let Event::Log(LogEvent::SchemaRegistered(event)) = &stored.data {
@@ -238,7 +259,7 @@ impl Item {
     fn offset(&self) -> Option<i64> {
         match self {
             Self::Record(record) => Some(record.offset),
-            Self::Event { offset, .. } => Some(*offset),
+            Self::Event { record, .. } => Some(record.offset),
             Self::End { .. } => None,
         }
     }

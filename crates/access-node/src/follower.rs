@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use event_log::{KafkaConfig, Tail, TailError, TailItem};
-use schemas::SchemaIds;
+use schemas::{SchemaIds, Stream};
 
 use crate::applying::{Applier, Place};
-use crate::model::Model;
+use crate::model::{Model, Reach};
 
 /// A partition that waits for another stops being fetched at this many records in memory.
 const PAUSE_AT: usize = 10_000;
@@ -32,18 +32,24 @@ pub(crate) struct Follower {
 }
 
 impl Follower {
-    /// Follows the partitions from their first records on.
+    /// Follows the partitions from their first records on, or from where they were loaded to.
     pub(crate) fn open(
         config: &KafkaConfig,
         places: impl Iterator<Item = Place>,
         model: Arc<Model>,
         ids: SchemaIds,
+        loaded: &[(i32, Reach)],
     ) -> Result<Self, TailError> {
-        let next: BTreeMap<Place, i64> = places.map(|place| (place, 0)).collect();
+        let mut next: BTreeMap<Place, i64> = places.map(|place| (place, 0)).collect();
+        let mut applier = Applier::new(model, ids);
+        for &(ledger, reach) in loaded {
+            next.insert((Stream::Users, ledger), reach.last_offset + 1);
+            applier.resume(ledger, reach);
+        }
         Ok(Self {
             config: config.clone(),
             tail: open(config, &next)?,
-            applier: Applier::new(model, ids),
+            applier,
             next,
             paused: BTreeSet::new(),
             strikes: 0,
@@ -108,7 +114,7 @@ fn open(config: &KafkaConfig, next: &BTreeMap<Place, i64>) -> Result<Tail, TailE
 /// What another look at the log cannot mend: records that are gone, or cannot be read.
 fn is_final(error: &TailError) -> bool {
     match error {
-        TailError::Record(_) | TailError::Gap { .. } => true,
+        TailError::Record(_) | TailError::Gap { .. } | TailError::Fork { .. } => true,
         TailError::Partition { .. } => error.lost_records(),
         TailError::Kafka(_) | TailError::Stuck { .. } | TailError::Ended => false,
     }

@@ -14,9 +14,11 @@ mod partition;
 mod positions;
 mod sessions;
 mod waits;
+mod warm;
 
 pub use node::{AccessNode, NodeError, NotYet, UserView};
 pub use sessions::SessionStanding;
+pub use warm::WarmStart;
 
 #[cfg(feature = "testing")]
 pub use node::FedNode;

@@ -19,14 +19,13 @@ use crate::follower::Follower;
 use crate::model::Model;
 use crate::partition::UsersPartition;
 use crate::sessions::SessionStanding;
+use crate::warm::WarmStart;
 
 #[cfg(feature = "testing")]
 pub use fed::FedNode;
 
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
-    #[error(transparent)]
-    Tail(#[from] TailError),
     #[error("asking for the end of the log: {0}")]
     Watermarks(String),
 }
@@ -68,14 +67,17 @@ pub struct AccessNode {
 }
 
 impl AccessNode {
-    /// Starts to follow the log from its beginning; [`Self::caught_up`] tells when it has arrived.
-    pub fn start(config: &KafkaConfig, identity: &LogIdentity) -> Result<Arc<Self>, NodeError> {
+    /// Starts to follow the log, from its beginning or from where snapshots reach; [`Self::caught_up`] tells
+    /// when it has arrived.
+    pub fn start(
+        config: &KafkaConfig,
+        identity: &LogIdentity,
+        warm: Option<WarmStart>,
+    ) -> Result<Arc<Self>, NodeError> {
         let ledgers = identity.created.ledgers;
         let watermarks = HighWatermarks::new(config, followed(ledgers).collect())
             .map_err(|error| NodeError::Watermarks(error.to_string()))?;
         let model = Arc::new(Model::new(ledgers));
-        let ids = identity.schema_ids.clone();
-        let follower = Follower::open(config, followed(ledgers), Arc::clone(&model), ids)?;
         let (standing, watch) = watch::channel(Standing::Loading);
         let ends = Ends::Kafka(watermarks);
         let node = Arc::new(Self {
@@ -85,7 +87,19 @@ impl AccessNode {
             log_id: identity.created.log_id,
             ledgers,
         });
-        tokio::spawn(follow(follower, Arc::clone(&node), standing));
+        let (config, ids) = (config.clone(), identity.schema_ids.clone());
+        let following = Arc::clone(&node);
+        tokio::spawn(async move {
+            let loaded = match &warm {
+                Some(warm) => warm.load(&following.model).await,
+                None => Vec::new(),
+            };
+            let (places, model) = (followed(ledgers), Arc::clone(&following.model));
+            match Follower::open(&config, places, model, ids, &loaded) {
+                Ok(follower) => follow(follower, following, standing).await,
+                Err(error) => stop(&standing, &error),
+            }
+        });
         Ok(node)
     }
 
@@ -264,6 +278,10 @@ impl AccessNode {
         ledger_of(user.as_uuid().hyphenated().encode_lower(&mut text), self.ledgers)
     }
 
+    pub(crate) fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
     fn partition(&self, user: UserId) -> &RwLock<UsersPartition> {
         // `ledger_of` gives less than `ledgers`, which is how many there are.
         &self.model.users[usize::try_from(self.ledger(user)).unwrap_or(0)]
@@ -294,10 +312,13 @@ async fn follow(follower: Follower, node: Arc<AccessNode>, standing: watch::Send
     };
     tokio::select! {
         outcome = follower.run() => {
-            let why = outcome.err().map_or_else(|| "the tail ended".to_owned(), |error| error.to_string());
-            tracing::error!("The log cannot be followed: {why}");
-            standing.send_replace(Standing::Stopped(why));
+            stop(&standing, &outcome.err().unwrap_or(TailError::Ended));
         }
         () = arrive => {}
     }
+}
+
+fn stop(standing: &watch::Sender<Standing>, error: &TailError) {
+    tracing::error!("The log cannot be followed: {error}");
+    standing.send_replace(Standing::Stopped(error.to_string()));
 }

@@ -6,7 +6,14 @@ use domain::access::UserAccess;
 use schemas::user::UserEvent;
 use schemas::{Meta, SessionId, Timestamp, UserId};
 
-use crate::sessions::{SessionStanding, Sessions};
+use crate::sessions::{SessionRow, SessionStanding, Sessions};
+
+/// What a partition holds, for a snapshot.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Rows {
+    pub(crate) users: Vec<(UserId, UserAccess)>,
+    pub(crate) sessions: Vec<SessionRow>,
+}
 
 #[derive(Default)]
 pub(crate) struct UsersPartition {
@@ -41,5 +48,30 @@ impl UsersPartition {
 
     pub(crate) fn session_owner(&self, session: SessionId) -> Option<UserId> {
         self.sessions.owner(session)
+    }
+
+    pub(crate) fn restore(&mut self, parts: Vec<Rows>) {
+        self.users
+            .reserve(parts.iter().map(|rows| rows.users.len()).sum());
+        for rows in parts {
+            self.users.extend(rows.users);
+            self.sessions.restore(rows.sessions);
+        }
+    }
+
+    pub(crate) fn ids(&self) -> (Vec<UserId>, Vec<SessionId>) {
+        (self.users.keys().copied().collect(), self.sessions.ids())
+    }
+
+    pub(crate) fn copy_users(&self, ids: &[UserId], rows: &mut Rows) {
+        let found = ids
+            .iter()
+            .filter_map(|id| Some((*id, self.users.get(id)?.clone())));
+        rows.users.extend(found);
+    }
+
+    pub(crate) fn copy_sessions(&self, ids: &[SessionId], rows: &mut Rows) {
+        let found = ids.iter().filter_map(|id| self.sessions.row(*id));
+        rows.sessions.extend(found);
     }
 }

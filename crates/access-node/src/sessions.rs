@@ -29,6 +29,15 @@ struct Session {
     ended: bool,
 }
 
+/// A session in a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SessionRow {
+    pub(crate) id: SessionId,
+    pub(crate) user: UserId,
+    pub(crate) until: Timestamp,
+    pub(crate) ended: bool,
+}
+
 /// The sessions of one partition's users.
 #[derive(Default)]
 pub(crate) struct Sessions {
@@ -77,6 +86,30 @@ impl Sessions {
 
     pub(crate) fn owner(&self, session: SessionId) -> Option<UserId> {
         self.by_id.get(&session).filter(|s| !s.ended).map(|s| s.user)
+    }
+
+    pub(crate) fn ids(&self) -> Vec<SessionId> {
+        self.by_id.keys().copied().collect()
+    }
+
+    pub(crate) fn row(&self, id: SessionId) -> Option<SessionRow> {
+        let Session { user, until, ended } = *self.by_id.get(&id)?;
+        Some(SessionRow {
+            id,
+            user,
+            until,
+            ended,
+        })
+    }
+
+    pub(crate) fn restore(&mut self, rows: Vec<SessionRow>) {
+        let session = |row: SessionRow| Session {
+            user: row.user,
+            until: row.until,
+            ended: row.ended,
+        };
+        self.by_id
+            .extend(rows.into_iter().map(|row| (row.id, session(row))));
     }
 
     fn end(&mut self, ids: &[SessionId], at: Timestamp) {

@@ -233,18 +233,20 @@ impl Shared {
             .map(|partition| (topic.clone(), partition))
             .collect();
         let ends = watermarks::ends(&self.ends, &places)?;
-        let deadline = Instant::now() + TIMEOUT;
-        while self
-            .positions
-            .read()
-            .iter()
-            .zip(&ends)
-            .any(|(position, end)| *end > 0 && position < end)
-        {
+        let (mut before, mut deadline) = (None, Instant::now() + TIMEOUT);
+        loop {
+            let positions = self.positions.read().clone();
+            let is_behind = |(position, end): (&i64, &i64)| *end > 0 && position < end;
+            if !positions.iter().zip(&ends).any(is_behind) {
+                return Ok(());
+            }
             if let Some(error) = self.failed.read().clone() {
                 return Err(KeyRingError::Kafka(error));
             }
-            if Instant::now() > deadline {
+            // A long topic takes long; standing still is what does not end by itself.
+            if before.as_ref() != Some(&positions) {
+                (before, deadline) = (Some(positions), Instant::now() + TIMEOUT);
+            } else if Instant::now() > deadline {
                 self.reopen.store(true, Ordering::Relaxed);
                 return Err(KeyRingError::Kafka(
                     "the keys topic did not reach its end in time".to_owned(),
@@ -252,6 +254,5 @@ impl Shared {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        Ok(())
     }
 }

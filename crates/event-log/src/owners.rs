@@ -44,6 +44,15 @@ impl Default for Owners {
 impl Owners {
     /// Takes a claim in; one older than what is known changes nothing.
     pub fn learn(&self, position: Position, claim: &LedgerClaimed) {
+        let instance = Instance {
+            id: claim.instance,
+            address: claim.address.clone(),
+        };
+        self.recall(position, instance);
+    }
+
+    /// As [`Self::learn`], of a claim that was learnt before, see [`Self::known`].
+    pub fn recall(&self, position: Position, instance: Instance) {
         if position.stream == Stream::Identifiers {
             return;
         }
@@ -53,10 +62,6 @@ impl Owners {
                 .get(&place)
                 .is_none_or(|&(known, _)| known < position.offset);
             if is_news {
-                let instance = Instance {
-                    id: claim.instance,
-                    address: claim.address.clone(),
-                };
                 table.insert(place, (position.offset, instance));
             }
             is_news
@@ -64,14 +69,16 @@ impl Owners {
     }
 
     pub fn of(&self, stream: Stream, partition: i32) -> Option<Instance> {
+        self.known(stream, partition).map(|(_, instance)| instance)
+    }
+
+    /// The owner with the offset of its claim.
+    pub fn known(&self, stream: Stream, partition: i32) -> Option<(i64, Instance)> {
         let stream = match stream {
             Stream::Users | Stream::Identifiers => Stream::Users,
             Stream::Catalog => Stream::Catalog,
         };
-        let table = self.0.borrow();
-        table
-            .get(&(stream, partition))
-            .map(|(_, instance)| instance.clone())
+        self.0.borrow().get(&(stream, partition)).cloned()
     }
 }
 

@@ -41,6 +41,14 @@ pub enum TailError {
         expected: i64,
         found: i64,
     },
+    #[error(
+        "{stream:?}-{partition}@{offset} does not follow the record up to which a snapshot was made: the log was altered or made anew"
+    )]
+    Fork {
+        stream: Stream,
+        partition: i32,
+        offset: i64,
+    },
     #[error("{stream:?}-{partition} has more than is read of it: the client lost the partition")]
     Stuck { stream: Stream, partition: i32 },
     #[error("the tail has ended")]

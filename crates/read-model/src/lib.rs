@@ -5,6 +5,7 @@
 //! To add a table: write the next file in `migrations/`, list it in `digest.rs`, put its reads
 //! into a file of `queries/`, and add its projection to the projector.
 
+pub mod access_snapshots;
 pub mod audit_months;
 pub mod checkpoint;
 pub mod digest;

@@ -12,6 +12,7 @@ use schemas::catalog::CatalogEvent;
 
 const CATALOG: Place = (Stream::Catalog, 0);
 const LEDGERS: i32 = 2;
+const TOPIC: &str = "rolecall.users";
 
 /// A log in memory, and a node's model that takes what a test hands it.
 struct Fixture {
@@ -19,6 +20,8 @@ struct Fixture {
     model: Arc<Model>,
     next: BTreeMap<Place, i64>,
     start: Instant,
+    /// Of the records that come.
+    prev_hash: Sha256Digest,
 }
 
 impl Fixture {
@@ -33,6 +36,7 @@ impl Fixture {
             model,
             next: BTreeMap::new(),
             start: Instant::now(),
+            prev_hash: Sha256Digest([0; 32]),
         }
     }
 
@@ -50,7 +54,7 @@ impl Fixture {
             causation_id: None,
             idempotency: None,
             chain_seq: offset,
-            prev_hash: Sha256Digest([0; 32]),
+            prev_hash: self.prev_hash,
             basis: basis.to_vec(),
         };
         let schema_id = SchemaIds::numbered().id_of(event.event_type()).unwrap();
@@ -240,6 +244,53 @@ fn a_lost_event_is_never_passed_over() {
             ..
         })
     ));
+}
+
+/// A node that was loaded up to what `log` has in ledger 0, and goes on with what comes to it.
+fn loaded_from(log: &Fixture) -> Fixture {
+    let mut node = Fixture::new();
+    let reach = log.model.reach(0, TOPIC).unwrap();
+    node.model.restore(0, reach, vec![log.model.rows(0)]);
+    node.applier.resume(0, reach);
+    node.next.insert((Stream::Users, 0), reach.last_offset + 1);
+    node
+}
+
+#[test]
+fn a_loaded_ledger_goes_on_behind_its_snapshot() {
+    let mut log = Fixture::new();
+    let user = UserId::new_v7();
+    log.user(0, user, registered(user), &[]);
+    log.user(0, user, granted(), &[]);
+    log.apply_after(0);
+    let mut node = loaded_from(&log);
+    assert_eq!(node.applied((Stream::Users, 0)), 2);
+    // Another partition's event may rest on what was loaded.
+    node.catalog(role_defined(), &[at((Stream::Users, 0), 1)]);
+    node.apply_after(0);
+    assert_eq!(node.applied(CATALOG), 1);
+    node.prev_hash = log.model.reach(0, TOPIC).unwrap().chain.hash;
+    node.user(0, user, revoked(), &[]);
+    node.apply_after(0);
+    let access = node.model.users[0].read().user(user).cloned().unwrap();
+    assert!(access.is_active() && access.grants().is_empty());
+    assert_eq!(node.model.next_seq(0), Some(3));
+}
+
+#[test]
+fn a_log_that_does_not_go_on_from_a_snapshot_is_refused() {
+    let mut log = Fixture::new();
+    let user = UserId::new_v7();
+    log.user(0, user, registered(user), &[]);
+    log.apply_after(0);
+    let mut node = loaded_from(&log);
+    node.prev_hash = Sha256Digest([9; 32]);
+    node.user(0, user, granted(), &[]);
+    let outcome = node.applier.apply(node.start);
+    assert!(
+        matches!(outcome, Err(TailError::Fork { offset: 1, .. })),
+        "{outcome:?}"
+    );
 }
 
 #[test]

@@ -1,0 +1,128 @@
+//! A warm start: ledgers are loaded as their owners saved them, and only what came since is read of the log.
+//!
+//! A snapshot is believed only under its seal, and only if the log goes on from it; any other is as none, and the
+//! whole ledger is read. See ADR 14.
+
+mod parts;
+mod saving;
+mod seal;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use event_log::KafkaConfig;
+use event_log::identity::LogIdentity;
+use futures::{StreamExt as _, stream};
+use read_model::Shards;
+use read_model::access_snapshots::{self, Ledger};
+use schemas::{IndexKey, LogId, Position, Stream};
+
+use crate::model::{Model, Reach};
+use parts::{FORMAT, Loaded};
+use seal::SealKey;
+
+/// Ledgers loaded at once: each is in memory twice meanwhile.
+const AT_ONCE: usize = 4;
+/// Reading the log takes longer, and a shard that is down may stay so.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Where the snapshots of a log are. Clones share it.
+#[derive(Clone)]
+pub struct WarmStart {
+    shards: Shards,
+    key: SealKey,
+    log_id: LogId,
+    users_topic: Arc<str>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum LoadError {
+    #[error("{}", chain(.0))]
+    Store(#[from] read_model::Error),
+    #[error("no answer in time")]
+    Late,
+    #[error("{0}")]
+    Refused(#[from] parts::Refused),
+    #[error("a task ended: {0}")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+fn chain(error: &read_model::Error) -> String {
+    let causes = std::iter::successors(std::error::Error::source(error), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+impl WarmStart {
+    /// Whoever has the index key of a log may seal its snapshots: command and query services.
+    pub fn new(shards: Shards, index_key: &IndexKey, kafka: &KafkaConfig, identity: &LogIdentity) -> Self {
+        let log_id = identity.created.log_id;
+        Self {
+            shards,
+            key: SealKey::new(index_key, log_id),
+            log_id,
+            users_topic: kafka.topics().of(Stream::Users).into(),
+        }
+    }
+
+    /// Fills the model's ledgers, as many as can be; gives how far each was filled.
+    pub(crate) async fn load(&self, model: &Arc<Model>) -> Vec<(i32, Reach)> {
+        let ledgers = 0..i32::try_from(model.users.len()).unwrap_or(i32::MAX);
+        let loads = stream::iter(ledgers).map(async |ledger| (ledger, self.load_ledger(model, ledger).await));
+        let loaded: Vec<_> = loads.buffer_unordered(AT_ONCE).collect().await;
+        let mut reached = Vec::new();
+        for (ledger, outcome) in loaded {
+            match outcome {
+                Ok(Some(reach)) => reached.push((ledger, reach)),
+                Ok(None) => {}
+                Err(LoadError::Store(error)) if error.is_missing_table() => {}
+                Err(error) => {
+                    metrics::counter!("access_snapshots_refused_total").increment(1);
+                    tracing::warn!(
+                        ledger,
+                        "The snapshot of ledger {ledger} is not used, the log is read: {error}"
+                    );
+                }
+            }
+        }
+        reached
+    }
+
+    async fn load_ledger(&self, model: &Arc<Model>, ledger: i32) -> Result<Option<Reach>, LoadError> {
+        let pool = &self.shards.of_ledger(ledger).pool;
+        let load = access_snapshots::load(pool, self.place(ledger));
+        let parts = tokio::time::timeout(PATIENCE, load)
+            .await
+            .map_err(|_| LoadError::Late)??;
+        if parts.is_empty() {
+            return Ok(None);
+        }
+        let (key, model) = (self.key.clone(), Arc::clone(model));
+        let filling = tokio::task::spawn_blocking(move || {
+            let loaded = parts::open(&key, ledger, &parts)?;
+            Ok::<_, parts::Refused>(fill(&model, ledger, loaded))
+        });
+        Ok(Some(filling.await??))
+    }
+
+    fn place(&self, ledger: i32) -> Ledger {
+        Ledger {
+            log_id: self.log_id,
+            number: ledger,
+            format: FORMAT,
+        }
+    }
+}
+
+fn fill(model: &Model, ledger: i32, loaded: Loaded) -> Reach {
+    let reach = loaded.reach;
+    model.restore(ledger, reach, loaded.rows);
+    if let Some((offset, owner)) = loaded.owner {
+        let position = Position {
+            stream: Stream::Users,
+            partition: ledger,
+            offset,
+        };
+        model.owners.recall(position, owner);
+    }
+    reach
+}

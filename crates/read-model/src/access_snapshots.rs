@@ -1,0 +1,67 @@
+//! Snapshots of what checks need: kept for access nodes, who alone know what they mean.
+
+use schemas::LogId;
+use sqlx::{PgPool, Row};
+
+use crate::Error;
+
+/// A ledger of a log, and the form of the content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ledger {
+    pub log_id: LogId,
+    pub number: i32,
+    pub format: i32,
+}
+
+/// One part of a snapshot; the first says how many more there are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    pub content: Vec<u8>,
+    pub seal: Vec<u8>,
+}
+
+/// The parts in order, as of one moment; none if nothing was saved.
+pub async fn load(pool: &PgPool, of: Ledger) -> Result<Vec<Part>, Error> {
+    let rows = sqlx::query(
+        "SELECT content, seal FROM access_snapshots WHERE log_id = $1 AND ledger = $2 AND format = $3 ORDER BY part",
+    )
+    .bind(of.log_id.as_uuid())
+    .bind(of.number)
+    .bind(of.format)
+    .fetch_all(pool)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Part {
+                content: row.try_get("content")?,
+                seal: row.try_get("seal")?,
+            })
+        })
+        .collect()
+}
+
+/// Replaces what was there, of other forms too: all of it or nothing.
+pub async fn save(pool: &PgPool, of: Ledger, parts: &[Part]) -> Result<(), Error> {
+    let mut tx = pool.begin().await?;
+    sqlx::query("DELETE FROM access_snapshots WHERE log_id = $1 AND ledger = $2")
+        .bind(of.log_id.as_uuid())
+        .bind(of.number)
+        .execute(&mut *tx)
+        .await?;
+    let contents: Vec<&[u8]> = parts.iter().map(|part| part.content.as_slice()).collect();
+    let seals: Vec<&[u8]> = parts.iter().map(|part| part.seal.as_slice()).collect();
+    sqlx::query(
+        "INSERT INTO access_snapshots (log_id, ledger, format, part, content, seal)
+         SELECT $1, $2, $3, (part - 1)::integer, content, seal
+         FROM unnest($4::bytea[], $5::bytea[]) WITH ORDINALITY AS saved (content, seal, part)",
+    )
+    .bind(of.log_id.as_uuid())
+    .bind(of.number)
+    .bind(of.format)
+    .bind(contents)
+    .bind(seals)
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(())
+}
