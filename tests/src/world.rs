@@ -39,6 +39,8 @@ impl World {
             .env("ROLECALL_HASHING_QUEUE", "1024")
             .env("ROLECALL_ATTEMPTS_PER_ACCOUNT", "100000")
             .env("ROLECALL_TOKEN_TTL", "3600")
+            // Ledgers are small here, and are to be saved all the same.
+            .env("ROLECALL_ACCESS_SNAPSHOT_EVENTS", "10")
             .start(&stack)
             .await;
         let rolecall = started.unwrap_or_else(|error| panic!("{error}"));

@@ -1,6 +1,10 @@
-//! A command service that starts goes on from the snapshots of aggregates in the shards.
+//! Services that start go on from the snapshots in the shards: owners from those of aggregates, nodes from those of
+//! rights.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+#[path = "snapshots/rights.rs"]
+mod rights;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -15,6 +19,8 @@ fn main() -> ExitCode {
         a_start_reads_only_what_the_snapshots_lack,
         without_databases_cold_users_are_read_from_the_log,
         a_database_that_was_edited_is_not_believed,
+        rights::a_start_goes_on_from_rights_that_were_saved,
+        rights::rights_that_were_edited_are_not_believed,
     ];
     Suite {
         scenarios,
@@ -26,8 +32,17 @@ fn main() -> ExitCode {
 
 /// A counter or gauge of the command service, all labels together.
 async fn metric(world: &World, name: &str) -> f64 {
-    let url = format!("{}/metrics", world.rolecall.command_url());
-    let text = reqwest::get(url).await.unwrap().text().await.unwrap();
+    metric_of(&world.rolecall.command_url(), name).await
+}
+
+/// As [`metric`], of the service at `root`.
+async fn metric_of(root: &str, name: &str) -> f64 {
+    let text = reqwest::get(format!("{root}/metrics"))
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
     let lines = text.lines().filter(|line| {
         let rest = line.strip_prefix(name);
         rest.is_some_and(|rest| rest.starts_with([' ', '{']))

@@ -72,7 +72,10 @@ impl WarmStart {
         let mut reached = Vec::new();
         for (ledger, outcome) in loaded {
             match outcome {
-                Ok(Some(reach)) => reached.push((ledger, reach)),
+                Ok(Some(reach)) => {
+                    metrics::counter!("access_snapshots_loaded_total").increment(1);
+                    reached.push((ledger, reach));
+                }
                 Ok(None) => {}
                 Err(LoadError::Store(error)) if error.is_missing_table() => {}
                 Err(error) => {
