@@ -78,7 +78,10 @@ mod tests {
             .when(change(second.clone()))
             .then_error(Error::NotTheNextShardMap { version: 2, last: 0 });
         for version in [-1, 0, 1, 3] {
-            let other = ShardMapChanged { version, ..second.clone() };
+            let other = ShardMapChanged {
+                version,
+                ..second.clone()
+            };
             given([changed(first.clone())])
                 .when(change(other))
                 .then_error(Error::NotTheNextShardMap { version, last: 1 });
