@@ -30,11 +30,11 @@ pub fn configured(config: &Config) -> Result<Option<Shards>, StartError> {
 /// What the shards hold, asked before there is anything to do with the log.
 pub struct Holdings<'a>(Option<(&'a Shards, read_model::Holdings<'a>)>);
 
-pub async fn holdings(shards: Option<&Shards>) -> Holdings<'_> {
-    Holdings(match shards {
-        Some(shards) => Some((shards, shards.holdings().await)),
+pub async fn holdings(shards: Option<&Shards>) -> Result<Holdings<'_>, StartError> {
+    Ok(Holdings(match shards {
+        Some(shards) => Some((shards, shards.holdings().await?)),
         None => None,
-    })
+    }))
 }
 
 impl Holdings<'_> {
@@ -43,14 +43,14 @@ impl Holdings<'_> {
     }
 
     /// Refuses shards that are not those of the log.
-    pub async fn check(&self, log: &LogIdentity) -> Result<(), StartError> {
+    pub fn check(&self, log: &LogIdentity) -> Result<(), StartError> {
         let Some((shards, holdings)) = &self.0 else {
             return Ok(());
         };
         let (log_id, ledgers) = (log.created.log_id, log.created.ledgers);
         let placement = shards.map().placement(ledgers);
         placement.check(log.shard_map.as_ref())?;
-        Ok(holdings.check(log_id, ledgers).await?)
+        Ok(holdings.check(log_id, ledgers)?)
     }
 }
 

@@ -152,9 +152,9 @@ async fn start(
     open_to_peers: impl FnOnce(&Arc<App>),
 ) -> Result<(Arc<App>, Ownership), StartError> {
     let kafka = KafkaConfig::new(&config.kafka, &config.topic_prefix);
-    let holdings = shards::holdings(shards).await;
+    let holdings = shards::holdings(shards).await?;
     let identity = open_log(config, &kafka, holdings.log(), readiness).await?;
-    holdings.check(&identity).await?;
+    holdings.check(&identity)?;
     readiness.set_ready("log");
     let node = AccessNode::start(&kafka, &identity)?;
     let (instance, bus) = bus(config, &identity, &node)?;

@@ -93,7 +93,7 @@ pub async fn refuse_misfit(shards: &Shards, log: &LogIdentity) -> Result<(), Run
     let (log_id, ledgers) = (log.created.log_id, log.created.ledgers);
     let placement = shards.map().placement(ledgers);
     placement.check(log.shard_map.as_ref())?;
-    Ok(shards.holdings().await.check(log_id, ledgers).await?)
+    Ok(shards.holdings().await?.check(log_id, ledgers)?)
 }
 
 async fn project(

@@ -110,7 +110,7 @@ async fn start(config: &Config, public_url: String) -> Result<Arc<App>, StartErr
     let (log_id, ledgers) = (log.created.log_id, log.created.ledgers);
     let placement = shards.map().placement(ledgers);
     placement.check(log.shard_map.as_ref())?;
-    shards.holdings().await.check(log_id, ledgers).await?;
+    shards.holdings().await?.check(log_id, ledgers)?;
     tracing::info!(log.id = %log_id, "Following log {log_id} with {ledgers} ledgers");
     let data_keys = DataKeys::Log(KeyRing::open(&kafka, ledgers, log_id, key)?);
     Ok(Arc::new(App {

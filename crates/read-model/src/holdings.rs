@@ -18,8 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub struct Holdings<'a>(Vec<(&'a Shard, Option<Identity>)>);
 
 impl Shards {
-    /// Asks all of them at once, and changes nothing.
-    pub async fn holdings(&self) -> Holdings<'_> {
+    /// Asks all of them at once, and changes nothing. Refuses one database in place of two.
+    pub async fn holdings(&self) -> Result<Holdings<'_>, Error> {
         let asked = join_all(self.iter().map(async |shard| {
             let identity = tokio::time::timeout(PATIENCE, schema::identity(&shard.pool)).await;
             (shard, identity)
@@ -37,7 +37,9 @@ impl Shards {
             );
             None
         });
-        Holdings(answered.collect())
+        let holdings = Holdings(answered.collect());
+        holdings.check_distinct().await?;
+        Ok(holdings)
     }
 }
 
@@ -48,8 +50,8 @@ impl Holdings<'_> {
         identities.next().map(|identity| identity.log_id)
     }
 
-    /// Refuses shards of another log or in another order, and one database in place of two.
-    pub async fn check(&self, log_id: LogId, ledgers: i32) -> Result<(), Error> {
+    /// Refuses shards of another log or in another order.
+    pub fn check(&self, log_id: LogId, ledgers: i32) -> Result<(), Error> {
         for (shard, found) in &self.0 {
             let identity = Identity {
                 log_id,
@@ -58,7 +60,7 @@ impl Holdings<'_> {
             };
             found.map_or(Ok(()), |found| identity.check(found))?;
         }
-        self.check_distinct().await
+        Ok(())
     }
 
     /// Those that are claimed differ by what they are claimed as. The others are told apart by a lock on a
