@@ -77,6 +77,7 @@ pub async fn seed(stack: &Stack, prefix: &str, groups: i32, users: usize) -> Res
         groups,
         replication: 1,
         index_key_id: index.id(),
+        held: None,
     };
     let identity = open_log(&kafka, &spec, &key, &stack.registry_url()).await?;
     let created = &identity.created;

@@ -247,7 +247,9 @@ mod tests {
         ]);
         config.keys = generate_key_files(&folder.path().join("keys")).unwrap();
         let kafka = KafkaConfig::new(&config.kafka, &config.topic_prefix);
-        let identity = open_log(&config, &kafka, &Readiness::awaiting([])).await.unwrap();
+        let identity = open_log(&config, &kafka, None, &Readiness::awaiting([]))
+            .await
+            .unwrap();
         let node = AccessNode::start(&kafka, &identity, None).unwrap();
         let (instance, bus) = bus(&config, &identity, &node).unwrap();
         let start = || {
@@ -255,7 +257,7 @@ mod tests {
             Arc::new(app(&config, &kafka, &identity, way, Arc::clone(&node)).unwrap())
         };
         let (one, other) = (start(), start());
-        let _ownership = own_ledgers(&one, &kafka, &identity, None, 1_000).unwrap();
+        let _ownership = own_ledgers(&config, None, &one, &kafka, &identity).unwrap();
         let first = identity.created.administrator;
         let at_once = async |config: &Config| {
             let (a, b) = tokio::join!(bootstrap(&one, first, config), bootstrap(&other, first, config));

@@ -24,6 +24,7 @@ mod peers;
 mod refusals;
 mod routes;
 mod sealing;
+mod shards;
 mod snapshots;
 mod startup;
 mod tokens;

@@ -69,7 +69,10 @@ impl Refusal for catalog::Error {
             Self::Cycle | Self::TooDeep => ProblemType::RoleCycle,
             Self::RoleInUse => ProblemType::RoleInUse,
             Self::SystemRole | Self::SystemPermission => ProblemType::SystemRole,
-            Self::IdInUse => ProblemType::Conflict,
+            Self::IdInUse
+            | Self::NotTheNextShardMap { .. }
+            | Self::IncompleteShardMap { .. }
+            | Self::NoSuchShard { .. } => ProblemType::Conflict,
         };
         Problem::new(kind).detail(self.to_string())
     }

@@ -5,8 +5,9 @@ use event_log::{
 };
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use read_model::schema::{self, Identity};
 use read_model::snapshots::{self, Partition, PositionRow, Saved, Saving, SnapshotRow};
-use read_model::{Shard, Shards, schema};
+use read_model::{Shard, Shards};
 use schemas::{LogId, Stream};
 use service_kit::problem::chain;
 use tokio::sync::OnceCell;
@@ -14,18 +15,21 @@ use tokio::sync::OnceCell;
 /// The snapshots of one log.
 pub struct ShardSnapshots {
     shards: Shards,
-    /// Of each shard, by id: whether its tables were looked for. The projector may not have been there yet.
-    migrated: Vec<OnceCell<()>>,
+    /// Of each shard, by id: it has its tables and is claimed for the log. The projector may not have been
+    /// there yet.
+    prepared: Vec<OnceCell<()>>,
     log_id: LogId,
+    ledgers: i32,
 }
 
 impl ShardSnapshots {
-    pub fn new(shards: Shards, log_id: LogId) -> Self {
-        let migrated = shards.iter().map(|_| OnceCell::new()).collect();
+    pub fn new(shards: Shards, log_id: LogId, ledgers: i32) -> Self {
+        let prepared = shards.iter().map(|_| OnceCell::new()).collect();
         Self {
             shards,
-            migrated,
+            prepared,
             log_id,
+            ledgers,
         }
     }
 
@@ -44,8 +48,15 @@ impl ShardSnapshots {
             Stream::Users | Stream::Identifiers => partition,
         });
         let index = usize::try_from(shard.id).unwrap_or(usize::MAX);
-        if let Some(migrated) = self.migrated.get(index) {
-            migrated.get_or_try_init(|| schema::migrate(&shard.pool)).await?;
+        if let Some(prepared) = self.prepared.get(index) {
+            let identity = Identity {
+                log_id: self.log_id,
+                ledgers: self.ledgers,
+                shard_id: shard.id,
+            };
+            prepared
+                .get_or_try_init(|| schema::prepare(&shard.pool, identity))
+                .await?;
         }
         Ok(shard)
     }

@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use access_node::{AccessNode, NodeError, WarmStart};
+use access_node::{AccessNode, NodeError};
 use axum::routing::any;
 use event_log::identity::LogIdentity;
 use event_log::{
     Bus, CreateError, GroupStatus, HEARTBEAT, Instance, KafkaConfig, KafkaWriterLog, KeyRing, KeyRingError,
-    LogSpec, Ownership, SnapshotKey, Snapshots, create_log,
+    LogSpec, Ownership, create_log,
 };
-use read_model::{PoolSettings, Shards};
-use schemas::{Stream, WriterId};
+use read_model::{Placement, Shards};
+use schemas::{LogId, WriterId};
 use service_kit::docs_ui::docs_router;
 use service_kit::health::{Readiness, health_router};
 use service_kit::http::standard;
@@ -33,7 +33,7 @@ use crate::guesses::Reminders;
 use crate::passwords::Passwords;
 use crate::peers::{self, PeerCalls};
 use crate::routes;
-use crate::snapshots::ShardSnapshots;
+use crate::shards::{self, record_shard_map};
 
 /// Requests in flight get this long to finish when the service stops.
 const GRACE: Duration = Duration::from_secs(20);
@@ -69,6 +69,8 @@ pub enum StartError {
     Hashing(#[from] argon2::password_hash::Error),
     #[error("preparing the shards")]
     Shards(#[from] read_model::Error),
+    #[error("the shard map cannot be recorded: {0}")]
+    ShardMap(#[from] domain::catalog::Error),
     #[error("preparing calls to other instances")]
     Peers(#[from] reqwest::Error),
     #[error("preparing the signing key")]
@@ -83,6 +85,7 @@ pub enum StartError {
 
 /// Runs until `shutdown`, then finishes every accepted command.
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), StartError> {
+    let shards = shards::configured(&config)?;
     let metrics = init_metrics()?;
     let listener = bind(config.listen).await?;
     let readiness = Readiness::awaiting(["log", "ledgers", "keys", "access", "administrator", "doors"]);
@@ -106,7 +109,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
         doors.open(standard(starting.clone().merge(peers)));
     };
     let started = tokio::select! {
-        started = start(&config, &readiness, open_to_peers) => started,
+        started = start(&config, shards.as_ref(), &readiness, open_to_peers) => started,
         () = shutdown.cancelled() => Err(StartError::Stopped),
     };
     let (app, ownership) = match started {
@@ -124,7 +127,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
         .merge(docs_router(api));
     doors.open(standard(router));
     readiness.set_ready("doors");
-    let watching = tokio::spawn(watch(Arc::clone(&app), readiness.clone()));
+    let placement = shards.map(|shards| shards.map().placement(config.ledgers));
+    let watching = tokio::spawn(watch(Arc::clone(&app), placement, readiness.clone()));
     shutdown.cancelled().await;
     readiness.set_not_ready("running", "stopping");
     app.reminders.hurry();
@@ -143,29 +147,33 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
 
 async fn start(
     config: &Config,
+    shards: Option<&Shards>,
     readiness: &Readiness,
     open_to_peers: impl FnOnce(&Arc<App>),
 ) -> Result<(Arc<App>, Ownership), StartError> {
     let kafka = KafkaConfig::new(&config.kafka, &config.topic_prefix);
-    let identity = open_log(config, &kafka, readiness).await?;
+    let holdings = shards::holdings(shards).await?;
+    let identity = open_log(config, &kafka, holdings.log(), readiness).await?;
+    holdings.check(&identity)?;
     readiness.set_ready("log");
-    let shards = shards(config)?;
-    let index_key = config.keys.index_key()?;
-    let warm = shards
-        .clone()
-        .map(|shards| WarmStart::new(shards, &index_key, &kafka, &identity));
+    let warm = shards::warm_start(config, shards, &kafka, &identity)?;
     let node = AccessNode::start(&kafka, &identity, warm.clone())?;
     let (instance, bus) = bus(config, &identity, &node)?;
     let app = Arc::new(app(config, &kafka, &identity, (instance, bus), node)?);
     open_to_peers(&app);
-    let ownership = own_ledgers(&app, &kafka, &identity, shards, config.resident_aggregates)?;
+    let ownership = own_ledgers(config, shards, &app, &kafka, &identity)?;
     if let Some(warm) = warm {
-        tokio::spawn(save_access(warm, Arc::clone(&app), config.access_snapshot_events));
+        tokio::spawn(shards::save_rights(
+            warm,
+            Arc::clone(&app),
+            config.access_snapshot_events,
+        ));
     }
     all_owned(&app.bus).await?;
     readiness.set_ready("ledgers");
     read_keys(&app, readiness).await;
     finish_bootstrap(&app, &identity, config).await?;
+    record_shard_map(&app, shards, &identity).await?;
     record_extent(&app, &kafka, &identity).await;
     readiness.set_ready("administrator");
     app.node.caught_up().await;
@@ -180,6 +188,7 @@ async fn start(
 pub(crate) async fn open_log(
     config: &Config,
     kafka: &KafkaConfig,
+    held: Option<LogId>,
     readiness: &Readiness,
 ) -> Result<LogIdentity, StartError> {
     let key = config.keys.key_encryption_key()?;
@@ -188,6 +197,7 @@ pub(crate) async fn open_log(
         groups: config.writer_groups.min(config.ledgers),
         replication: config.replication,
         index_key_id: config.keys.index_key()?.id(),
+        held,
     };
     let mut wait = Duration::from_millis(250);
     loop {
@@ -206,37 +216,18 @@ pub(crate) async fn open_log(
 }
 
 pub(crate) fn own_ledgers(
+    config: &Config,
+    shards: Option<&Shards>,
     app: &App,
     kafka: &KafkaConfig,
     identity: &LogIdentity,
-    shards: Option<Shards>,
-    residents: usize,
 ) -> Result<Ownership, StartError> {
-    let log_id = identity.created.log_id;
-    let log = Arc::new(KafkaWriterLog::new(kafka, log_id)?);
+    let log = Arc::new(KafkaWriterLog::new(kafka, identity.created.log_id)?);
     let (own, owners) = (app.instance.clone(), app.node.owners().clone());
-    let snapshots = shards.map(|shards| {
-        let key = SnapshotKey::new(&app.token_key.derive("snapshot", log_id.as_uuid(), 0, &[]));
-        Snapshots::new(Arc::new(ShardSnapshots::new(shards, log_id)), key, residents)
-    });
+    let snapshots = shards::snapshots(config, shards, app, identity);
     Ok(Ownership::start(
         kafka, log, identity, &app.bus, own, owners, snapshots,
     )?)
-}
-
-fn shards(config: &Config) -> Result<Option<Shards>, StartError> {
-    let dsns = config.shard_dsns();
-    if dsns.is_empty() {
-        tracing::info!("No shards are configured: nothing is saved, and each start reads the whole log");
-        return Ok(None);
-    }
-    Ok(Some(Shards::connect_lazy(&dsns, &PoolSettings::saving())?))
-}
-
-/// Whoever owns a ledger saves what checks need of it, for all nodes.
-async fn save_access(warm: WarmStart, app: Arc<App>, events: i64) {
-    let is_mine = |ledger| app.bus.serving().contains(&(Stream::Users, ledger));
-    warm.save(Arc::clone(&app.node), events, is_mine).await;
 }
 
 /// Waits until every ledger has an owner, here or elsewhere.
@@ -358,7 +349,7 @@ fn halted(bus: &Bus) -> Option<(i32, String)> {
 }
 
 /// Keeps `/readyz` true to what the ledgers, the node, the keys and the clock say.
-async fn watch(app: Arc<App>, readiness: Readiness) {
+async fn watch(app: Arc<App>, placement: Option<Placement>, readiness: Readiness) {
     let mut tick = tokio::time::interval(WATCH);
     let mut last_beat = Instant::now();
     let mut last_finish: Option<Instant> = None;
@@ -393,6 +384,7 @@ async fn watch(app: Arc<App>, readiness: Readiness) {
                 readiness.set_not_ready("ledgers", format!("{}-{partition}: {status:?}", stream.name()));
             }
         }
+        shards::judge_map(&app, placement.as_ref(), &readiness);
         match app.node.trouble() {
             None => readiness.set_ready("access"),
             Some(why) => readiness.set_not_ready("access", why),

@@ -59,7 +59,9 @@ impl Catalog {
                 self.attached.remove(&(it.role_id, it.permission_id));
             }
             // Of the log itself: nobody gains or loses by them.
-            CatalogEvent::BootstrapEpochRaised(_) | CatalogEvent::ExtentRecorded(_) => {}
+            CatalogEvent::BootstrapEpochRaised(_)
+            | CatalogEvent::ExtentRecorded(_)
+            | CatalogEvent::ShardMapChanged(_) => {}
         }
     }
 

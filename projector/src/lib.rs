@@ -26,7 +26,7 @@ mod worker;
 
 use std::time::Duration;
 
-use event_log::identity::{IdentityError, await_log};
+use event_log::identity::{IdentityError, LogIdentity, await_log};
 use event_log::{KafkaConfig, Membership, create_projectors};
 use rdkafka::error::KafkaError;
 use read_model::{PoolSettings, Shards};
@@ -88,6 +88,14 @@ pub fn shards(config: &Config) -> Result<Shards, RunError> {
     Ok(Shards::connect_lazy(&config.shard_dsns(), &settings)?)
 }
 
+/// Refuses shards that are not those of the log. Nothing is written before.
+pub async fn refuse_misfit(shards: &Shards, log: &LogIdentity) -> Result<(), RunError> {
+    let (log_id, ledgers) = (log.created.log_id, log.created.ledgers);
+    let placement = shards.map().placement(ledgers);
+    placement.check(log.shard_map.as_ref())?;
+    Ok(shards.holdings().await?.check(log_id, ledgers)?)
+}
+
 async fn project(
     config: &Config,
     shards: &Shards,
@@ -102,6 +110,7 @@ async fn project(
     else {
         return Ok(());
     };
+    refuse_misfit(shards, &identity).await?;
     let joining = join(&kafka, shards, &readiness);
     let Some(membership) = shutdown.run_until_cancelled(joining).await.transpose()? else {
         return Ok(());

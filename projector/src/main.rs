@@ -1,5 +1,7 @@
 //! The projector: `projector`, or `projector rebuild --verify`.
 
+use std::process::ExitCode;
+
 use anyhow::{Context as _, bail};
 use clap::Parser;
 use event_log::identity::await_log;
@@ -35,8 +37,18 @@ enum Command {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::parse();
+async fn main() -> ExitCode {
+    match run(Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // With its causes, on one line.
+            eprintln!("projector: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<()> {
     telemetry::init_logging()?;
     let shutdown = service_kit::shutdown_signal()?;
     match arguments.command {
@@ -64,7 +76,9 @@ async fn rebuild(
         .pool(scratch)
         .context("the DSN of the scratch database")?;
     let kafka = config.kafka();
-    let known = Known::from(await_log(&kafka).await?);
+    let log = await_log(&kafka).await?;
+    projector::refuse_misfit(&shards, &log).await?;
+    let known = Known::from(log);
     let compared = projector::compare(kafka, known, shards.map().clone(), live, &scratch, shutdown).await?;
     for (ledger, digest) in &compared.rebuilt.ledgers {
         println!("ledger {ledger}: {digest}");

@@ -54,13 +54,12 @@ impl Opening<'_> {
 
     async fn try_open(&self) -> Result<Vec<Opened>, ApplyError> {
         let (shard, known, topics) = (self.shard, self.known, &self.topics);
-        migrate(&shard.pool).await?;
         let identity = Identity {
             log_id: known.log_id,
             ledgers: known.ledgers,
             shard_id: shard.id,
         };
-        schema::claim(&shard.pool, identity).await?;
+        prepare(&shard.pool, identity).await?;
         // The clock decides only which empty partition stands ready, never a row.
         AuditMonths::default()
             .ensure(&shard.pool, [chrono::Utc::now().date_naive()])
@@ -78,9 +77,9 @@ impl Opening<'_> {
 
 /// In a task: dropped half way, it would leave the lock on migrations with a connection of the pool, and
 /// every projector of the shard would wait for it.
-async fn migrate(pool: &PgPool) -> Result<(), ApplyError> {
+async fn prepare(pool: &PgPool, identity: Identity) -> Result<(), ApplyError> {
     let pool = pool.clone();
-    let migrating = tokio::spawn(async move { schema::migrate(&pool).await });
-    let migrated = migrating.await;
-    Ok(migrated.map_err(|panic| ApplyError::Permanent(chain(&panic)))??)
+    let preparing = tokio::spawn(async move { schema::prepare(&pool, identity).await });
+    let prepared = preparing.await;
+    Ok(prepared.map_err(|panic| ApplyError::Permanent(chain(&panic)))??)
 }

@@ -9,6 +9,7 @@ use read_model::audit_months::AuditMonths;
 use read_model::checkpoint::Checkpoint;
 use read_model::digest::CATALOG_LEDGER;
 use read_model::{Shard, ShardId, ShardMap};
+use schemas::catalog::ShardMapChanged;
 use schemas::{LogId, SchemaIds, Stream};
 use service_kit::Readiness;
 use tokio::sync::{Notify, mpsc, watch};
@@ -37,17 +38,21 @@ pub struct Known {
     pub log_id: LogId,
     pub ledgers: i32,
     pub schema_ids: SchemaIds,
+    pub shard_map: Option<ShardMapChanged>,
 }
 
 impl From<LogIdentity> for Known {
     fn from(identity: LogIdentity) -> Self {
         let LogIdentity {
-            created, schema_ids, ..
+            created,
+            schema_ids,
+            shard_map,
         } = identity;
         Self {
             log_id: created.log_id,
             ledgers: created.ledgers,
             schema_ids,
+            shard_map,
         }
     }
 }
@@ -250,6 +255,8 @@ impl<L: Log> Run<L> {
             progress: Progress::default(),
             status: status.clone(),
             schema_ids: self.schema_ids.clone(),
+            placement: self.projection.map.placement(self.projection.known.ledgers),
+            map_version: (self.projection.known.shard_map.as_ref()).map_or(0, |map| map.version),
             topics: self.projection.log.topics(),
             shutdown: stop.clone(),
             applying: TaskTracker::new(),

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use event_log::Topics;
+use read_model::Placement;
 use read_model::audit_months::AuditMonths;
 use read_model::checkpoint::{self, Placed};
 use schemas::SchemaIds;
+use schemas::catalog::ShardMapChanged;
 use sqlx::PgPool;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -31,6 +33,9 @@ pub struct ShardContext {
     pub progress: Progress,
     pub status: Status,
     pub schema_ids: watch::Sender<SchemaIds>,
+    pub placement: Placement,
+    /// Of the shard map that was there at the start and fitted.
+    pub map_version: i32,
     pub topics: Topics,
     pub shutdown: CancellationToken,
     /// Transactions under way, also those of workers that were stopped.
@@ -38,6 +43,14 @@ pub struct ShardContext {
 }
 
 impl ShardContext {
+    /// A ledger that has moved is projected on, for those who still read it here; but this is not the
+    /// projector that the log wants any more.
+    pub fn judge(&self, map: &ShardMapChanged) {
+        if map.version > self.map_version {
+            self.status.shard_map(self.placement.check(Some(map)).err());
+        }
+    }
+
     /// Whether the database lacks what any worker of the shard committed, as after a restored backup,
     /// or has not even its tables.
     pub async fn was_set_back(&self) -> Result<bool, read_model::Error> {

@@ -42,6 +42,14 @@ impl Status {
         self.gauge_owned(0);
     }
 
+    /// Whether the configuration fits the log's newest map.
+    pub fn shard_map(&self, misfit: Option<read_model::Error>) {
+        match misfit {
+            None => self.readiness.remove("shard-map"),
+            Some(misfit) => self.readiness.set_not_ready("shard-map", misfit.to_string()),
+        }
+    }
+
     pub fn set_back(&self) {
         tracing::warn!(
             shard.id = self.shard,

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use event_log::Record;
 use read_model::checkpoint::{self, Checkpoint};
+use schemas::catalog::CatalogEvent;
 use schemas::log::LogEvent;
 use schemas::{Event, Stream};
 use tokio::sync::Notify;
@@ -187,6 +188,9 @@ impl Worker {
     }
 
     fn learn(&self, event: &Decoded) {
+        if let Event::Catalog(CatalogEvent::ShardMapChanged(map)) = &event.stored.data {
+            self.shard.judge(map);
+        }
         if let Event::Log(LogEvent::SchemaRegistered(registered)) = &event.stored.data {
             self.shard.schema_ids.send_if_modified(|ids| {
                 let mut after = ids.clone();

@@ -1,11 +1,14 @@
 //! Rows from a user's shard: row and checkpoint of one moment, never older than demanded, and
 //! never longer waited for than a caller would.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use event_log::Topics;
 use read_model::queries::Snapshot;
-use read_model::{PoolSettings, Shards};
+use read_model::schema::{self, Identity};
+use read_model::{Placement, PoolSettings, Shard, Shards};
+use schemas::catalog::ShardMapChanged;
 use schemas::{LogId, Position, Stream, UserId};
 use service_kit::at_least::AtLeast;
 use service_kit::consistency::ConsistencyToken;
@@ -24,8 +27,14 @@ const UNDEFINED_TABLE: &str = "42P01";
 /// The shards of one log.
 pub struct ShardReads {
     shards: Shards,
+    placement: Placement,
+    /// Of each shard, by id: it is claimed as that shard of the log.
+    proven: Vec<OnceLock<()>>,
+    /// What one of them is instead.
+    foreign: OnceLock<String>,
     topics: Topics,
     log_id: LogId,
+    ledgers: i32,
 }
 
 /// One moment of a shard, and what of the log it reflects.
@@ -50,6 +59,11 @@ impl From<ReadError> for Problem {
             ReadError::NotYet => not_yet(),
             ReadError::TimedOut => Self::unavailable(&error),
             ReadError::Shard(read_model::Error::Sql(sql)) if may_pass(sql) => Self::unavailable(&error),
+            ReadError::Shard(
+                read_model::Error::Foreign { .. }
+                | read_model::Error::ShardCount { .. }
+                | read_model::Error::Misplaced { .. },
+            ) => Self::unavailable(&error),
             ReadError::Shard(_) => Self::internal(&error),
         }
     }
@@ -72,20 +86,53 @@ pub fn pool_settings(connections: u32) -> PoolSettings {
 }
 
 impl ShardReads {
-    pub fn new(shards: Shards, topics: Topics, log_id: LogId) -> Self {
+    pub fn new(shards: Shards, topics: Topics, log_id: LogId, ledgers: i32) -> Self {
         Self {
+            placement: shards.map().placement(ledgers),
+            proven: shards.iter().map(|_| OnceLock::new()).collect(),
+            foreign: OnceLock::new(),
             shards,
             topics,
             log_id,
+            ledgers,
         }
+    }
+
+    /// The shard of a ledger, once it is known for the log's: at the start it may have been down.
+    async fn shard(&self, ledger: i32) -> Result<&Shard, read_model::Error> {
+        let shard = self.shards.of_ledger(ledger);
+        let index = usize::try_from(shard.id).unwrap_or(usize::MAX);
+        let Some(proven) = self.proven.get(index).filter(|proven| proven.get().is_none()) else {
+            return Ok(shard);
+        };
+        let identity = Identity {
+            log_id: self.log_id,
+            ledgers: self.ledgers,
+            shard_id: shard.id,
+        };
+        // One that nobody has claimed is empty.
+        if let Some(found) = schema::identity(&shard.pool).await? {
+            identity.check(found).inspect_err(|error| {
+                self.foreign.get_or_init(|| error.to_string());
+            })?;
+            proven.get_or_init(|| ());
+        }
+        Ok(shard)
+    }
+
+    /// Refuses a log whose ledgers have moved since the start: what is read here may be a copy that nobody
+    /// fills any more.
+    fn check_map(&self, recorded: Option<&ShardMapChanged>) -> Result<(), read_model::Error> {
+        self.placement.check(recorded)
     }
 
     /// A moment of the ledger's shard that reflects all of `wanted`.
     async fn moment(&self, ledger: i32, wanted: &[Position]) -> Result<Moment, ReadError> {
         let deadline = Instant::now() + WAIT;
         let mut pause = FIRST_PAUSE;
+        let shard = self.shard(ledger).await?;
         loop {
-            let mut snapshot = Snapshot::begin(&self.shards.of_ledger(ledger).pool).await?;
+            let mut snapshot = Snapshot::begin(&shard.pool).await?;
             let token = self.reflected(ledger, &mut snapshot).await?;
             let covers = |p: &Position| token.offset(p.stream, p.partition) >= Some(p.offset);
             if wanted.iter().all(covers) {
@@ -137,12 +184,20 @@ impl App {
         let ledger = self.node.ledger(user);
         let wanted = self.wanted_of_shard(user, at_least);
         let reading = async {
+            self.shards.check_map(self.node.catalog().shard_map())?;
             let mut moment = self.shards.moment(ledger, &wanted).await?;
             let found = read(&mut moment.snapshot).await?;
             Ok::<_, ReadError>((found, moment.token))
         };
         let in_time = tokio::time::timeout(LIMIT, reading).await;
         Ok(in_time.unwrap_or(Err(ReadError::TimedOut))?)
+    }
+
+    /// Why the configured shards are not those of the log.
+    pub fn shards_misfit(&self) -> Option<String> {
+        let misfit = self.shards.check_map(self.node.catalog().shard_map()).err();
+        let misfit = misfit.map(|error| error.to_string());
+        misfit.or_else(|| self.shards.foreign.get().cloned())
     }
 
     /// What the request demands, as far as the user's rows can reflect it. `latest` becomes the

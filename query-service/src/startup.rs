@@ -30,6 +30,7 @@ use crate::routes;
 const GRACE: Duration = Duration::from_secs(10);
 const LOG: &str = "log";
 const KEYS: &str = "keys";
+const SHARDS: &str = "shards";
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Each message is the one line an operator needs.
@@ -107,6 +108,9 @@ async fn start(config: &Config, public_url: String) -> Result<Arc<App>, StartErr
     let log = await_log(&kafka).await?;
     refuse_foreign(config, &log, &key)?;
     let (log_id, ledgers) = (log.created.log_id, log.created.ledgers);
+    let placement = shards.map().placement(ledgers);
+    placement.check(log.shard_map.as_ref())?;
+    shards.holdings().await?.check(log_id, ledgers)?;
     tracing::info!(log.id = %log_id, "Following log {log_id} with {ledgers} ledgers");
     let warm = match config.keys.index_key_file {
         Some(_) => Some(WarmStart::new(
@@ -123,7 +127,7 @@ async fn start(config: &Config, public_url: String) -> Result<Arc<App>, StartErr
         verifier,
         tokens: config.tokens.clone(),
         data_keys,
-        shards: ShardReads::new(shards, kafka.topics(), log_id),
+        shards: ShardReads::new(shards, kafka.topics(), log_id, ledgers),
         public_url,
         decisions: Decisions::default(),
     }))
@@ -153,6 +157,10 @@ async fn watch(app: Arc<App>, readiness: Readiness) {
         match app.data_keys.trouble() {
             None => readiness.set_ready(KEYS),
             Some(why) => readiness.set_not_ready(KEYS, why),
+        }
+        match app.shards_misfit() {
+            None => readiness.set_ready(SHARDS),
+            Some(why) => readiness.set_not_ready(SHARDS, why),
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }

@@ -84,7 +84,7 @@ impl TestApp {
             verifier: Verifier::new([key.verifying_key()], tokens.clone()),
             tokens: tokens.clone(),
             data_keys: DataKeys::Fixed(data_key),
-            shards: ShardReads::new(shards, Topics::new("rolecall"), LOG),
+            shards: ShardReads::new(shards, Topics::new("rolecall"), LOG, LEDGERS),
             public_url: "https://pdp.example.org".to_owned(),
             decisions: Decisions::default(),
         });

@@ -17,6 +17,7 @@ events! {
         PermissionDetached(PermissionDetached) => ("catalog.permission_detached", 1),
         BootstrapEpochRaised(BootstrapEpochRaised) => ("catalog.bootstrap_epoch_raised", 1),
         ExtentRecorded(ExtentRecorded) => ("catalog.extent_recorded", 1),
+        ShardMapChanged(ShardMapChanged) => ("shard_map_changed", 1),
     }
 }
 
@@ -115,4 +116,16 @@ pub struct PartitionEnd {
     pub topic: String,
     pub partition: i32,
     pub next_offset: i64,
+}
+
+/// On which shard the rows of each ledger lie from now on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "ShardMapChanged")]
+pub struct ShardMapChanged {
+    /// That of a log's first map is 1.
+    pub version: i32,
+    /// By ledger.
+    pub placement: Vec<i32>,
+    /// Their ids are 0 and up.
+    pub shards: i32,
 }

@@ -145,18 +145,26 @@ impl Event {
 
     /// [`Self::decode`] for a type already looked up.
     pub fn decode_as(event_type: &'static EventType, body: &[u8]) -> Result<Stored<Self>, CodecError> {
-        match event_type.name.split_once('.').map_or("", |(family, _)| family) {
+        match family(event_type) {
             "user" => Ok(UserEvent::decode(event_type, body)?.map(Self::User)),
             "identifier" => Ok(IdentifierEvent::decode(event_type, body)?.map(Self::Identifier)),
-            "catalog" => Ok(CatalogEvent::decode(event_type, body)?.map(Self::Catalog)),
+            "catalog" | "shard_map_changed" => Ok(CatalogEvent::decode(event_type, body)?.map(Self::Catalog)),
             _ => Ok(LogEvent::decode(event_type, body)?.map(Self::Log)),
         }
     }
 }
 
+/// What stands before the point, or all of a name that has none.
+fn family(event_type: &EventType) -> &str {
+    event_type
+        .name
+        .split_once('.')
+        .map_or(event_type.name, |(family, _)| family)
+}
+
 /// Streams in which an event of this name may stand; the registry has one subject for each.
 pub fn streams_of(event_type: &EventType) -> &'static [Stream] {
-    match event_type.name.split_once('.').map_or("", |(family, _)| family) {
+    match family(event_type) {
         "user" => &[Stream::Users],
         "identifier" => &[Stream::Identifiers],
         "ledger" => &Stream::ALL,

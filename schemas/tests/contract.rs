@@ -216,6 +216,11 @@ fn samples() -> Vec<Event> {
             next_offset: 18,
         }],
     })]);
+    let catalog = catalog.chain([CatalogEvent::ShardMapChanged(schemas::catalog::ShardMapChanged {
+        version: 1,
+        placement: vec![1, 0, 1],
+        shards: 2,
+    })]);
     let log = vec![
         LogEvent::Created(LogCreated {
             log_id: id(44),

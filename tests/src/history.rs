@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use event_log::{HighWatermarks, Record, Tail, TailItem, decode};
+use event_log::identity::LogIdentity;
+use event_log::{HighWatermarks, KafkaConfig, Record, Tail, TailItem, decode};
 use schemas::user::UserEvent;
 use schemas::{Event, Position, Stored, Stream, UserId};
 
@@ -17,19 +18,25 @@ pub struct History {
 impl World {
     /// Reads the whole log, headers included.
     pub async fn history(&self) -> History {
-        let config = self.kafka();
+        History::of(&self.kafka(), &self.identity).await
+    }
+}
+
+impl History {
+    /// As [`World::history`], of any log.
+    pub async fn of(config: &KafkaConfig, identity: &LogIdentity) -> Self {
         let places: Vec<(Stream, i32)> = Stream::ALL
             .into_iter()
             .flat_map(|stream| {
                 let count = if stream == Stream::Catalog {
                     1
                 } else {
-                    self.ledgers()
+                    identity.created.ledgers
                 };
                 (0..count).map(move |partition| (stream, partition))
             })
             .collect();
-        let ends = HighWatermarks::new(&config, places.clone())
+        let ends = HighWatermarks::new(config, places.clone())
             .unwrap()
             .latest()
             .await
@@ -40,7 +47,7 @@ impl World {
             .keys()
             .map(|&(stream, partition)| (stream, partition, 0))
             .collect();
-        let mut tail = Tail::open_with_headers(&config, &start).unwrap();
+        let mut tail = Tail::open_with_headers(config, &start).unwrap();
         let mut records = Vec::new();
         while !open.is_empty() {
             for item in tail.next(1_000).await.unwrap() {
@@ -61,7 +68,7 @@ impl World {
                 }
             }
         }
-        let ids = &self.identity.schema_ids;
+        let ids = &identity.schema_ids;
         let event = |record: &Record| {
             let Record {
                 stream,
@@ -78,14 +85,12 @@ impl World {
                 decode(record, ids).unwrap(),
             )
         };
-        History {
+        Self {
             events: records.iter().map(event).collect(),
             records,
         }
     }
-}
 
-impl History {
     /// The events of one user, in order.
     pub fn of_user(&self, user: UserId) -> Vec<&UserEvent> {
         let id = user.to_string();

@@ -45,6 +45,8 @@ impl<'a> Own<'a> {
         let launch = Launch::new("command-service", program, log)
             .envs(rolecall.environment().iter().map(|(name, value)| (name, value)))
             .env("ROLECALL_TOPIC_PREFIX", &self.prefix)
+            // Those of the world hold the world's log.
+            .env("ROLECALL_SHARDS", "")
             .env("ROLECALL_LISTEN", format!("127.0.0.1:{port}"))
             .envs(environment.iter().copied())
             .ready_at(format!("{url}/readyz"));

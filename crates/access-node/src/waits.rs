@@ -44,6 +44,7 @@ fn catalog_event_waits(event: &CatalogEvent) -> bool {
         | CatalogEvent::PermissionDetached(_)
         // The grant that follows waits for the rest.
         | CatalogEvent::BootstrapEpochRaised(_)
-        | CatalogEvent::ExtentRecorded(_) => false,
+        | CatalogEvent::ExtentRecorded(_)
+        | CatalogEvent::ShardMapChanged(_) => false,
     }
 }

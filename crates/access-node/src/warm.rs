@@ -15,6 +15,7 @@ use event_log::identity::LogIdentity;
 use futures::{StreamExt as _, stream};
 use read_model::Shards;
 use read_model::access_snapshots::{self, Ledger};
+use read_model::schema::Identity;
 use schemas::{IndexKey, LogId, Position, Stream};
 
 use crate::model::{Model, Reach};
@@ -32,6 +33,7 @@ pub struct WarmStart {
     shards: Shards,
     key: SealKey,
     log_id: LogId,
+    ledgers: i32,
     users_topic: Arc<str>,
 }
 
@@ -60,14 +62,15 @@ impl WarmStart {
             shards,
             key: SealKey::new(index_key, log_id),
             log_id,
+            ledgers: identity.created.ledgers,
             users_topic: kafka.topics().of(Stream::Users).into(),
         }
     }
 
     /// Fills the model's ledgers, as many as can be; gives how far each was filled.
     pub(crate) async fn load(&self, model: &Arc<Model>) -> Vec<(i32, Reach)> {
-        let ledgers = 0..i32::try_from(model.users.len()).unwrap_or(i32::MAX);
-        let loads = stream::iter(ledgers).map(async |ledger| (ledger, self.load_ledger(model, ledger).await));
+        let loads =
+            stream::iter(0..self.ledgers).map(async |ledger| (ledger, self.load_ledger(model, ledger).await));
         let loaded: Vec<_> = loads.buffer_unordered(AT_ONCE).collect().await;
         let mut reached = Vec::new();
         for (ledger, outcome) in loaded {
@@ -105,6 +108,15 @@ impl WarmStart {
             Ok::<_, parts::Refused>(fill(&model, ledger, loaded))
         });
         Ok(Some(filling.await??))
+    }
+
+    /// What the database of a ledger must be.
+    fn shard_of(&self, ledger: i32) -> Identity {
+        Identity {
+            log_id: self.log_id,
+            ledgers: self.ledgers,
+            shard_id: self.shards.map().shard_of(ledger),
+        }
     }
 
     fn place(&self, ledger: i32) -> Ledger {

@@ -1,6 +1,7 @@
 //! Roles in their hierarchy, permissions, and which role has which.
 
 mod attach_permission;
+mod change_shard_map;
 mod define_permission;
 mod define_role;
 mod delete_permission;
@@ -21,6 +22,7 @@ use schemas::catalog::CatalogEvent;
 use serde::{Deserialize, Serialize};
 
 pub use attach_permission::AttachPermission;
+pub use change_shard_map::ChangeShardMap;
 pub use define_permission::DefinePermission;
 pub use define_role::DefineRole;
 pub use delete_permission::DeletePermission;
@@ -44,6 +46,7 @@ pub enum CatalogCommand {
     DetachPermission(DetachPermission),
     RaiseBootstrapEpoch(RaiseBootstrapEpoch),
     RecordExtent(RecordExtent),
+    ChangeShardMap(ChangeShardMap),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
@@ -70,6 +73,12 @@ pub enum Error {
     SystemPermission,
     #[error("the id names something else already")]
     IdInUse,
+    #[error("the log has shard map {last} already, so the next is not {version}")]
+    NotTheNextShardMap { version: i32, last: i32 },
+    #[error("a shard map names the shard of each of the {ledgers} ledgers, not of {placed}")]
+    IncompleteShardMap { ledgers: i32, placed: usize },
+    #[error("the shard map places ledger {ledger} on shard {shard}, which does not exist")]
+    NoSuchShard { ledger: usize, shard: i32 },
 }
 
 impl Decide<Catalog> for CatalogCommand {
@@ -83,6 +92,7 @@ impl Decide<Catalog> for CatalogCommand {
             Self::DetachPermission(command) => command.decide(catalog, ctx),
             Self::RaiseBootstrapEpoch(command) => command.decide(catalog, ctx),
             Self::RecordExtent(command) => command.decide(catalog, ctx),
+            Self::ChangeShardMap(command) => command.decide(catalog, ctx),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::KafkaError;
+use schemas::catalog::CatalogEvent;
 use schemas::log::{LogCreated, LogEvent, SchemaRegistered};
 use schemas::{
     CodecError, Event, EventType, KeyEncryptionKey, LogId, Registry, RegistryError, SchemaIdError, SchemaIds,
@@ -32,6 +33,8 @@ pub struct LogSpec {
     /// Kafka's replication factor.
     pub replication: i32,
     pub index_key_id: String,
+    /// The log that the configured shards hold, where they hold one: no other is opened, and none is made.
+    pub held: Option<LogId>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +59,10 @@ pub enum CreateError {
     WrongKey { key: &'static str, log_id: LogId },
     #[error("the log has {found} ledgers, the configuration says {configured}")]
     Ledgers { found: i32, configured: i32 },
+    #[error("the configured shards hold log {held}, and there is no log under this topic prefix")]
+    NoLog { held: LogId },
+    #[error("the configured shards hold log {held}, and the log under this topic prefix is {found}")]
+    OtherLog { held: LogId, found: LogId },
     #[error("topic {topic} holds records, but the catalog has no log.created: not a new log")]
     NotEmpty { topic: String },
     #[error("creating the log was interrupted: {0}")]
@@ -68,6 +75,8 @@ impl CreateError {
         match self {
             Self::WrongKey { .. }
             | Self::NotEmpty { .. }
+            | Self::NoLog { .. }
+            | Self::OtherLog { .. }
             | Self::Ledgers { .. }
             | Self::Schema(_)
             | Self::Codec(_)
@@ -111,6 +120,8 @@ pub async fn create_log(
         if missing.is_empty() {
             return Ok(log.clone());
         }
+    } else if let Some(held) = spec.held {
+        return Err(CreateError::NoLog { held });
     } else {
         topics::create(config, spec.ledgers, spec.replication).await?;
     }
@@ -135,6 +146,10 @@ async fn blocking<T: Send + 'static>(
 
 fn check(created: &LogCreated, spec: &LogSpec, key: &KeyEncryptionKey) -> Result<(), CreateError> {
     let log_id = created.log_id;
+    if let Some(held) = spec.held.filter(|held| *held != log_id) {
+        let found = log_id;
+        return Err(CreateError::OtherLog { held, found });
+    }
     if created.key_check != key.check_value(log_id) {
         return Err(CreateError::WrongKey {
             key: "key-encryption key",
@@ -188,6 +203,7 @@ fn write_first_events(
         config.topics().of(stream)
     });
     let (mut created, mut ids, mut refused) = (None, SchemaIds::default(), None);
+    let mut shard_map = None;
     let mut transaction =
         fence_and_read(
             &log,
@@ -198,6 +214,7 @@ fn write_first_events(
                 Event::Log(LogEvent::SchemaRegistered(event)) => {
                     refused = ids.learn(&event).err().or(refused.take())
                 }
+                Event::Catalog(CatalogEvent::ShardMapChanged(event)) => shard_map = Some(event),
                 _ => {}
             },
         )?;
@@ -249,6 +266,7 @@ fn write_first_events(
     Ok(LogIdentity {
         created,
         schema_ids: ids,
+        shard_map,
     })
 }
 

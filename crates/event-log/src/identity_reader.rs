@@ -5,7 +5,7 @@ use std::time::Duration;
 use domain::ledger::LEDGER_FUNCTION;
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::KafkaError;
-use schemas::catalog::CatalogEvent;
+use schemas::catalog::{CatalogEvent, ShardMapChanged};
 use schemas::log::{LogCreated, LogEvent};
 use schemas::{Event, SchemaIdError, SchemaIds, Stream};
 
@@ -29,6 +29,8 @@ const BACKOFF_MAX: Duration = Duration::from_secs(3);
 pub struct LogIdentity {
     pub created: LogCreated,
     pub schema_ids: SchemaIds,
+    /// The last one, where the log has any.
+    pub shard_map: Option<ShardMapChanged>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -108,7 +110,7 @@ pub fn find_log(config: &KafkaConfig) -> Result<Option<LogIdentity>, IdentityErr
         });
     }
     let (mut created, mut ids, mut refused) = (None, SchemaIds::default(), None);
-    let mut reached = Vec::new();
+    let (mut reached, mut shard_map) = (Vec::new(), None);
     read_range(config, &[(Stream::Catalog, 0, 0, end[0])], &mut |record| {
         let name = record.event_type.name;
         if created.is_none() && name != "log.created" && refused.is_none() {
@@ -116,7 +118,7 @@ pub fn find_log(config: &KafkaConfig) -> Result<Option<LogIdentity>, IdentityErr
         }
         if !matches!(
             name,
-            "log.created" | "schema.registered" | "catalog.extent_recorded"
+            "log.created" | "schema.registered" | "catalog.extent_recorded" | "shard_map_changed"
         ) {
             return flow(Ok(()));
         }
@@ -140,6 +142,7 @@ pub fn find_log(config: &KafkaConfig) -> Result<Option<LogIdentity>, IdentityErr
                         }
                     }
                     Event::Catalog(CatalogEvent::ExtentRecorded(event)) => reached = event.ends,
+                    Event::Catalog(CatalogEvent::ShardMapChanged(event)) => shard_map = Some(event),
                     _ => {}
                 }),
         )
@@ -170,6 +173,7 @@ pub fn find_log(config: &KafkaConfig) -> Result<Option<LogIdentity>, IdentityErr
     Ok(Some(LogIdentity {
         created,
         schema_ids: ids,
+        shard_map,
     }))
 }
 

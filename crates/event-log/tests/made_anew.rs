@@ -33,6 +33,7 @@ impl Log<'_> {
             groups: 1,
             replication: 1,
             index_key_id: "index/nfkc-lower-1".to_owned(),
+            held: None,
         };
         let key = KeyEncryptionKey::parse(&[7; 32]).unwrap();
         create_log(&self.config, &spec, &key, &self.stack.registry_url()).await

@@ -17,6 +17,7 @@ fn spec() -> LogSpec {
         groups: 2,
         replication: 1,
         index_key_id: "index/nfkc-lower-1".to_owned(),
+        held: None,
     }
 }
 

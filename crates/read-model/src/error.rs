@@ -19,6 +19,23 @@ pub enum Error {
     },
     #[error("this database holds {found}, not {expected}")]
     Foreign { expected: String, found: String },
+    #[error("shards {0} and {1} of the configuration are one database")]
+    SameDatabase(i32, i32),
+    #[error("shard map {version} of the log has {recorded} shards, the configuration has {configured}")]
+    ShardCount {
+        version: i32,
+        recorded: i32,
+        configured: i32,
+    },
+    #[error(
+        "shard map {version} of the log has ledger {ledger} on shard {recorded}, the configuration has it on shard {configured}"
+    )]
+    Misplaced {
+        version: i32,
+        ledger: i32,
+        recorded: i32,
+        configured: i32,
+    },
     #[error("column {column} holds {value:?}")]
     Corrupt { column: &'static str, value: String },
 }

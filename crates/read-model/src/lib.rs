@@ -10,6 +10,7 @@ pub mod audit_months;
 pub mod checkpoint;
 pub mod digest;
 mod error;
+mod holdings;
 pub mod queries;
 mod rights;
 pub mod schema;
@@ -19,8 +20,9 @@ pub mod snapshots;
 
 pub use digest::{catalog_digest, digest};
 pub use error::{Error, is_transient};
+pub use holdings::Holdings;
 pub use rights::touches_rights;
-pub use shard_map::{ShardId, ShardMap};
+pub use shard_map::{Placement, ShardId, ShardMap};
 pub use shards::{PoolSettings, Shard, Shards};
 
 /// The `session_token` column: a hash, so that the table gives no usable token away.

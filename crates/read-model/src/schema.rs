@@ -21,8 +21,34 @@ pub async fn migrate(pool: &PgPool) -> Result<(), Error> {
     Ok(MIGRATOR.run(pool).await?)
 }
 
-/// Marks an empty database as this shard of this log, and refuses one that is another's.
-pub async fn claim(pool: &PgPool, identity: Identity) -> Result<(), Error> {
+/// Whose the database is; `None` where nobody has claimed it yet.
+pub async fn identity(pool: &PgPool) -> Result<Option<Identity>, Error> {
+    let found = sqlx::query_as("SELECT log_id, ledgers, shard_id FROM projection_identity")
+        .fetch_optional(pool)
+        .await
+        .map_err(Error::from);
+    let found: Option<(Uuid, i32, i32)> = match found {
+        Err(error) if error.is_missing_table() => None,
+        found => found?,
+    };
+    Ok(found.map(|(log_id, ledgers, shard_id)| Identity {
+        log_id: log_id.into(),
+        ledgers,
+        shard_id,
+    }))
+}
+
+/// Brings the schema up to date and marks an empty database as this shard of this log. One that is
+/// another's is refused and stays as it is.
+pub async fn prepare(pool: &PgPool, identity: Identity) -> Result<(), Error> {
+    if let Some(found) = self::identity(pool).await? {
+        identity.check(found)?;
+    }
+    migrate(pool).await?;
+    claim(pool, identity).await
+}
+
+async fn claim(pool: &PgPool, identity: Identity) -> Result<(), Error> {
     sqlx::query(
         "INSERT INTO projection_identity (log_id, ledgers, shard_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
     )
@@ -31,22 +57,22 @@ pub async fn claim(pool: &PgPool, identity: Identity) -> Result<(), Error> {
     .bind(identity.shard_id)
     .execute(pool)
     .await?;
-    let (log_id, ledgers, shard_id): (Uuid, i32, i32) =
-        sqlx::query_as("SELECT log_id, ledgers, shard_id FROM projection_identity")
-            .fetch_one(pool)
-            .await?;
-    let found = Identity {
-        log_id: log_id.into(),
-        ledgers,
-        shard_id,
-    };
-    if found == identity {
-        return Ok(());
+    // Another may have come first.
+    let found = self::identity(pool).await?;
+    identity.check(found.ok_or(sqlx::Error::RowNotFound)?)
+}
+
+impl Identity {
+    /// Refuses a database that was claimed as something else.
+    pub fn check(self, found: Self) -> Result<(), Error> {
+        if found == self {
+            return Ok(());
+        }
+        Err(Error::Foreign {
+            expected: describe(self),
+            found: describe(found),
+        })
     }
-    Err(Error::Foreign {
-        expected: describe(identity),
-        found: describe(found),
-    })
 }
 
 fn describe(identity: Identity) -> String {

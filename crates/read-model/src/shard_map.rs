@@ -1,6 +1,9 @@
 //! Which shard holds a ledger.
 
+use schemas::catalog::ShardMapChanged;
 use sha2::{Digest, Sha256};
+
+use crate::Error;
 
 /// Number of a shard; `users.shard_id` and the look-up tables hold it.
 pub type ShardId = i32;
@@ -39,6 +42,55 @@ impl ShardMap {
 
     pub fn shards(&self) -> &[ShardId] {
         &self.shards
+    }
+
+    pub fn placement(&self, ledgers: i32) -> Placement {
+        Placement {
+            of_ledgers: (0..ledgers).map(|ledger| self.shard_of(ledger)).collect(),
+            shards: i32::try_from(self.shards.len()).unwrap_or(i32::MAX),
+        }
+    }
+}
+
+/// Where every ledger lies by the configuration, to compare with what the log says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placement {
+    of_ledgers: Vec<ShardId>,
+    shards: i32,
+}
+
+impl Placement {
+    /// As a log without any map records it.
+    pub fn first_map(&self) -> ShardMapChanged {
+        ShardMapChanged {
+            version: 1,
+            placement: self.of_ledgers.clone(),
+            shards: self.shards,
+        }
+    }
+
+    /// Refuses a configuration that differs: its rows would be frozen copies, or none at all. A log
+    /// without a map fits every configuration.
+    pub fn check(&self, recorded: Option<&ShardMapChanged>) -> Result<(), Error> {
+        let Some(recorded) = recorded else { return Ok(()) };
+        let version = recorded.version;
+        if recorded.shards != self.shards {
+            return Err(Error::ShardCount {
+                version,
+                recorded: recorded.shards,
+                configured: self.shards,
+            });
+        }
+        let both = recorded.placement.iter().zip(&self.of_ledgers);
+        match (0..).zip(both).find(|(_, (recorded, own))| recorded != own) {
+            None => Ok(()),
+            Some((ledger, (&recorded, &configured))) => Err(Error::Misplaced {
+                version,
+                ledger,
+                recorded,
+                configured,
+            }),
+        }
     }
 }
 
@@ -96,6 +148,33 @@ mod tests {
         let map = ShardMap::new(0..16);
         let placed: Vec<_> = (0..16).map(|ledger| map.shard_of(ledger)).collect();
         assert_eq!(placed, FROZEN);
+    }
+
+    #[test]
+    fn only_the_recorded_placement_fits() {
+        let placement = ShardMap::new(0..2).placement(4);
+        let recorded = placement.first_map();
+        let refusal = |map: &ShardMapChanged| placement.check(Some(map)).unwrap_err().to_string();
+        placement.check(None).unwrap();
+        placement.check(Some(&recorded)).unwrap();
+        let fewer = ShardMap::new(0..1).placement(4).first_map();
+        assert_eq!(
+            refusal(&fewer),
+            "shard map 1 of the log has 1 shards, the configuration has 2"
+        );
+        let mut moved = ShardMapChanged {
+            version: 2,
+            ..recorded
+        };
+        let configured = moved.placement[3];
+        moved.placement[3] = 1 - configured;
+        assert_eq!(
+            refusal(&moved),
+            format!(
+                "shard map 2 of the log has ledger 3 on shard {}, the configuration has it on shard {configured}",
+                1 - configured
+            )
+        );
     }
 
     const FROZEN: [ShardId; 16] = [9, 4, 2, 9, 1, 14, 7, 5, 9, 2, 6, 7, 14, 0, 13, 6];

@@ -1,5 +1,6 @@
 //! Connections to the shards.
 
+use std::collections::HashMap;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -107,6 +108,7 @@ impl Shards {
                 sqlx::Error::Configuration("no shard is configured".into()),
             ));
         }
+        refuse_same_dsn(dsns)?;
         let map = ShardMap::new(shards.iter().map(|shard| shard.id));
         Ok(Self { shards, map })
     }
@@ -129,4 +131,19 @@ impl Shards {
     pub fn get(&self, id: ShardId) -> Option<&Shard> {
         self.shards.iter().find(|shard| shard.id == id)
     }
+}
+
+/// Two names of one database are found out when it is asked.
+fn refuse_same_dsn<S: AsRef<str>>(dsns: &[S]) -> Result<(), Error> {
+    let mut seen = HashMap::new();
+    for (id, dsn) in (0..).zip(dsns) {
+        let options = PgConnectOptions::from_str(dsn.as_ref()).map_err(|error| Error::Dsn(id, error))?;
+        let (host, database) = (options.get_host().to_owned(), options.get_database());
+        let socket = options.get_socket().map(std::path::PathBuf::from);
+        let place = (socket, host, options.get_port(), database.map(str::to_owned));
+        if let Some(other) = seen.insert(place, id) {
+            return Err(Error::SameDatabase(other, id));
+        }
+    }
+    Ok(())
 }

@@ -198,6 +198,7 @@ fn tell_catalog(event: &CatalogEvent) -> String {
             format!("permission {} detached from role {}", e.permission_id, e.role_id)
         }
         CatalogEvent::ExtentRecorded(_) => "extent of the log recorded".to_owned(),
+        CatalogEvent::ShardMapChanged(e) => format!("shard map {} of {} shards", e.version, e.shards),
         CatalogEvent::BootstrapEpochRaised(e) => {
             format!(
                 "bootstrap epoch {} makes user {} administrator",

@@ -56,7 +56,9 @@ impl Catalog {
             // Rows of role_permissions.
             CatalogEvent::PermissionAttached(_) | CatalogEvent::PermissionDetached(_) => {}
             // Neither a role nor a permission.
-            CatalogEvent::BootstrapEpochRaised(_) | CatalogEvent::ExtentRecorded(_) => {}
+            CatalogEvent::BootstrapEpochRaised(_)
+            | CatalogEvent::ExtentRecorded(_)
+            | CatalogEvent::ShardMapChanged(_) => {}
         }
     }
 

@@ -48,7 +48,8 @@ impl RolePermissions {
             | CatalogEvent::RoleChanged(_)
             | CatalogEvent::PermissionDefined(_)
             | CatalogEvent::BootstrapEpochRaised(_)
-            | CatalogEvent::ExtentRecorded(_) => {}
+            | CatalogEvent::ExtentRecorded(_)
+            | CatalogEvent::ShardMapChanged(_) => {}
         }
     }
 

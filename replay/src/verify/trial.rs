@@ -87,7 +87,11 @@ impl Trial {
             (Some(_), Some(error)) => Err(error),
             (Some(created), None) => {
                 let schema_ids = self.schema_ids;
-                let log = LogIdentity { created, schema_ids };
+                let log = LogIdentity {
+                    created,
+                    schema_ids,
+                    shard_map: None, // verifying needs no shards
+                };
                 let facts = Facts::of(self.topics, log);
                 Ok(Judgement { facts, doubt: None })
             }

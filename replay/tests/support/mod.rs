@@ -49,6 +49,7 @@ impl Log {
             identity: LogIdentity {
                 created,
                 schema_ids: SchemaIds::numbered(),
+                shard_map: None,
             },
             topics: Topics::new(prefix),
             records: Vec::new(),

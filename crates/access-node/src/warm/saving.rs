@@ -87,7 +87,7 @@ impl WarmStart {
         let pool = &self.shards.of_ledger(ledger).pool;
         let saving = async {
             // The projector may not have been there yet.
-            schema::migrate(pool).await?;
+            schema::prepare(pool, self.shard_of(ledger)).await?;
             access_snapshots::save(pool, self.place(ledger), &made).await
         };
         let outcome = tokio::time::timeout(PATIENCE, saving).await;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use schemas::catalog::ShardMapChanged;
 use schemas::{PermissionId, RoleId};
 
 use super::bits::Bits;
@@ -20,6 +21,7 @@ pub struct CompiledCatalog {
     /// Resource, then action: a look-up needs no key of its own.
     actions: HashMap<String, HashMap<String, ActionIndex>>,
     action_count: usize,
+    shard_map: Option<ShardMapChanged>,
 }
 
 /// A distinct pair of resource and action; several permissions may share it. Means something only
@@ -59,7 +61,10 @@ impl CompiledRole {
 
 impl CompiledCatalog {
     pub(crate) fn of(catalog: &Catalog) -> Self {
-        let mut compiled = Self::default();
+        let mut compiled = Self {
+            shard_map: catalog.shard_map.clone(),
+            ..Self::default()
+        };
         for (name, id) in &catalog.permission_names {
             if let Some(permission) = catalog.permissions.get(id) {
                 let action_index = compiled.intern(&permission.resource, &permission.action);
@@ -120,6 +125,11 @@ impl CompiledCatalog {
             permissions,
             actions,
         });
+    }
+
+    /// The last one. No check needs it; whoever reads shards does.
+    pub fn shard_map(&self) -> Option<&ShardMapChanged> {
+        self.shard_map.as_ref()
     }
 
     /// None: no permission has this resource and action.

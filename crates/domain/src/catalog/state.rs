@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::catalog::{
     BootstrapEpochRaised, CatalogEvent, PartitionEnd, PermissionDefined, PermissionDeleted, RoleChanged,
-    RoleDefined, RoleDeleted,
+    RoleDefined, RoleDeleted, ShardMapChanged,
 };
 use schemas::{PermissionId, RoleId};
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,8 @@ pub struct Catalog {
     pub bootstrap: Option<BootstrapEpochRaised>,
     /// How far the other topics had come when that was recorded last.
     pub extent: Vec<PartitionEnd>,
+    /// The last one, once a command service with shards has started.
+    pub shard_map: Option<ShardMapChanged>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,6 +104,7 @@ impl Catalog {
             }
             CatalogEvent::BootstrapEpochRaised(e) => self.bootstrap = Some(*e),
             CatalogEvent::ExtentRecorded(e) => self.extent.clone_from(&e.ends),
+            CatalogEvent::ShardMapChanged(e) => self.shard_map = Some(e.clone()),
         }
     }
 

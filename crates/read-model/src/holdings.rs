@@ -1,0 +1,104 @@
+//! What the databases of a configuration hold, asked before anything is done with them.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use schemas::LogId;
+use sqlx::{PgPool, Postgres, Transaction};
+use uuid::Uuid;
+
+use crate::schema::{self, Identity};
+use crate::{Error, Shard, Shards};
+
+/// A shard that says nothing for so long is asked again by whoever uses it first.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Of each shard that answered: whose it is, if anybody's.
+#[derive(Debug)]
+pub struct Holdings<'a>(Vec<(&'a Shard, Option<Identity>)>);
+
+impl Shards {
+    /// Asks all of them at once, and changes nothing. Refuses one database in place of two.
+    pub async fn holdings(&self) -> Result<Holdings<'_>, Error> {
+        let asked = join_all(self.iter().map(async |shard| {
+            let identity = tokio::time::timeout(PATIENCE, schema::identity(&shard.pool)).await;
+            (shard, identity)
+        }));
+        let answered = asked.await.into_iter().filter_map(|(shard, asked)| {
+            let reason = match asked {
+                Ok(Ok(identity)) => return Some((shard, identity)),
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => format!("no answer in {PATIENCE:?}"),
+            };
+            tracing::warn!(
+                shard.id = shard.id,
+                "Asking shard {} whose it is: {reason}",
+                shard.id
+            );
+            None
+        });
+        let holdings = Holdings(answered.collect());
+        holdings.check_distinct().await?;
+        Ok(holdings)
+    }
+}
+
+impl Holdings<'_> {
+    /// The log whose rows the first of them holds.
+    pub fn log(&self) -> Option<LogId> {
+        let mut identities = self.0.iter().filter_map(|(_, identity)| *identity);
+        identities.next().map(|identity| identity.log_id)
+    }
+
+    /// Refuses shards of another log or in another order.
+    pub fn check(&self, log_id: LogId, ledgers: i32) -> Result<(), Error> {
+        for (shard, found) in &self.0 {
+            let identity = Identity {
+                log_id,
+                ledgers,
+                shard_id: shard.id,
+            };
+            found.map_or(Ok(()), |found| identity.check(found))?;
+        }
+        Ok(())
+    }
+
+    /// Those that are claimed differ by what they are claimed as. The others are told apart by a lock on a
+    /// number of this call, held in one and seen in the other.
+    async fn check_distinct(&self) -> Result<(), Error> {
+        let (random, ..) = Uuid::new_v4().as_fields();
+        let number = i32::try_from(random >> 1).unwrap_or(i32::MAX);
+        let unclaimed = self.0.iter().filter(|(_, identity)| identity.is_none());
+        let mut held = Vec::new();
+        for (shard, _) in unclaimed {
+            match seen_then_held(&shard.pool, number, shard.id).await {
+                Ok((Some(other), _)) => return Err(Error::SameDatabase(other, shard.id)),
+                Ok((None, lock)) => held.push(lock),
+                // What it is claimed as, in the end, tells it from the others too.
+                Err(error) => tracing::warn!("Asking shard {}: {error}", shard.id),
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn seen_then_held(
+    pool: &PgPool,
+    number: i32,
+    own: i32,
+) -> Result<(Option<i32>, Transaction<'static, Postgres>), sqlx::Error> {
+    let mut transaction = pool.begin().await?;
+    let seen = sqlx::query_scalar(
+        "SELECT objid::integer FROM pg_locks WHERE locktype = 'advisory' AND classid::bigint = $1
+         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+    )
+    .bind(i64::from(number))
+    .fetch_optional(&mut *transaction)
+    .await?;
+    sqlx::query("SELECT pg_advisory_xact_lock($1, $2)")
+        .bind(number)
+        .bind(own)
+        .execute(&mut *transaction)
+        .await?;
+    Ok((seen, transaction))
+}
