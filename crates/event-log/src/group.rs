@@ -138,6 +138,21 @@ impl Group {
         owners: Owners,
         snapshots: Option<Snapshots>,
     ) -> Self {
+        let name = format!("rolecall-{}", spec.transactional_id());
+        let thread = std::thread::Builder::new().name(name);
+        Self::start_in(thread, log, spec, ids, instance, owners, snapshots)
+    }
+
+    /// As [`Self::start_from`], in a thread like this.
+    pub(crate) fn start_in<L: WriterLog>(
+        thread: std::thread::Builder,
+        log: Arc<L>,
+        spec: &GroupSpec,
+        ids: Arc<SchemaIds>,
+        instance: Instance,
+        owners: Owners,
+        snapshots: Option<Snapshots>,
+    ) -> Self {
         let (appends, queue) = mpsc::channel(QUEUE);
         let (status, watch) = watch::channel(GroupStatus::Claiming(None));
         let mut by_partition: HashMap<i32, Arc<Ledger>> = HashMap::new();
@@ -186,8 +201,7 @@ impl Group {
             backlog: VecDeque::new(),
             found: HashMap::new(),
         };
-        let name = format!("rolecall-{}", spec.transactional_id());
-        worker.start(std::thread::Builder::new().name(name));
+        worker.start(thread);
         Self {
             appends,
             status: watch,

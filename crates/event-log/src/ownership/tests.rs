@@ -178,3 +178,27 @@ async fn an_old_claim_at_this_address_counts_until_a_later_one_is_read() {
     claimed(&keeper, 2, "http://b");
     assert!(keeper.formerly_own().is_empty());
 }
+
+/// More than an address space has room for.
+const IMPOSSIBLE: usize = 1 << 60;
+
+#[tokio::test]
+async fn a_writer_without_a_thread_halts_and_says_so() {
+    let (keeper, _gate) = keeper();
+    let thread = std::thread::Builder::new().stack_size(IMPOSSIBLE);
+    let (log, ids) = (Arc::clone(&keeper.log), Arc::clone(&keeper.ids));
+    let group = Group::start_in(
+        thread,
+        log,
+        &keeper.specs[0],
+        ids,
+        keeper.own.clone(),
+        Owners::default(),
+        None,
+    );
+    let status = group.status().borrow().clone();
+    assert!(
+        matches!(status, GroupStatus::Halted(Halt::NoThread(_))),
+        "{status:?}"
+    );
+}
