@@ -18,6 +18,7 @@ use crate::attempts::Attempts;
 use crate::config::Registration;
 use crate::guesses::Reminders;
 use crate::passwords::Passwords;
+use crate::peers::Numbers;
 
 /// How long a session not heard of is waited for.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -27,6 +28,8 @@ pub struct App {
     /// This run of the program, as its peers know it.
     pub instance: Instance,
     pub bus: Bus,
+    /// The calls of other instances that came.
+    pub peer_calls: Numbers,
     pub node: Arc<AccessNode>,
     pub keys: KeyRing,
     pub index_key: IndexKey,

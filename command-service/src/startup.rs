@@ -31,7 +31,7 @@ use crate::config::Config;
 use crate::extent::record_extent;
 use crate::guesses::Reminders;
 use crate::passwords::Passwords;
-use crate::peers::{self, PeerCalls};
+use crate::peers::{self, Numbers, PeerCalls};
 use crate::routes;
 use crate::shards::{self, record_shard_map};
 
@@ -266,7 +266,7 @@ pub(crate) fn bus(
         id: WriterId::new_v7(),
         address: advertised(config),
     };
-    let way = PeerCalls::new(config.keys.token_key()?)?;
+    let way = PeerCalls::new(config.keys.token_key()?, instance.id)?;
     let bus = Bus::among(
         identity.created.ledgers,
         instance.clone(),
@@ -293,6 +293,7 @@ pub(crate) fn app(
     Ok(App {
         instance,
         bus,
+        peer_calls: Numbers::default(),
         node,
         keys: KeyRing::open(kafka, created.ledgers, created.log_id, key_encryption_key.clone())?,
         index_key: config.keys.index_key()?,
@@ -343,7 +344,7 @@ fn halted(bus: &Bus) -> Option<(i32, String)> {
     bus.not_serving()
         .into_iter()
         .find_map(|((_, partition), status)| match status {
-            GroupStatus::Halted(reason) => Some((partition, reason)),
+            GroupStatus::Halted(halt) => Some((partition, halt.to_string())),
             GroupStatus::GivenUp | GroupStatus::Claiming(_) | GroupStatus::Serving => None,
         })
 }

@@ -1,16 +1,18 @@
 //! Calling another instance.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use axum::http::StatusCode;
+use axum::http::header::InvalidHeaderValue;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use event_log::{Forward, ForwardError, Instance};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use schemas::Timestamp;
+use schemas::{Timestamp, WriterId};
 use service_kit::keys::TokenKey;
 
 use super::endpoint::PATH;
-use super::seal::{Way, is_sealed, seal};
+use super::seal::{Answer, Call, given_seal};
 
 /// An instance that does not take a connection so soon is down or cut off; its successor will be in the log.
 const CONNECT: Duration = Duration::from_millis(500);
@@ -18,28 +20,37 @@ const CONNECT: Duration = Duration::from_millis(500);
 pub struct PeerCalls {
     client: reqwest::Client,
     key: TokenKey,
+    own: WriterId,
+    /// Of the last call.
+    number: AtomicU64,
 }
 
 impl PeerCalls {
-    pub fn new(key: TokenKey) -> Result<Self, reqwest::Error> {
+    pub fn new(key: TokenKey, own: WriterId) -> Result<Self, reqwest::Error> {
         let client = reqwest::Client::builder()
             .connect_timeout(CONNECT)
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .tcp_nodelay(true)
             .build()?;
-        Ok(Self { client, key })
+        Ok(Self {
+            client,
+            key,
+            own,
+            number: AtomicU64::new(0),
+        })
     }
 
     async fn call(&self, to: &Instance, body: Vec<u8>, within: Duration) -> Result<Vec<u8>, ForwardError> {
         let url = format!("{}{PATH}", to.address.trim_end_matches('/'));
-        let sealed = seal(&self.key, Way::Call, to.id, Timestamp::now().as_millis(), &body);
-        let [_, _, (_, own_seal)] = sealed.clone();
-        let request = sealed
-            .into_iter()
-            .fold(self.client.post(url).timeout(within), |request, (name, value)| {
-                request.header(name, value)
-            });
+        let call = Call {
+            to: to.id,
+            from: self.own,
+            number: self.number.fetch_add(1, Ordering::Relaxed) + 1,
+        };
+        let headers = headers_of(&call.seal(&self.key, Timestamp::now().as_millis(), &body))?;
+        let call_seal = given_seal(&headers).to_owned();
+        let request = self.client.post(url).timeout(within).headers(headers);
         let answer = request.body(body).send().await.map_err(|error| {
             if error.is_connect() || error.is_builder() {
                 ForwardError::NotSent(error.to_string())
@@ -52,18 +63,32 @@ impl PeerCalls {
             .bytes()
             .await
             .map_err(|error| ForwardError::Unclear(error.to_string()))?;
+        let said = Answer {
+            call_seal: &call_seal,
+            status,
+            body: &body,
+        };
+        // Whoever has not the key can make no seal, but may have passed the call on.
+        let is_sealed = call.is_answered(&self.key, &said, &headers);
         match status {
-            // Nobody without the key could have said so.
-            StatusCode::OK if is_sealed(&self.key, Way::Answer(&own_seal), to.id, &headers, &body) => {
-                Ok(body.to_vec())
+            StatusCode::OK if is_sealed => Ok(body.to_vec()),
+            StatusCode::MISDIRECTED_REQUEST if is_sealed && body == to.address.as_bytes() => {
+                let reason = format!("{} is another instance now", to.address);
+                Err(ForwardError::NotSent(reason))
             }
-            StatusCode::MISDIRECTED_REQUEST | StatusCode::NOT_FOUND => Err(ForwardError::NotSent(format!(
-                "{} is another instance now",
-                to.address
-            ))),
-            status => Err(ForwardError::Unclear(format!("{} answered {status}", to.address))),
+            status => {
+                let how = if is_sealed { "" } else { " without a seal" };
+                let reason = format!("{} answered {status}{how}", to.address);
+                Err(ForwardError::Unclear(reason))
+            }
         }
     }
+}
+
+fn headers_of(sealed: &[(HeaderName, String)]) -> Result<HeaderMap, ForwardError> {
+    let header = |(name, value): &(HeaderName, String)| Ok((name.clone(), HeaderValue::from_str(value)?));
+    let headers: Result<HeaderMap, InvalidHeaderValue> = sealed.iter().map(header).collect();
+    headers.map_err(|error| ForwardError::NotSent(error.to_string()))
 }
 
 impl Forward for PeerCalls {

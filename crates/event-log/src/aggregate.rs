@@ -1,5 +1,8 @@
 //! What an aggregate must tell to live on a ledger.
 
+#[cfg(test)]
+pub(crate) mod saved_form;
+
 use cqrs_es::Aggregate;
 use domain::decider::Context;
 use domain::{catalog::Catalog, identifier::Identifier, user::User};
@@ -28,7 +31,8 @@ pub trait LedgerAggregate:
 {
     const STREAM: Stream;
     /// Of the state's form and meaning. Saved states of another version are not used, and the log is read
-    /// instead: raise it when a state gets or loses something that former events decide.
+    /// instead: raise it when a state gets or loses something that former events decide. The form of each version is
+    /// frozen in `golden/`.
     const STATE_VERSION: i32;
 
     /// Whether it has to stay in memory: somebody looks for all such.

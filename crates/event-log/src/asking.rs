@@ -112,3 +112,46 @@ impl<C> Asking<C> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use domain::user::{Error, User, UserCommand};
+    use schemas::RequestId;
+
+    use super::*;
+    use crate::entry::CommandContext;
+
+    async fn settled(
+        asking: &mut Asking<UserCommand>,
+        owner: WriterId,
+        outcome: BusError<Error>,
+    ) -> Option<BusError<Error>> {
+        asking.asked = Some(owner);
+        asking.settle::<User>(Err(outcome)).await?.err()
+    }
+
+    /// Each of them may still carry the first try out.
+    #[tokio::test]
+    async fn whoever_did_not_answer_once_is_not_believed_to_refuse() {
+        let [a, b, c] = [WriterId::new_v7(), WriterId::new_v7(), WriterId::new_v7()];
+        for (refuses, believed) in [(a, false), (b, false), (c, true)] {
+            let command = UserCommand::RevokeRole(domain::user::RevokeRole {
+                role_id: schemas::RoleId::new_v7(),
+            });
+            let context = Box::new(CommandContext::system(RequestId::new_v7()));
+            let ask = Ask::Execute { command, context };
+            let mut asking = Asking::new(ask, Instant::now() + Duration::from_secs(60));
+            asking.make_repeatable();
+            for lost in [a, b] {
+                assert_eq!(settled(&mut asking, lost, BusError::OutcomeUnknown).await, None);
+            }
+            let refused = BusError::Refused(Error::NotFound);
+            let wanted = if believed {
+                refused.clone()
+            } else {
+                BusError::OutcomeUnknown
+            };
+            assert_eq!(settled(&mut asking, refuses, refused).await, Some(wanted));
+        }
+    }
+}

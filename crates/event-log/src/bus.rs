@@ -1,6 +1,8 @@
 //! The one way to run a command: it knows the owner of each ledger, here or elsewhere.
 
-use std::collections::HashMap;
+mod standing;
+
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,6 +11,7 @@ use cqrs_es::Aggregate;
 use domain::catalog::Catalog;
 use domain::identifier::Identifier;
 use domain::ledger::ledger_of;
+use parking_lot::Mutex;
 use schemas::{Idempotency, Position, Stream};
 use serde::{Deserialize, Serialize};
 use tokio_util::task::TaskTracker;
@@ -17,7 +20,7 @@ use crate::aggregate::LedgerAggregate;
 use crate::asking::Asking;
 use crate::entry::{CommandContext, Receipt};
 use crate::forward::{Answer, Ask, Forward, Inspected, Reply};
-use crate::group::{Group, GroupStatus};
+use crate::group::{Group, GroupStatus, Halt};
 use crate::here::Owner;
 use crate::owners::{Instance, Owners};
 
@@ -68,6 +71,8 @@ type Routes = HashMap<(Stream, i32), Arc<Group>>;
 pub struct Bus {
     ledgers: i32,
     groups: Arc<ArcSwap<Routes>>,
+    /// Why these were not served here when that was last tried, routed or not.
+    halted: Arc<Mutex<BTreeMap<(Stream, i32), Halt>>>,
     running: TaskTracker,
     pub(crate) peers: Option<Arc<Peers>>,
 }
@@ -85,6 +90,7 @@ impl Bus {
         Self {
             ledgers,
             groups: Arc::default(),
+            halted: Arc::default(),
             running: TaskTracker::new(),
             peers: None,
         }
@@ -126,42 +132,6 @@ impl Bus {
         });
     }
 
-    /// Partitions that nobody serves as far as is known here, and why this instance does not.
-    pub fn not_serving(&self) -> Vec<((Stream, i32), GroupStatus)> {
-        let groups = self.groups.load();
-        let mut waiting: Vec<_> = groups
-            .iter()
-            .map(|(&place, group)| (place, group.status().borrow().clone()))
-            .filter(|(place, status)| match status {
-                GroupStatus::Serving => false,
-                // The former owner serves until this one is ready.
-                GroupStatus::Claiming(None) | GroupStatus::GivenUp => self.owner_elsewhere(*place).is_none(),
-                GroupStatus::Claiming(Some(_)) | GroupStatus::Halted(_) => true,
-            })
-            .collect();
-        waiting.sort_by_key(|(p, _)| *p);
-        waiting
-    }
-
-    /// Partitions that this instance serves.
-    pub fn serving(&self) -> Vec<(Stream, i32)> {
-        let groups = self.groups.load();
-        let serving = groups.iter().filter(|(_, group)| group.is_serving());
-        let mut places: Vec<_> = serving.map(|(&place, _)| place).collect();
-        places.sort_unstable();
-        places
-    }
-
-    /// Whether every partition has an owner, here or elsewhere.
-    pub fn is_owned(&self) -> bool {
-        let ledgers = (0..self.ledgers).flat_map(|l| [(Stream::Users, l), (Stream::Identifiers, l)]);
-        let groups = self.groups.load();
-        ledgers.chain([(Stream::Catalog, 0)]).all(|place| {
-            let here = groups.get(&place).is_some_and(|group| group.is_serving());
-            here || self.owner_elsewhere(place).is_some()
-        })
-    }
-
     /// How far this machine's clock is ahead of the brokers' (behind: negative), in milliseconds, as
     /// the last commits showed; of several brokers the one that differs most.
     pub fn clock_ahead_ms(&self) -> i64 {
@@ -183,19 +153,6 @@ impl Bus {
             if group.heartbeat().is_err() {
                 tracing::debug!("A writer group has no room for its heartbeat now");
             }
-        }
-    }
-
-    /// Waits until every routed group serves or can never serve.
-    pub async fn settled(&self) {
-        let groups: Vec<_> = self.groups.load().values().cloned().collect();
-        for group in groups {
-            let mut status = group.status();
-            // A dropped sender has left its last status behind.
-            status
-                .wait_for(|s| !matches!(s, GroupStatus::Claiming(_)))
-                .await
-                .ok();
         }
     }
 

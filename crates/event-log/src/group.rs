@@ -12,7 +12,7 @@ use crate::ledger::Ledger;
 use crate::owners::{Instance, Owners};
 use crate::snapshots::{GroupSnapshots, ScanOf, Snapshots};
 use crate::worker::Worker;
-use crate::writer_log::WriterLog;
+use crate::writer_log::{WriterLog, WriterLogError};
 
 /// Appends waiting for the next transaction; a full queue answers "busy".
 const QUEUE: usize = 4_096;
@@ -25,8 +25,44 @@ pub enum GroupStatus {
     Serving,
     /// Another instance has it, or it was given back. Final.
     GivenUp,
-    /// It can never be served as things are, such as a broken chain. Final.
-    Halted(String),
+    /// It cannot be served here as things are. Final.
+    Halted(Halt),
+}
+
+/// Why a group cannot be served.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Halt {
+    /// The log lost what had been written, or another one stands in its place. Nobody may go on from there: a
+    /// new owner that does not know how far it went would write the past anew.
+    #[error("{0}")]
+    LogLost(String),
+    /// What this instance reads makes no sense. Another one may read it otherwise.
+    #[error("{0}")]
+    Unreadable(String),
+    #[error("the writer's thread panicked")]
+    Panicked,
+    #[error("the writer's thread cannot be started: {0}")]
+    NoThread(String),
+}
+
+impl Halt {
+    /// Whether another instance could do better.
+    pub(crate) fn is_of_this_instance(&self) -> bool {
+        !matches!(self, Self::LogLost(_))
+    }
+
+    /// Of a failure that trying again does not mend.
+    pub(crate) fn of(error: &WriterLogError) -> Option<Self> {
+        match error {
+            WriterLogError::SetBack { .. } | WriterLogError::Shorter { .. } => {
+                Some(Self::LogLost(error.to_string()))
+            }
+            WriterLogError::BrokenChain { .. } | WriterLogError::Decode(_) => {
+                Some(Self::Unreadable(error.to_string()))
+            }
+            WriterLogError::Kafka(_) | WriterLogError::Watermark(_) | WriterLogError::Stalled => None,
+        }
+    }
 }
 
 /// What makes up a group.
@@ -102,6 +138,21 @@ impl Group {
         owners: Owners,
         snapshots: Option<Snapshots>,
     ) -> Self {
+        let name = format!("rolecall-{}", spec.transactional_id());
+        let thread = std::thread::Builder::new().name(name);
+        Self::start_in(thread, log, spec, ids, instance, owners, snapshots)
+    }
+
+    /// As [`Self::start_from`], in a thread like this.
+    pub(crate) fn start_in<L: WriterLog>(
+        thread: std::thread::Builder,
+        log: Arc<L>,
+        spec: &GroupSpec,
+        ids: Arc<SchemaIds>,
+        instance: Instance,
+        owners: Owners,
+        snapshots: Option<Snapshots>,
+    ) -> Self {
         let (appends, queue) = mpsc::channel(QUEUE);
         let (status, watch) = watch::channel(GroupStatus::Claiming(None));
         let mut by_partition: HashMap<i32, Arc<Ledger>> = HashMap::new();
@@ -150,11 +201,7 @@ impl Group {
             backlog: VecDeque::new(),
             found: HashMap::new(),
         };
-        let name = format!("rolecall-{}", spec.transactional_id());
-        let spawned = std::thread::Builder::new().name(name).spawn(move || worker.run());
-        if let Err(error) = spawned {
-            tracing::error!(%error, "Cannot start the writer's thread");
-        }
+        worker.start(thread);
         Self {
             appends,
             status: watch,

@@ -56,7 +56,7 @@ pub use creation::{CreateError, LogSpec, create_log, register_schemas};
 pub use entry::{CommandContext, NewDataKey, Receipt, Recorded};
 pub use extent::extent;
 pub use forward::{Forward, ForwardError, Inspected};
-pub use group::{Group, GroupSpec, GroupStatus};
+pub use group::{Group, GroupSpec, GroupStatus, Halt};
 pub use key_ring::{KeyRing, KeyRingError};
 pub use membership::{Membership, Share};
 pub use memory::{Failure, MemoryLog};

@@ -23,9 +23,25 @@ const LEAVE: Duration = Duration::from_secs(2);
 /// Topic and partition of each thing to be shared out.
 pub type Share = BTreeSet<(String, i32)>;
 
+/// Steps back from sharing, and comes back.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Attendance(Arc<AtomicBool>);
+
+impl Attendance {
+    /// Away, others get all of this instance's share.
+    pub(crate) fn stay_away(&self, away: bool) {
+        self.0.store(away, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_away(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// Dropping it leaves the group, and others take over what it had.
 pub struct Membership {
     share: watch::Receiver<Option<Share>>,
+    attendance: Attendance,
     stop: Arc<AtomicBool>,
     /// Ends with the thread that is the member.
     left: oneshot::Receiver<()>,
@@ -37,15 +53,20 @@ impl Membership {
     pub fn join(config: &KafkaConfig, group: &str, topics: &[String]) -> Result<Self, KafkaError> {
         let (told, share) = watch::channel(None);
         let consumer: BaseConsumer<Member> = config.member(group).create_with_context(Member { told })?;
-        let names: Vec<&str> = topics.iter().map(String::as_str).collect();
-        consumer.subscribe(&names)?;
+        subscribe(&consumer, topics)?;
+        let (topics, attendance) = (topics.to_vec(), Attendance::default());
+        let asked = attendance.clone();
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let (leaving, left) = oneshot::channel();
         std::thread::Builder::new()
             .name("rolecall-member".to_owned())
             .spawn(move || {
+                let mut is_away = false;
                 while !stopped.load(Ordering::Relaxed) {
+                    if asked.is_away() != is_away {
+                        is_away = attend(&consumer, &topics, is_away);
+                    }
                     // Nothing is fetched: what comes out here is an error, and the client itself tries again.
                     if let Some(Err(error)) = consumer.poll(POLL) {
                         tracing::debug!(%error, "The group of instances");
@@ -56,12 +77,21 @@ impl Membership {
                 drop::<oneshot::Sender<()>>(leaving);
             })
             .map_err(|error| KafkaError::ClientCreation(error.to_string()))?;
-        Ok(Self { share, stop, left })
+        Ok(Self {
+            share,
+            attendance,
+            stop,
+            left,
+        })
     }
 
     /// What this instance should work on, now and from now on; `None` until the coordinator has said so once.
     pub fn share(&self) -> watch::Receiver<Option<Share>> {
         self.share.clone()
+    }
+
+    pub(crate) fn attendance(&self) -> Attendance {
+        self.attendance.clone()
     }
 
     /// Leaves, and returns when the group knows: a program that ends before is missed only by its silence.
@@ -77,6 +107,24 @@ impl Drop for Membership {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
     }
+}
+
+fn subscribe(consumer: &BaseConsumer<Member>, topics: &[String]) -> Result<(), KafkaError> {
+    let names: Vec<&str> = topics.iter().map(String::as_str).collect();
+    consumer.subscribe(&names)
+}
+
+/// Comes back if it is away, or else leaves; whether it is away then.
+fn attend(consumer: &BaseConsumer<Member>, topics: &[String], is_away: bool) -> bool {
+    if is_away {
+        let joined = subscribe(consumer, topics);
+        return joined
+            .inspect_err(|error| tracing::warn!(%error, "Joining the group of instances again"))
+            .is_err();
+    }
+    consumer.unsubscribe();
+    consumer.context().told.send_replace(Some(Share::new()));
+    true
 }
 
 struct Member {

@@ -4,6 +4,10 @@
 //! writer group. A new owner reads the history while the former one still serves, and fences it only then; the
 //! former learns of it by the claim in the log. So nobody stops serving because of what the coordinator says.
 
+mod halts;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,10 +20,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bus::Bus;
 use crate::config::KafkaConfig;
-use crate::group::{Group, GroupSpec, GroupStatus};
+use crate::group::{Group, GroupSpec, GroupStatus, Halt};
 use crate::identity::LogIdentity;
-use crate::membership::{Membership, Share};
+use crate::membership::{Attendance, Membership, Share};
 use crate::owners::{Instance, Owners};
+use crate::ownership::halts::Halts;
 use crate::snapshots::Snapshots;
 use crate::writer_log::WriterLog;
 
@@ -66,6 +71,8 @@ impl Ownership {
             snapshots,
             specs,
             mine: BTreeMap::new(),
+            halts: Halts::default(),
+            attendance: membership.attendance(),
         };
         let leaving = CancellationToken::new();
         let keeper = tokio::spawn(keeper.run(membership.share(), leaving.clone()));
@@ -124,6 +131,8 @@ struct Keeper<L> {
     /// Of group number i at index i, the catalog's last.
     specs: Vec<GroupSpec>,
     mine: BTreeMap<usize, Mine>,
+    halts: Halts,
+    attendance: Attendance,
 }
 
 /// A group that this instance owns, wants, or lost.
@@ -142,9 +151,15 @@ impl<L: WriterLog> Keeper<L> {
         let mut tick = tokio::time::interval(TICK);
         loop {
             tick.tick().await;
+            let is_away = self
+                .halts
+                .wait_for_others(Instant::now(), |index| self.owner_id(index));
+            self.attendance.stay_away(is_away);
             let wanted = match &*share.borrow() {
                 // What is served stays so until it is taken; nothing is taken back.
                 _ if leaving.is_cancelled() => BTreeSet::new(),
+                // There may be nobody else.
+                _ if is_away => self.running().collect(),
                 Some(share) => share
                     .iter()
                     .filter_map(|&(_, p)| usize::try_from(p).ok())
@@ -157,24 +172,45 @@ impl<L: WriterLog> Keeper<L> {
         }
     }
 
+    /// By the log, as far as it was read.
+    fn owner(&self, index: usize) -> Option<Instance> {
+        let &(stream, partition) = self.specs[index].partitions.first()?;
+        self.owners.of(stream, partition)
+    }
+
+    fn owner_id(&self, index: usize) -> Option<WriterId> {
+        self.owner(index).map(|owner| owner.id)
+    }
+
+    fn running(&self) -> impl Iterator<Item = usize> {
+        let running = self
+            .mine
+            .iter()
+            .filter(|(_, mine)| matches!(mine, Mine::Running(_)));
+        running.map(|(&index, _)| index)
+    }
+
     /// Before the coordinator knows this instance: what the log says is owned at this very address. Nobody
     /// else can listen there, so that owner is gone.
+    ///
+    /// While the log is still being read, that may be an old claim, and somebody else the owner by now. It is let
+    /// go when a later claim is read, by the node or by the takeover itself. One that was not read in time costs a
+    /// planned move and no more: it is fenced after its history was read, like any other, and who is asked for it
+    /// meanwhile at this address says no, or is not reached, and is asked again.
     fn formerly_own(&self) -> BTreeSet<usize> {
-        let is_own = |spec: &GroupSpec| {
-            let place = spec.partitions.first();
-            let owner = place.and_then(|&(stream, partition)| self.owners.of(stream, partition));
-            owner.is_some_and(|owner| owner.address == self.own.address && owner.id != self.own.id)
+        let running: BTreeSet<usize> = self.running().collect();
+        let is_own = |&index: &usize| {
+            let owner = self
+                .owner(index)
+                .filter(|owner| owner.address == self.own.address);
+            owner.is_some_and(|owner| running.contains(&index) || owner.id != self.own.id)
         };
-        (0..self.specs.len())
-            .filter(|index| {
-                matches!(self.mine.get(index), Some(Mine::Running(_))) || is_own(&self.specs[*index])
-            })
-            .collect()
+        (0..self.specs.len()).filter(is_own).collect()
     }
 
     fn keep(&mut self, index: usize, wanted: bool) {
         let status = match self.mine.get(&index) {
-            None if wanted => return self.claim(index),
+            None if wanted && !self.halts.is_resting(index, Instant::now()) => return self.claim(index),
             Some(Mine::Lost { again }) if wanted && Instant::now() > *again => return self.claim(index),
             Some(Mine::Lost { .. }) if !wanted => {
                 self.mine.remove(&index);
@@ -191,9 +227,12 @@ impl<L: WriterLog> Keeper<L> {
         };
         match status {
             // Served until another instance fences it, wanted or not.
-            GroupStatus::Serving => {}
+            GroupStatus::Serving => {
+                self.halts.forget(index);
+                self.bus.note_service(&self.specs[index].partitions);
+            }
             GroupStatus::GivenUp => {
-                self.note_loss(&self.specs[index]);
+                self.note_loss(index);
                 let again = Instant::now() + AGAIN.mul_f64(0.5 + rand::random::<f64>());
                 self.let_go(index, Some(Mine::Lost { again }));
             }
@@ -203,15 +242,28 @@ impl<L: WriterLog> Keeper<L> {
                 };
                 self.let_go(index, Some(Mine::Ending(ending)));
             }
+            GroupStatus::Halted(halt) if halt.is_of_this_instance() => self.leave_to_others(index, &halt),
             GroupStatus::Halted(_) if !wanted => self.let_go(index, None),
             GroupStatus::Claiming(_) | GroupStatus::Halted(_) => {}
         }
     }
 
-    fn note_loss(&self, spec: &GroupSpec) {
-        let place = spec.partitions.first();
-        let owner = place.and_then(|&(stream, partition)| self.owners.of(stream, partition));
-        match owner {
+    /// Others shall try what halted here; see [`halts`].
+    fn leave_to_others(&mut self, index: usize, halt: &Halt) {
+        let spec = &self.specs[index];
+        tracing::warn!(
+            group = spec.number,
+            "Leaving writer group {} to other instances: {halt}",
+            spec.number
+        );
+        self.bus.note_halt(&spec.partitions, halt);
+        self.halts.note(index, self.owner_id(index), Instant::now());
+        self.let_go(index, None);
+    }
+
+    fn note_loss(&self, index: usize) {
+        let spec = &self.specs[index];
+        match self.owner(index) {
             Some(owner) if owner.address == self.own.address => tracing::error!(
                 group = spec.number,
                 "Another instance is reached at {} too: each needs a ROLECALL_ADVERTISED_URL of its own",
@@ -246,16 +298,4 @@ impl<L: WriterLog> Keeper<L> {
 /// The partition of the writers topic that stands for the catalog's group comes after the ledgers' groups.
 pub(crate) fn writer_partitions(groups: i32) -> i32 {
     groups + 1
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn there_is_a_partition_for_each_group() {
-        let ledgers = (0..4).map(|n| GroupSpec::of_ledgers(n, 4, 16));
-        let count = ledgers.chain([GroupSpec::catalog()]).count();
-        assert_eq!(i32::try_from(count), Ok(writer_partitions(4)));
-    }
 }

@@ -33,6 +33,9 @@ const EVERY: Duration = Duration::from_secs(2);
 /// Reading the whole log takes long; a store that may be about to come up is waited for so long.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// An index of a million aggregates takes seconds; a store that is silent for so long is as good as down.
+const SILENCE: Duration = Duration::from_secs(30);
+
 /// A partition, whose aggregates are saved together.
 pub type Place = (Stream, i32);
 
@@ -120,6 +123,7 @@ pub struct Snapshots {
     pub(crate) residents: Arc<Residents>,
     pub(crate) every: Duration,
     pub(crate) patience: Duration,
+    pub(crate) silence: Duration,
 }
 
 impl Snapshots {
@@ -131,6 +135,7 @@ impl Snapshots {
             residents: Arc::new(Residents::new(residents)),
             every: EVERY,
             patience: PATIENCE,
+            silence: SILENCE,
         }
     }
 
@@ -145,6 +150,13 @@ impl Snapshots {
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
+        self
+    }
+
+    /// How long a store may take to say what it has.
+    #[must_use]
+    pub fn silence(mut self, silence: Duration) -> Self {
+        self.silence = silence;
         self
     }
 }

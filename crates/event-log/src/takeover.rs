@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use schemas::log::LogEvent;
 use schemas::{Event, Meta, Position, Stored, Stream};
 
-use crate::group::GroupStatus;
+use crate::group::{GroupStatus, Halt};
 use crate::group_log::AppendError;
 use crate::ledger::Ledger;
 use crate::owners::{Instance, Owners};
@@ -74,20 +74,16 @@ impl<L: WriterLog> Worker<L> {
                 }
                 Err(error) => error,
             };
-            if let ClaimError::Log(
-                WriterLogError::BrokenChain { .. }
-                | WriterLogError::SetBack { .. }
-                | WriterLogError::Shorter { .. }
-                | WriterLogError::Decode(_),
-            ) = &error
+            if let ClaimError::Log(cause) = &error
+                && let Some(halt) = Halt::of(cause)
             {
                 tracing::error!(
                     group = self.number,
                     error = &error as &dyn std::error::Error,
-                    "Writer group {} halts: {error}",
+                    "Writer group {} halts: {halt}",
                     self.number
                 );
-                self.end(in_doubt, GroupStatus::Halted(error.to_string()));
+                self.end(in_doubt, GroupStatus::Halted(halt));
                 return None;
             }
             tracing::warn!(

@@ -7,7 +7,7 @@ use std::time::Instant;
 use schemas::{EventId, Meta, Position, Stream, Timestamp};
 use tokio::sync::{mpsc, watch};
 
-use crate::group::GroupStatus;
+use crate::group::{GroupStatus, Halt};
 use crate::group_log::{Append, AppendError, GroupLog, Prepared};
 use crate::ledger::Ledger;
 use crate::owners::{Instance, Owners};
@@ -50,7 +50,17 @@ enum Doubt {
 }
 
 impl<L: WriterLog> Worker<L> {
-    pub(crate) fn run(mut self) {
+    /// Works in a thread of its own; without one the group halts, and whoever looks at it sees why.
+    pub(crate) fn start(self, thread: std::thread::Builder) {
+        let (status, number) = (self.status.clone(), self.number);
+        if let Err(error) = thread.spawn(move || self.run()) {
+            let halt = Halt::NoThread(error.to_string());
+            tracing::error!(group = number, "Writer group {number} halts: {halt}");
+            status.send_replace(GroupStatus::Halted(halt));
+        }
+    }
+
+    fn run(mut self) {
         let mut in_doubt = InDoubt::new();
         loop {
             let Some(transaction) = self.take_over(&mut in_doubt) else {
@@ -225,8 +235,7 @@ impl<L: WriterLog> Drop for Worker<L> {
     /// A thread that is gone must not be taken for one that serves.
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.status
-                .send_replace(GroupStatus::Halted("the writer's thread panicked".to_owned()));
+            self.status.send_replace(GroupStatus::Halted(Halt::Panicked));
         }
     }
 }

@@ -15,6 +15,8 @@ mod keys;
 mod owner;
 #[path = "conformance/snapshots.rs"]
 mod snapshots;
+#[path = "conformance/stalls.rs"]
+mod stalls;
 #[path = "conformance/store_cases.rs"]
 mod store_cases;
 #[path = "conformance/tail.rs"]

@@ -10,8 +10,8 @@ use domain::catalog::{Catalog, CatalogCommand, RecordExtent};
 use domain::user::{AbandonClaim, User, UserCommand};
 use event_log::identity::{IdentityError, LogIdentity, find_log};
 use event_log::{
-    Bus, CommandContext, CreateError, Group, GroupSpec, GroupStatus, Instance, KafkaConfig, KafkaWriterLog,
-    LogSpec, Owners, create_log, extent,
+    Bus, CommandContext, CreateError, Group, GroupSpec, GroupStatus, Halt, Instance, KafkaConfig,
+    KafkaWriterLog, LogSpec, Owners, create_log, extent,
 };
 use local_stack::Stack;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -191,7 +191,7 @@ async fn a_running_owner_halts(log: &Log<'_>) {
                 .not_serving()
                 .into_iter()
                 .filter_map(|(_, status)| match status {
-                    GroupStatus::Halted(reason) => Some(reason),
+                    GroupStatus::Halted(Halt::LogLost(reason)) => Some(reason),
                     _ => None,
                 });
             if let Some(reason) = reasons.into_iter().next() {

@@ -117,8 +117,7 @@ impl GroupSnapshots {
         if unsettled.is_empty() {
             return Ok(());
         }
-        let spoilt = cut.spoilt.intersection(&unsettled).cloned().collect();
-        self.marks().put_back(place, unsettled, spoilt);
+        self.marks().put_off(place, &cut, unsettled);
         Err(Broken::Failed)
     }
 

@@ -177,3 +177,62 @@ impl<A: LedgerAggregate> Kept for AggregateMap<A> {
         Self::evict(self, count)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use domain::identifier::Identifier;
+    use schemas::{Event, Position, Stored, Stream};
+
+    use super::*;
+    use crate::aggregate::saved_form::identifier_events;
+
+    const ID: &str = "name";
+
+    /// Its aggregate leaves memory after the first event was passed over.
+    struct Leaving<'a> {
+        map: &'a AggregateMap<Identifier>,
+        events: Vec<(Stored<Event>, Position)>,
+    }
+
+    impl LogScan for Leaving<'_> {
+        fn scan(
+            &self,
+            _: Place,
+            wanted: &dyn Fn(&str) -> bool,
+            each: &mut dyn FnMut(Stored<Event>, Position),
+        ) -> Result<(), WriterLogError> {
+            for (stored, position) in self.events.clone() {
+                if wanted(ID) {
+                    each(stored, position);
+                }
+                // The first time it counts as used.
+                for _ in 0..2 {
+                    self.map.evict(1);
+                }
+            }
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_leaves_memory_meanwhile_is_not_made_of_its_last_events_alone() {
+        let map = AggregateMap::<Identifier>::default();
+        let events = identifier_events(ID);
+        let mut whole = Entry::default();
+        for (stored, position) in events.clone() {
+            let Stored { meta, data } = stored;
+            let data = Identifier::unwrap(data).unwrap();
+            whole.replay(Stored { meta, data }, position);
+        }
+        let row = IndexRow {
+            id: ID.to_owned(),
+            sequence: whole.sequence,
+            pinned: false,
+        };
+        map.restore(ID, whole);
+        map.was_saved(&row);
+        let scan = Leaving { map: &map, events };
+        map.rebuild(&scan, (Stream::Identifiers, 0)).unwrap();
+        assert!(map.present(ID).is_none());
+    }
+}

@@ -66,11 +66,41 @@ impl Marks {
         self.spoilt.entry(place).or_default().extend(spoilt);
     }
 
+    /// Gives back those of a cut that could not be looked at. Of a row that is wrong no sequence tells that it
+    /// is to be saved again.
+    pub(crate) fn put_off(&mut self, place: Place, cut: &Cut, unsettled: HashSet<String>) {
+        let spoilt = cut.spoilt.intersection(&unsettled).cloned().collect();
+        self.put_back(place, unsettled, spoilt);
+    }
+
     pub(crate) fn count(&self) -> usize {
         self.dirty
             .values()
             .chain(self.spoilt.values())
             .map(HashSet::len)
             .sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::Stream;
+
+    use super::*;
+
+    #[test]
+    fn a_wrong_row_that_is_put_off_stays_marked_as_wrong() {
+        let (mut marks, place) = (Marks::default(), (Stream::Users, 0));
+        marks.moved([(place, Head::START)]);
+        marks.claimed([(place, 0)]);
+        for id in ["a", "b"] {
+            marks.spoilt(place, id);
+            marks.dirty(place, id);
+        }
+        let cut = marks.cut(place).unwrap();
+        marks.put_off(place, &cut, HashSet::from(["a".to_owned(), "c".to_owned()]));
+        let next = marks.cut(place).unwrap();
+        assert_eq!(next.spoilt, HashSet::from(["a".to_owned()]));
+        assert_eq!(next.dirty, HashSet::from(["a".to_owned(), "c".to_owned()]));
     }
 }

@@ -10,8 +10,6 @@ use super::{Indexed, NotFetched, Place, StoreError};
 use crate::group_log::Head;
 
 const AGAIN: Duration = Duration::from_millis(250);
-/// An index of a million aggregates takes seconds.
-const SILENCE: Duration = Duration::from_secs(30);
 /// States asked for at the same time.
 const AT_ONCE: usize = 1_000;
 
@@ -55,7 +53,7 @@ impl GroupSnapshots {
 
     /// What the store has, within bounds: one that takes the question and is silent is as good as down.
     pub(super) async fn stored(&self, place: Place) -> Result<Option<Indexed>, StoreError> {
-        tokio::time::timeout(SILENCE, self.settings.store.load(place))
+        tokio::time::timeout(self.settings.silence, self.settings.store.load(place))
             .await
             .unwrap_or_else(|_| Err(StoreError("it does not answer".to_owned())))
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use domain::identifier::Identifier;
 use domain::user::{User, UserCommand};
 use event_log::{
-    GroupStatus, MemoryLog, MemorySnapshots, Place, SnapshotKey, Snapshots, StateRow, Target, WriterLog,
+    GroupStatus, Halt, MemoryLog, MemorySnapshots, Place, SnapshotKey, Snapshots, StateRow, Target, WriterLog,
 };
 use proptest::prelude::*;
 use schemas::{LogId, Stream, UserId};
@@ -410,7 +410,7 @@ async fn a_log_shorter_than_its_snapshot_is_not_served() {
     owner.bus.settled().await;
     for status in &owner.status {
         let status = status.borrow().clone();
-        let GroupStatus::Halted(reason) = status else {
+        let GroupStatus::Halted(Halt::LogLost(reason)) = status else {
             panic!("{status:?}");
         };
         assert!(reason.contains("truncated or made anew"), "{reason}");

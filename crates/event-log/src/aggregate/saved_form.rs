@@ -1,0 +1,264 @@
+//! The form in which states are saved, frozen for each version of it.
+//!
+//! A state that is read back by a program that means something else by it is a wrong answer, and nothing else
+//! would notice: its seal is genuine.
+
+use std::path::Path;
+
+use schemas::catalog::{
+    BootstrapEpochRaised, ExtentRecorded, PartitionEnd, PermissionAttached, PermissionDefined, RoleDefined,
+};
+use schemas::identifier::{IdentifierConfirmed, IdentifierKind, IdentifierReleased, IdentifierReserved};
+use schemas::user::{
+    ClaimAbandoned, DeviceFailures, LockReason, LoginFailed, RoleGranted, SessionRefreshed, UserDeactivated,
+    UserLocked, UserLoggedIn, UserRegistered,
+};
+use schemas::{Actor, BlindIndex, Idempotency, Meta, Position, Sealed, Sha256Digest, Stored, Timestamp};
+use uuid::Uuid;
+
+use super::*;
+use crate::entry::Entry;
+
+fn id<T>(n: u128) -> schemas::Id<T> {
+    Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0000 + n).into()
+}
+
+fn at(n: i64) -> Timestamp {
+    Timestamp::from_micros(1_790_000_000_000_000 + n)
+}
+
+fn sealed(n: u8) -> Sealed {
+    Sealed::from_bytes(&[n; 8])
+}
+
+fn hash(n: u8) -> Sha256Digest {
+    Sha256Digest([n; 32])
+}
+
+/// As they stand in the log, each the answer to a key.
+fn recorded<A: LedgerAggregate>(aggregate_id: &str, events: Vec<A::Event>) -> Vec<(Stored<Event>, Position)> {
+    let recorded = (1..).zip(events).map(|(sequence, event)| {
+        let number = u8::try_from(sequence).unwrap();
+        let meta = Meta {
+            event_id: id(100 + u128::from(number)),
+            aggregate_id: aggregate_id.to_owned(),
+            sequence,
+            occurred_at: at(sequence),
+            actor: Actor::User(id(5)),
+            request_id: id(6),
+            causation_id: Some(id(7)),
+            idempotency: Some(Idempotency {
+                key_digest: hash(number),
+                request_digest: hash(9),
+            }),
+            chain_seq: sequence,
+            prev_hash: hash(11),
+            basis: vec![Position {
+                stream: Stream::Catalog,
+                partition: 0,
+                offset: 12,
+            }],
+        };
+        let position = Position {
+            stream: A::STREAM,
+            partition: 1,
+            offset: sequence,
+        };
+        (
+            Stored {
+                meta,
+                data: A::wrap(event),
+            },
+            position,
+        )
+    });
+    recorded.collect()
+}
+
+/// The state after each event.
+fn states<A: LedgerAggregate>(events: Vec<A::Event>) -> Vec<serde_json::Value> {
+    let mut entry = Entry::<A>::default();
+    let states = recorded::<A>("aggregate", events)
+        .into_iter()
+        .map(|(stored, position)| {
+            let Stored { meta, data } = stored;
+            let data = A::unwrap(data).unwrap();
+            entry.replay(Stored { meta, data }, position);
+            serde_json::from_slice(&entry.to_state().unwrap()).unwrap()
+        });
+    states.collect()
+}
+
+fn is_frozen<A: LedgerAggregate>(name: &str, events: Vec<A::Event>) {
+    let states = states::<A>(events);
+    let file = format!("golden/{name}.state.v{}.json", A::STATE_VERSION);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(&file);
+    if !path.exists() {
+        std::fs::write(&path, serde_json::to_string_pretty(&states).unwrap()).unwrap();
+    }
+    let golden: Vec<serde_json::Value> =
+        serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    assert_eq!(golden.len(), states.len());
+    for (golden, state) in golden.iter().zip(&states) {
+        assert_eq!(
+            golden, state,
+            "The saved state of {name} is another one than {file} (left) says. Raise its STATE_VERSION, so that no \
+             state of the former form is read as one of this, and run this test again: it writes the new file, \
+             which is to be committed"
+        );
+    }
+}
+
+#[test]
+fn the_state_of_a_user_is_frozen() {
+    is_frozen::<User>("user", user_events());
+}
+
+#[test]
+fn the_state_of_an_identifier_is_frozen() {
+    let events = identifier_events("name").into_iter();
+    let events = events.filter_map(|(stored, _)| Identifier::unwrap(stored.data));
+    is_frozen::<Identifier>("identifier", events.collect());
+}
+
+#[test]
+fn the_state_of_the_catalog_is_frozen() {
+    is_frozen::<Catalog>("catalog", catalog_events());
+}
+
+fn user_events() -> Vec<UserEvent> {
+    vec![
+        UserEvent::ClaimAbandoned(ClaimAbandoned { claim_id: id(31) }),
+        UserEvent::Registered(UserRegistered {
+            user_id: id(2),
+            claim_id: id(30),
+            username: sealed(1),
+            username_index: BlindIndex(hash(2)),
+            email: sealed(3),
+            email_index: BlindIndex(hash(4)),
+            phone_number: Some(sealed(20)),
+            password_hash: sealed(5),
+        }),
+        UserEvent::RoleGranted(RoleGranted {
+            role_id: id(40),
+            expires_at: Some(at(1_000)),
+        }),
+        UserEvent::RoleGranted(RoleGranted {
+            role_id: id(41),
+            expires_at: None,
+        }),
+        UserEvent::LoggedIn(UserLoggedIn {
+            session_id: id(32),
+            nonce: sealed(6),
+            refresh_token_hash: hash(7),
+            expires_at: at(2_000),
+            device_id: id(46),
+            despite_lock: false,
+            ip_network: Some("192.0.0.0/16".to_owned()),
+            ip_address: Some(sealed(21)),
+            user_agent: Some(sealed(22)),
+            device_fingerprint: Some(sealed(23)),
+            country_code: Some("DE".to_owned()),
+            city: Some(sealed(24)),
+        }),
+        UserEvent::SessionRefreshed(SessionRefreshed {
+            session_id: id(32),
+            generation: 2,
+            nonce: sealed(13),
+            refresh_token_hash: hash(14),
+            refreshed_at: at(17),
+            ip_network: None,
+            ip_address: None,
+            user_agent: None,
+        }),
+        UserEvent::LoginFailed(LoginFailed {
+            count: 2,
+            first_at: at(18),
+            last_at: at(19),
+            known_devices: vec![DeviceFailures {
+                device_id: id(46),
+                count: 1,
+            }],
+            ip_network: None,
+            ip_address: None,
+            user_agent: None,
+        }),
+        UserEvent::Locked(UserLocked {
+            reason: LockReason::FailedLogins,
+            locked_until: at(3_000),
+        }),
+        UserEvent::Deactivated(UserDeactivated {
+            revoked_sessions: vec![id(32)],
+        }),
+    ]
+}
+
+/// Reserved, held and free again.
+pub(crate) fn identifier_events(aggregate_id: &str) -> Vec<(Stored<Event>, Position)> {
+    let (kind, index_key_id) = (IdentifierKind::Email, "key".to_owned());
+    recorded::<Identifier>(
+        aggregate_id,
+        vec![
+            IdentifierEvent::Reserved(IdentifierReserved {
+                kind,
+                user_id: id(2),
+                claim_id: id(30),
+                expires_at: at(1_000),
+                index_key_id: index_key_id.clone(),
+            }),
+            IdentifierEvent::Confirmed(IdentifierConfirmed {
+                kind,
+                user_id: id(2),
+                claim_id: id(30),
+                index_key_id: index_key_id.clone(),
+            }),
+            IdentifierEvent::Released(IdentifierReleased {
+                kind,
+                user_id: id(2),
+                claim_id: id(30),
+                index_key_id,
+            }),
+        ],
+    )
+}
+
+fn catalog_events() -> Vec<CatalogEvent> {
+    let role = |number, parent: Option<u128>, level| {
+        CatalogEvent::RoleDefined(RoleDefined {
+            role_id: id(number),
+            name: format!("role {number}"),
+            description: Some("what it is for".to_owned()),
+            parent_id: parent.map(id),
+            level,
+            is_system_role: true,
+        })
+    };
+    vec![
+        role(40, None, 0),
+        role(41, Some(40), 1),
+        CatalogEvent::PermissionDefined(PermissionDefined {
+            permission_id: id(50),
+            name: "user.lock".to_owned(),
+            resource: "user".to_owned(),
+            action: "lock".to_owned(),
+            description: Some("what it allows".to_owned()),
+            category: Some("users".to_owned()),
+            is_dangerous: true,
+        }),
+        CatalogEvent::PermissionAttached(PermissionAttached {
+            role_id: id(41),
+            permission_id: id(50),
+        }),
+        CatalogEvent::BootstrapEpochRaised(BootstrapEpochRaised {
+            epoch: 1,
+            administrator: id(2),
+        }),
+        CatalogEvent::ExtentRecorded(ExtentRecorded {
+            ends: vec![PartitionEnd {
+                topic: "users".to_owned(),
+                partition: 1,
+                next_offset: 7,
+            }],
+        }),
+    ]
+}
