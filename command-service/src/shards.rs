@@ -17,6 +17,7 @@ use crate::snapshots::ShardSnapshots;
 use crate::startup::StartError;
 
 const AGAIN: Duration = Duration::from_secs(1);
+const TRIES: usize = 10;
 
 /// `None` where none are configured.
 pub fn configured(config: &Config) -> Result<Option<Shards>, StartError> {
@@ -87,7 +88,8 @@ pub async fn save_rights(warm: WarmStart, app: Arc<App>, events: i64) {
 }
 
 /// The first command service with shards says for ever where ledgers lie. One that starts at the same time
-/// with others is refused by the catalog's decision.
+/// with others is refused by the catalog's decision. Where the catalog's owner takes no map, such as one of an
+/// older version, the next start records it.
 pub async fn record_shard_map(
     app: &App,
     shards: Option<&Shards>,
@@ -98,7 +100,7 @@ pub async fn record_shard_map(
     };
     let ledgers = identity.created.ledgers;
     let map = shards.map().placement(ledgers).first_map();
-    loop {
+    for _ in 0..TRIES {
         let command = CatalogCommand::ChangeShardMap(ChangeShardMap {
             map: map.clone(),
             ledgers,
@@ -111,6 +113,7 @@ pub async fn record_shard_map(
         }
         tokio::time::sleep(AGAIN).await;
     }
+    Ok(())
 }
 
 /// Whether the log still has its ledgers where this instance was told that they are.

@@ -123,6 +123,7 @@ fn is_behind(left: &[(Lane, i64)], found: &[Placed], topics: &Topics) -> bool {
 #[cfg(test)]
 mod tests {
     use read_model::checkpoint::Checkpoint;
+    use read_model::{PoolSettings, ShardMap};
     use schemas::Stream;
 
     use super::*;
@@ -155,5 +156,43 @@ mod tests {
             "one lane survived, its sibling did not"
         );
         assert!(set_back(&found(5, None)), "no such row");
+    }
+
+    #[tokio::test]
+    async fn a_newer_map_that_differs_shows_until_one_fits() {
+        let (readiness, map) = (service_kit::Readiness::default(), ShardMap::new([0]));
+        let known = map.placement(2).first_map();
+        let shard = ShardContext {
+            pool: PoolSettings::projecting()
+                .pool("postgres://x@127.0.0.1:1/x")
+                .unwrap(),
+            months: AuditMonths::default(),
+            progress: Progress::default(),
+            status: Status::new(readiness.clone(), 0),
+            schema_ids: watch::Sender::new(SchemaIds::default()),
+            placement: map.placement(2),
+            map_version: known.version,
+            topics: Topics::new("test"),
+            shutdown: CancellationToken::new(),
+            applying: TaskTracker::new(),
+        };
+        let other = |version| ShardMapChanged {
+            version,
+            shards: 2,
+            ..known.clone()
+        };
+        // As read again from the beginning: a later one fitted at the start.
+        shard.judge(&other(1));
+        assert!(readiness.is_ready());
+        shard.judge(&other(2));
+        assert_eq!(
+            readiness.reasons()[0].reason,
+            "shard map 2 of the log has 2 shards, the configuration has 1"
+        );
+        shard.judge(&ShardMapChanged {
+            version: 3,
+            ..known.clone()
+        });
+        assert!(readiness.is_ready());
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use local_stack::Stack;
+use schemas::catalog::{CatalogEvent, ShardMapChanged};
 use schemas::{DataKey, Position, sealed_field as field};
 use serde_json::json;
 use sqlx::PgPool;
@@ -176,4 +177,26 @@ async fn erased_people_and_wrong_keys(dsn: &str, path: &str) {
         .get(path, BOB)
         .await;
     assert_eq!((other.status, other.slug()), (500, "internal"));
+}
+
+#[tokio::test]
+async fn ledgers_that_have_moved_are_not_read_here() {
+    let test = TestApp::new();
+    let map = |version, shards| {
+        let ledgers = usize::try_from(crate::testing::LEDGERS).unwrap();
+        CatalogEvent::ShardMapChanged(ShardMapChanged {
+            version,
+            placement: vec![0; ledgers],
+            shards,
+        })
+    };
+    test.fed.catalog(&map(1, 1));
+    assert_eq!(test.app.shards_misfit(), None);
+    test.fed.catalog(&map(2, 2));
+    assert_eq!(
+        test.app.shards_misfit().as_deref(),
+        Some("shard map 2 of the log has 2 shards, the configuration has 1")
+    );
+    let answer = test.get(&format!("/v1/users/{BOB}"), BOB).await;
+    assert_eq!((answer.status, answer.slug()), (503, "dependency-unavailable"));
 }
