@@ -44,7 +44,10 @@ pub async fn run(settings: Settings) -> Result<Totals> {
         println!("not done: {fault:?}: {why}");
     }
     println!("reckoning up");
+    let reckoning = Instant::now();
     let violations = all_that_is_wrong(&stage.world, &calls, &inflicted, &memory).await;
+    println!("reckoned up in {:.1} s", reckoning.elapsed().as_secs_f64());
+    println!("most memory in MiB: {memory:?}");
     let report = Report {
         settings: &settings,
         planned: &planned_of(&settings, &stage),
@@ -86,7 +89,7 @@ async fn play(settings: &Settings, stage: &Arc<Stage>, shared: &Arc<Shared>) -> 
     let memory = tokio::spawn(watch::memory(Arc::clone(&stage.world), stopped));
     let actors: Vec<_> = (0..settings.clients)
         .map(|number| {
-            let actor = Actor::new(number, settings.seed, Arc::clone(shared), settings.pace);
+            let actor = Actor::new(number, settings, Arc::clone(shared));
             tokio::spawn(actor.run())
         })
         .collect();

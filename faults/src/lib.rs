@@ -37,6 +37,8 @@ pub struct Settings {
     pub clients: usize,
     /// Mean pause of a client between two calls.
     pub pace: Duration,
+    /// How many of a hundred calls are checks.
+    pub checks: u32,
     /// Breaks nothing: whatever is found then is wrong without any fault.
     pub without_faults: bool,
 }

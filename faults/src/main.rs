@@ -29,6 +29,9 @@ struct Arguments {
     /// Mean pause of a client between two calls, in milliseconds.
     #[arg(long, default_value_t = 150)]
     pace: u64,
+    /// How many of a hundred calls are checks; they cost less than commands.
+    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u32).range(0..=100))]
+    checks: u32,
     /// Break nothing.
     #[arg(long)]
     without_faults: bool,
@@ -46,6 +49,7 @@ async fn main() -> Result<ExitCode> {
         shards: arguments.shards,
         clients: arguments.clients,
         pace: Duration::from_millis(arguments.pace),
+        checks: arguments.checks,
         without_faults: arguments.without_faults,
     };
     let totals = run(settings).await?;
