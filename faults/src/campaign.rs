@@ -77,7 +77,7 @@ fn planned_of(settings: &Settings, stage: &Stage) -> Vec<crate::plan::Planned> {
     if settings.without_faults {
         return Vec::new();
     }
-    plan(settings.seed, &stage.shape(), settings.length)
+    plan(settings.seed, &stage.shape(), settings.length, &settings.only)
 }
 
 type Played = (Calls, Vec<Inflicted>, std::collections::BTreeMap<String, u64>);
@@ -189,10 +189,15 @@ pub fn said(panic: &(dyn std::any::Any + Send)) -> String {
 async fn end(stage: Arc<Stage>) -> Result<()> {
     let stage = Arc::into_inner(stage).context("the stage is still in use")?;
     let Stage {
-        world, network, disk, ..
+        world,
+        network,
+        map,
+        broker_disk,
+        cluster_disk,
+        ..
     } = stage;
     let world = Arc::into_inner(world).context("the world is still in use")?;
     world.shut_down().await;
-    drop((network, disk));
+    drop((network, map, broker_disk, cluster_disk));
     Ok(())
 }

@@ -32,6 +32,9 @@ struct Arguments {
     /// How many of a hundred calls are checks; they cost less than commands.
     #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u32).range(0..=100))]
     checks: u32,
+    /// Only faults of these kinds, with commas between: as the line at the end names them.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
     /// Break nothing.
     #[arg(long)]
     without_faults: bool,
@@ -50,6 +53,7 @@ async fn main() -> Result<ExitCode> {
         clients: arguments.clients,
         pace: Duration::from_millis(arguments.pace),
         checks: arguments.checks,
+        only: arguments.only,
         without_faults: arguments.without_faults,
     };
     let totals = run(settings).await?;
