@@ -155,11 +155,14 @@ pub fn plan(seed: u64, shape: &Shape, length: Duration, only: &[String]) -> Vec<
     let mut at = Duration::from_secs(2);
     while at < length {
         let lasts = Duration::from_millis(random.random_range(300..8_000));
-        let fault = any_fault(&mut random, shape);
+        let is_wanted = |it: &Fault| only.is_empty() || only.iter().any(|kind| kind == it.kind());
+        let mut drawn = (0..10_000).map(|_| any_fault(&mut random, shape));
+        let Some(fault) = drawn.find(is_wanted) else {
+            break;
+        };
         let open: Vec<&Planned> = planned.iter().filter(|it| it.at + it.lasts > at).collect();
         let clashes = open.iter().any(|it| it.fault.part() == fault.part());
-        let is_wanted = only.is_empty() || only.iter().any(|kind| kind == fault.kind());
-        if open.len() < 2 && !clashes && is_wanted {
+        if open.len() < 2 && !clashes {
             planned.push(Planned { at, lasts, fault });
         }
         at += Duration::from_millis(random.random_range(100..5_000));
