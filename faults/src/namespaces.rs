@@ -243,6 +243,13 @@ fn output(arguments: &str) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use local_rolecall::Service;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::time::timeout;
+
     use super::*;
 
     #[test]
@@ -252,5 +259,55 @@ mod tests {
         for other in ["rcf71c0", "eth0", "rcf", "another-71"] {
             assert_eq!(pid_of(other), None, "{other}");
         }
+    }
+
+    /// Sends a line and waits for it to come back.
+    async fn call(stream: &mut TcpStream) -> u8 {
+        stream.write_all(b"7\n").await.unwrap();
+        answer(stream).await
+    }
+
+    async fn answer(stream: &mut TcpStream) -> u8 {
+        let mut line = [0; 2];
+        stream.read_exact(&mut line).await.unwrap();
+        line[0]
+    }
+
+    #[tokio::test]
+    async fn what_is_lost_is_sent_again_and_no_connection_breaks() {
+        let instance = Instance {
+            service: Service::Query,
+            index: 0,
+        };
+        let namespaces = match Namespaces::around(&[instance]) {
+            Ok(namespaces) => namespaces,
+            Err(error) => return eprintln!("skipped: {error:#}"),
+        };
+        let name = namespaces.inside[&instance].name.clone();
+        let map = Map::new(Some(namespaces));
+        let listener = TcpListener::bind((map.gate(instance), 0)).await.unwrap();
+        let echo = format!(
+            "exec 3<>/dev/tcp/{}/{}; while read line <&3; do echo $line >&3; done",
+            map.gate(instance),
+            listener.local_addr().unwrap().port()
+        );
+        let mut inside = Command::new("ip")
+            .args(["netns", "exec", &name, "bash", "-c", &echo])
+            .spawn()
+            .unwrap();
+        let (mut stream, from) = listener.accept().await.unwrap();
+        assert_eq!(from.ip(), map.host(instance));
+        assert_eq!(call(&mut stream).await, b'7');
+        for lost in [Lost::All, Lost::ToIt, Lost::FromIt] {
+            map.cut_off(instance, lost).unwrap();
+            let waiting = timeout(Duration::from_millis(200), call(&mut stream));
+            assert!(waiting.await.is_err(), "{lost:?}");
+            map.join(instance, lost).unwrap();
+            assert_eq!(answer(&mut stream).await, b'7', "{lost:?}");
+        }
+        drop(stream);
+        inside.wait().unwrap();
+        drop(map);
+        assert!(names().iter().all(|it| pid_of(it) != Some(std::process::id())));
     }
 }
