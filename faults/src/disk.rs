@@ -6,6 +6,24 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 use local_stack::Stack;
 
+use crate::namespaces::has_ended;
+
+/// Folders of campaigns; their process id follows.
+pub const FOLDER: &str = "rolecall-faults-";
+
+/// What campaigns left that were killed: it takes memory. Their logs stay.
+pub fn unmount_leftovers() -> Result<()> {
+    let mounts = std::fs::read_to_string("/proc/mounts").unwrap_or_default();
+    let paths = mounts.lines().filter_map(|line| line.split(' ').nth(1));
+    paths.filter(|path| is_left(path)).try_for_each(unmount)
+}
+
+fn is_left(path: &str) -> bool {
+    let folders = path.split('/').filter_map(|name| name.strip_prefix(FOLDER));
+    let mut pids = folders.filter_map(|rest| rest.split('-').next()?.parse().ok());
+    pids.any(has_ended)
+}
+
 /// A file system in memory that can be made as small as what it holds.
 pub struct SmallDisk {
     path: PathBuf,
@@ -54,11 +72,17 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        let unmounted = Command::new("umount").arg("--lazy").arg(&self.path).status();
-        if !unmounted.is_ok_and(|status| status.success()) {
-            eprintln!("{} stays mounted", self.path.display());
+        if let Err(error) = unmount(&self.path) {
+            eprintln!("{error:#}");
         }
     }
+}
+
+fn unmount(path: impl AsRef<Path>) -> Result<()> {
+    let path = path.as_ref();
+    let status = Command::new("umount").arg("--lazy").arg(path).status()?;
+    anyhow::ensure!(status.success(), "{} stays mounted", path.display());
+    Ok(())
 }
 
 fn mount(arguments: &[&str], path: &Path) -> Result<()> {
@@ -67,4 +91,22 @@ fn mount(arguments: &[&str], path: &Path) -> Result<()> {
         bail!("mount: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_ended_campaigns_mounted_is_left() {
+        let own = std::process::id();
+        assert!(is_left("/tmp/rolecall-faults-4000000000-aBc/small-disk"));
+        for other in [
+            &format!("/tmp/rolecall-faults-{own}-aBc/small-disk"),
+            "/tmp/rolecall-faults-seed-7-aBc",
+            "/proc",
+        ] {
+            assert!(!is_left(other), "{other}");
+        }
+    }
 }

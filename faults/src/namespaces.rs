@@ -182,8 +182,13 @@ fn remove_leftovers() -> Result<()> {
     let mut pids: Vec<u32> = names().iter().filter_map(|it| pid_of(it)).collect();
     pids.sort_unstable();
     pids.dedup();
-    let ended = |pid: &u32| !Path::new(&format!("/proc/{pid}")).exists();
-    pids.into_iter().filter(ended).try_for_each(remove)
+    pids.into_iter()
+        .filter(|pid| has_ended(*pid))
+        .try_for_each(remove)
+}
+
+pub fn has_ended(pid: u32) -> bool {
+    !Path::new(&format!("/proc/{pid}")).exists()
 }
 
 /// The cables go with their namespaces.

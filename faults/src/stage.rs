@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tests::World;
 
 use crate::Settings;
-use crate::disk::SmallDisk;
+use crate::disk::{FOLDER, SmallDisk, unmount_leftovers};
 use crate::namespaces::{Map, Namespaces};
 use crate::network::{Instance, Network};
 use crate::plan::Shape;
@@ -44,7 +44,9 @@ pub struct Stage {
 impl Stage {
     pub async fn build(settings: &Settings) -> Result<Self> {
         let mut skipped = Vec::new();
-        let folder = tempfile::Builder::new().prefix("rolecall-faults-").tempdir()?;
+        unmount_leftovers()?;
+        let prefix = format!("{FOLDER}{}-", std::process::id());
+        let folder = tempfile::Builder::new().prefix(&prefix).tempdir()?;
         open_to_all(folder.path())?;
         let faketime = noted(faketime().await, "clocks are not shifted", &mut skipped);
         let data = folder.path().join(format!("kafka-{}", SMALL_BROKER + 1));
