@@ -18,7 +18,7 @@ use crate::record::Calls;
 use crate::report::{Report, Totals};
 use crate::shared::Shared;
 use crate::stage::Stage;
-use crate::watch;
+use crate::watch::{self, Peaks};
 
 const PROGRESS: Duration = Duration::from_secs(10);
 /// How many commands must be acknowledged once everything is whole again, and how soon.
@@ -44,7 +44,10 @@ pub async fn run(settings: Settings) -> Result<Totals> {
         println!("not done: {fault:?}: {why}");
     }
     println!("reckoning up");
+    let reckoning = Instant::now();
     let violations = all_that_is_wrong(&stage.world, &calls, &inflicted, &memory).await;
+    println!("reckoned up in {:.1} s", reckoning.elapsed().as_secs_f64());
+    println!("most memory in MiB: {memory:?}");
     let report = Report {
         settings: &settings,
         planned: &planned_of(&settings, &stage),
@@ -74,10 +77,10 @@ fn planned_of(settings: &Settings, stage: &Stage) -> Vec<crate::plan::Planned> {
     if settings.without_faults {
         return Vec::new();
     }
-    plan(settings.seed, &stage.shape(), settings.length)
+    plan(settings.seed, &stage.shape(), settings.length, &settings.only)
 }
 
-type Played = (Calls, Vec<Inflicted>, std::collections::BTreeMap<String, u64>);
+type Played = (Calls, Vec<Inflicted>, Peaks);
 
 /// The clients call while things break, and a while longer.
 async fn play(settings: &Settings, stage: &Arc<Stage>, shared: &Arc<Shared>) -> Result<Played> {
@@ -86,7 +89,7 @@ async fn play(settings: &Settings, stage: &Arc<Stage>, shared: &Arc<Shared>) -> 
     let memory = tokio::spawn(watch::memory(Arc::clone(&stage.world), stopped));
     let actors: Vec<_> = (0..settings.clients)
         .map(|number| {
-            let actor = Actor::new(number, settings.seed, Arc::clone(shared), settings.pace);
+            let actor = Actor::new(number, settings, Arc::clone(shared));
             tokio::spawn(actor.run())
         })
         .collect();
@@ -156,23 +159,32 @@ async fn all_that_is_wrong(
     world: &Arc<World>,
     calls: &Calls,
     inflicted: &[Inflicted],
-    memory: &std::collections::BTreeMap<String, u64>,
+    memory: &Peaks,
 ) -> Vec<String> {
-    let history = AssertUnwindSafe(world.history()).catch_unwind().await;
-    let mut wrong = match history {
-        Ok(history) => reckon(calls, &history, inflicted, world.ledgers()),
-        Err(panic) => vec![format!("the log cannot be read: {}", said(&*panic))],
+    let mut wrong = match caught("the log is read", world.history()).await {
+        Ok(history) => {
+            let started = Instant::now();
+            let found = reckon(calls, &history, inflicted, world.ledgers());
+            let (events, took) = (history.events.len(), started.elapsed().as_secs_f64());
+            let own = watch::resident_mib(std::process::id()).unwrap_or(0);
+            println!("{took:>7.1} s  {events} events are compared with all calls, in {own} MiB");
+            found
+        }
+        Err(message) => vec![format!("the log cannot be read: {message}")],
     };
-    let limit = watch::memory_limit_mib();
-    let large = memory.iter().filter(|(_, peak)| **peak > limit);
-    wrong.extend(large.map(|(name, peak)| format!("{name} takes {peak} MiB")));
-    if let Err(panic) = AssertUnwindSafe(world.verify()).catch_unwind().await {
-        wrong.push(said(&*panic));
-    }
-    if let Err(panic) = AssertUnwindSafe(world.rebuild_is_equal()).catch_unwind().await {
-        wrong.push(said(&*panic));
-    }
+    wrong.extend(watch::too_large(world, memory));
+    wrong.extend(caught("the chain is verified", world.verify()).await.err());
+    let rebuilt = caught("each shard is rebuilt", world.rebuild_is_equal()).await;
+    wrong.extend(rebuilt.err());
     wrong
+}
+
+/// What is wrong there is said by a panic.
+async fn caught<T>(what: &str, step: impl Future<Output = T>) -> Result<T, String> {
+    let started = Instant::now();
+    let outcome = AssertUnwindSafe(step).catch_unwind().await;
+    println!("{:>7.1} s  {what}", started.elapsed().as_secs_f64());
+    outcome.map_err(|panic| said(&*panic))
 }
 
 /// A panic's message.
@@ -186,10 +198,15 @@ pub fn said(panic: &(dyn std::any::Any + Send)) -> String {
 async fn end(stage: Arc<Stage>) -> Result<()> {
     let stage = Arc::into_inner(stage).context("the stage is still in use")?;
     let Stage {
-        world, network, disk, ..
+        world,
+        network,
+        map,
+        broker_disk,
+        cluster_disk,
+        ..
     } = stage;
     let world = Arc::into_inner(world).context("the world is still in use")?;
     world.shut_down().await;
-    drop((network, disk));
+    drop((network, map, broker_disk, cluster_disk));
     Ok(())
 }

@@ -14,6 +14,7 @@ use serde::Serialize;
 use tokio::sync::Mutex as Turn;
 use tokio::time::sleep_until;
 
+use crate::disk::SmallDisk;
 use crate::network::{Instance, Target};
 use crate::plan::{Fault, Part, Planned};
 use crate::proxy::Mode;
@@ -141,6 +142,11 @@ impl Stage {
                 self.network.set_peers(index, Mode::Pass);
                 Ok(())
             }
+            Fault::CutOff(it, lost) => {
+                self.map.cut_off(it, lost)?;
+                while_it_lasts().await;
+                self.map.join(it, lost)
+            }
             Fault::KillBroker(_)
             | Fault::PauseBroker(_)
             | Fault::RestartBroker(_)
@@ -150,6 +156,7 @@ impl Stage {
             Fault::StopCluster(_)
             | Fault::KillCluster(_)
             | Fault::PauseCluster(_)
+            | Fault::FillCluster(_)
             | Fault::SetBackCluster(_) => self.break_cluster(fault, lasts).await,
             Fault::StopRegistry => down(self.world.stack.registry(), false, lasts).await,
             Fault::KillRedis => down(self.world.stack.redis(), true, lasts).await,
@@ -202,6 +209,15 @@ async fn start(server: &Server) -> Result<()> {
         .start_with(&[])
         .await
         .with_context(|| format!("starting {}", server.name()))
+}
+
+async fn filled(disk: &SmallDisk, server: &Server, lasts: Duration) -> Result<()> {
+    disk.fill()?;
+    tokio::time::sleep(lasts).await;
+    disk.free()?;
+    // It has ended by itself, or serves without its disk.
+    server.kill().await?;
+    start(server).await
 }
 
 async fn frozen(server: &Server, lasts: Duration) -> Result<()> {

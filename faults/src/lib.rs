@@ -7,8 +7,10 @@
 
 mod campaign;
 mod client;
+mod disk;
 mod inflict;
 mod naive;
+mod namespaces;
 mod network;
 pub mod plan;
 mod proxy;
@@ -37,6 +39,10 @@ pub struct Settings {
     pub clients: usize,
     /// Mean pause of a client between two calls.
     pub pace: Duration,
+    /// How many of a hundred calls are checks.
+    pub checks: u32,
+    /// Kinds of faults, or none for all.
+    pub only: Vec<String>,
     /// Breaks nothing: whatever is found then is wrong without any fault.
     pub without_faults: bool,
 }

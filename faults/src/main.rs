@@ -29,6 +29,12 @@ struct Arguments {
     /// Mean pause of a client between two calls, in milliseconds.
     #[arg(long, default_value_t = 150)]
     pace: u64,
+    /// How many of a hundred calls are checks; they cost less than commands.
+    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u32).range(0..=100))]
+    checks: u32,
+    /// Only faults of these kinds, with commas between: as the line at the end names them.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
     /// Break nothing.
     #[arg(long)]
     without_faults: bool,
@@ -46,6 +52,8 @@ async fn main() -> Result<ExitCode> {
         shards: arguments.shards,
         clients: arguments.clients,
         pace: Duration::from_millis(arguments.pace),
+        checks: arguments.checks,
+        only: arguments.only,
         without_faults: arguments.without_faults,
     };
     let totals = run(settings).await?;

@@ -2,6 +2,7 @@
 //! nothing of the code that answers checks.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::iter;
 
 use ::tests::History;
 use schemas::catalog::CatalogEvent;
@@ -135,17 +136,20 @@ impl User {
     }
 }
 
-/// What stood when: each state by the offset of the event that made it, with the broker's stamp.
+/// What stood when.
 pub struct Past {
-    catalog: BTreeMap<i64, (i64, Catalog)>,
-    users: HashMap<UserId, BTreeMap<i64, (i64, User)>>,
+    catalog: States<Catalog>,
+    users: HashMap<UserId, States<User>>,
+    /// Before the first event.
+    nothing: (Catalog, User),
 }
 
 impl Past {
     pub fn of(history: &History) -> Self {
         let mut past = Self {
-            catalog: BTreeMap::from([(-1, (0, Catalog::default()))]),
+            catalog: BTreeMap::new(),
             users: HashMap::new(),
+            nothing: Default::default(),
         };
         for ((at, stored), record) in history.events.iter().zip(&history.records) {
             match &stored.data {
@@ -169,50 +173,46 @@ impl Past {
         past
     }
 
-    pub fn catalog_at(&self, offset: i64) -> Catalog {
-        let states = self.catalog.range(..=offset);
-        states
-            .last()
-            .map(|(_, (_, state))| state.clone())
-            .unwrap_or_default()
+    pub fn catalog_at(&self, offset: i64) -> &Catalog {
+        at(&self.catalog, offset).unwrap_or(&self.nothing.0)
     }
 
-    pub fn user_at(&self, user: UserId, offset: i64) -> User {
+    pub fn user_at(&self, user: UserId, offset: i64) -> &User {
         let states = self.users.get(&user);
-        let state = states.and_then(|it| it.range(..=offset).next_back());
-        state.map(|(_, (_, state))| state.clone()).unwrap_or_default()
+        states.and_then(|it| at(it, offset)).unwrap_or(&self.nothing.1)
     }
 
     /// The catalog as it was at `offset`, and as it became until that moment.
-    pub fn catalogs(&self, offset: i64, until_ms: i64) -> Vec<Catalog> {
-        window(&self.catalog, offset, until_ms)
+    pub fn catalogs(&self, offset: i64, until_ms: i64) -> Vec<&Catalog> {
+        let then = since(&self.catalog, offset, until_ms);
+        iter::once(self.catalog_at(offset)).chain(then).collect()
     }
 
     /// As [`Self::catalogs`].
-    pub fn states(&self, user: UserId, offset: i64, until_ms: i64) -> Vec<User> {
-        match self.users.get(&user) {
-            Some(states) => window(states, offset, until_ms),
-            None => vec![User::default()],
-        }
+    pub fn states(&self, user: UserId, offset: i64, until_ms: i64) -> Vec<&User> {
+        let states = self.users.get(&user).into_iter();
+        let then = states.flat_map(|it| since(it, offset, until_ms));
+        iter::once(self.user_at(user, offset)).chain(then).collect()
     }
 }
 
-fn last<T: Clone + Default>(states: &BTreeMap<i64, (i64, T)>) -> T {
-    states
-        .last_key_value()
-        .map(|(_, (_, state))| state.clone())
-        .unwrap_or_default()
+/// By the offset of the event that made it, with the broker's stamp.
+type States<T> = BTreeMap<i64, (i64, T)>;
+
+fn at<T>(states: &States<T>, offset: i64) -> Option<&T> {
+    let state = states.range(..=offset).next_back();
+    state.map(|(_, (_, state))| state)
 }
 
-fn window<T: Clone + Default>(states: &BTreeMap<i64, (i64, T)>, offset: i64, until_ms: i64) -> Vec<T> {
-    let at = states.range(..=offset).next_back();
-    let then = states
-        .range(offset + 1..)
-        .take_while(|(_, (stamp, _))| *stamp <= until_ms);
-    let at = at.map_or_else(T::default, |(_, (_, state))| state.clone());
-    [at].into_iter()
-        .chain(then.map(|(_, (_, state))| state.clone()))
-        .collect()
+fn since<T>(states: &States<T>, offset: i64, until_ms: i64) -> impl Iterator<Item = &T> {
+    let then = states.range(offset + 1..).map(|(_, state)| state);
+    then.take_while(move |(stamp, _)| *stamp <= until_ms)
+        .map(|(_, state)| state)
+}
+
+fn last<T: Clone + Default>(states: &States<T>) -> T {
+    let state = states.last_key_value();
+    state.map(|(_, (_, state))| state.clone()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -220,11 +220,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_window_is_the_state_at_an_offset_and_what_it_became() {
-        let states = BTreeMap::from([(-1, (0, 0)), (3, (10, 1)), (5, (20, 2)), (9, (30, 3))]);
-        assert_eq!(window(&states, 2, 5), [0]);
-        assert_eq!(window(&states, 3, 10), [1]);
-        assert_eq!(window(&states, 4, 25), [1, 2]);
-        assert_eq!(window(&states, 9, 1_000), [3]);
+    fn what_stood_at_an_offset_and_what_it_became() {
+        let states = BTreeMap::from([(3, (10, 1)), (5, (20, 2)), (9, (30, 3))]);
+        let window = |offset, until| {
+            (
+                at(&states, offset).copied(),
+                Vec::from_iter(since(&states, offset, until).copied()),
+            )
+        };
+        assert_eq!(window(2, 5), (None, vec![]));
+        assert_eq!(window(3, 10), (Some(1), vec![]));
+        assert_eq!(window(4, 25), (Some(1), vec![2]));
+        assert_eq!(window(9, 1_000), (Some(3), vec![]));
     }
 }

@@ -2,11 +2,13 @@
 //! from any server while the others go on.
 
 use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 use anyhow::Result;
 use local_rolecall::{Builder, Service};
 use local_stack::{Stack, free_port};
 
+use crate::namespaces::Map;
 use crate::proxy::{Mode, Proxy};
 
 /// One running service.
@@ -38,12 +40,12 @@ pub struct Network {
 }
 
 impl Network {
-    /// The stack needs as many doors as there are instances.
-    pub async fn between(instances: &[Instance], stack: &Stack) -> Result<Self> {
+    /// The stack needs a door for each instance, at its gate.
+    pub async fn between(instances: &[Instance], stack: &Stack, map: &Map) -> Result<Self> {
         let mut links = BTreeMap::new();
         for (number, instance) in instances.iter().enumerate() {
             for (index, door) in stack.kafka_doors(number).into_iter().enumerate() {
-                let proxy = Proxy::start(door.advertised, door.port).await?;
+                let proxy = Proxy::start(door.advertised, here(door.port)).await?;
                 links.insert((*instance, Target::Broker(index)), proxy);
             }
             let clusters = stack.postgres_ports().into_iter().enumerate();
@@ -53,12 +55,15 @@ impl Network {
                 (Target::Redis, port_of(&stack.redis_url())?),
             ];
             for (target, port) in clusters.chain(others) {
-                links.insert((*instance, target), Proxy::start(free_port()?, port).await?);
+                let gate = SocketAddrV4::new(map.gate(*instance), free_port()?);
+                links.insert((*instance, target), Proxy::start(gate, here(port)).await?);
             }
         }
         let mut advertised = Vec::new();
-        for _ in instances.iter().filter(|it| it.service == Service::Command) {
-            advertised.push(Proxy::start(free_port()?, free_port()?).await?);
+        for instance in instances.iter().filter(|it| it.service == Service::Command) {
+            let address = SocketAddrV4::new(map.crossing(), free_port()?);
+            let target = SocketAddrV4::new(map.host(*instance), free_port()?);
+            advertised.push(Proxy::start(address, target).await?);
         }
         Ok(Self { links, advertised })
     }
@@ -67,7 +72,7 @@ impl Network {
     pub fn lead(&self, builder: Builder, instances: &[Instance], stack: &Stack) -> Builder {
         let doors = self.advertised.iter().enumerate();
         let builder = doors.fold(builder, |builder, (index, proxy)| {
-            builder.port_of(Service::Command, index, proxy.target())
+            builder.port_of(Service::Command, index, proxy.target().port())
         });
         instances.iter().fold(builder, |builder, instance| {
             let own = |name: &str, value: String| (name.to_owned(), value);
@@ -82,7 +87,7 @@ impl Network {
             if instance.service == Service::Command
                 && let Some(proxy) = self.advertised.get(instance.index)
             {
-                let url = format!("http://127.0.0.1:{}", proxy.port());
+                let url = format!("http://{}", proxy.address());
                 env.push(own("ROLECALL_ADVERTISED_URL", url));
             }
             env.into_iter().fold(builder, |builder, (name, value)| {
@@ -116,27 +121,29 @@ impl Network {
     fn kafka(&self, instance: Instance) -> String {
         let of_instance = self.links.iter().filter(|((whose, _), _)| *whose == instance);
         let brokers = of_instance.filter(|((_, target), _)| matches!(target, Target::Broker(_)));
-        let addresses: Vec<String> = brokers
-            .map(|(_, proxy)| format!("127.0.0.1:{}", proxy.port()))
-            .collect();
+        let addresses: Vec<String> = brokers.map(|(_, proxy)| proxy.address().to_string()).collect();
         addresses.join(",")
     }
 
     fn shards(&self, instance: Instance, stack: &Stack) -> String {
-        let ports: Vec<u16> = (0..stack.postgres_ports().len())
+        let addresses: Vec<SocketAddrV4> = (0..stack.postgres_ports().len())
             .filter_map(|index| self.links.get(&(instance, Target::Cluster(index))))
-            .map(Proxy::port)
+            .map(Proxy::address)
             .collect();
-        stack.shard_dsns_through(&ports).join(",")
+        stack.shard_dsns_through(&addresses).join(",")
     }
 
-    /// The same URL at the proxy's port.
+    /// The same URL at the proxy's address.
     fn moved(&self, instance: Instance, target: Target, url: &str) -> String {
         match (self.links.get(&(instance, target)), port_of(url)) {
-            (Some(proxy), Ok(port)) => url.replacen(&format!(":{port}"), &format!(":{}", proxy.port()), 1),
+            (Some(proxy), Ok(port)) => url.replacen(&here(port).to_string(), &proxy.address().to_string(), 1),
             _ => url.to_owned(),
         }
     }
+}
+
+fn here(port: u16) -> SocketAddrV4 {
+    SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)
 }
 
 fn port_of(url: &str) -> Result<u16> {

@@ -9,6 +9,7 @@ use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use serde::Serialize;
 
+use crate::namespaces::Lost;
 use crate::network::Instance;
 use crate::proxy::Mode;
 
@@ -39,9 +40,13 @@ pub enum Fault {
     Redis(Instance, Mode),
     /// Between the other command services and this one.
     Peers(usize, Mode),
+    /// Between one service, in a network namespace of its own, and everything else, clients included.
+    CutOff(Instance, Lost),
     StopCluster(usize),
     KillCluster(usize),
     PauseCluster(usize),
+    /// Its disk has no room left.
+    FillCluster(usize),
     /// It is restored from a copy that was made when the fault began.
     SetBackCluster(usize),
     StopRegistry,
@@ -78,6 +83,10 @@ pub struct Shape {
     pub can_shift_clocks: bool,
     /// The broker whose disk can be filled.
     pub small_disk: Option<usize>,
+    /// The cluster whose disk can be filled.
+    pub small_cluster: Option<usize>,
+    /// Those that can be cut off from everything.
+    pub in_namespaces: Vec<Instance>,
 }
 
 impl Fault {
@@ -92,13 +101,15 @@ impl Fault {
             Self::RestartBroker(_) => "restart-broker",
             Self::KillLeader(_) => "kill-leader",
             Self::KillAllBrokers => "kill-all-brokers",
-            Self::FillBroker(_) => "fill-disk",
+            Self::FillBroker(_) => "fill-broker",
             Self::Kafka(..) => "net-kafka",
             Self::Broker(..) => "net-broker",
             Self::Cluster(..) => "net-postgres",
             Self::Registry(..) => "net-registry",
             Self::Redis(..) => "net-redis",
             Self::Peers(..) => "net-peers",
+            Self::CutOff(..) => "cut-off",
+            Self::FillCluster(_) => "fill-postgres",
             Self::StopCluster(_) => "stop-postgres",
             Self::KillCluster(_) => "kill-postgres",
             Self::PauseCluster(_) => "pause-postgres",
@@ -114,7 +125,7 @@ impl Fault {
         match self {
             Self::Kill(it) | Self::Pause(it) | Self::Restart(it) | Self::Clock(it, _) => Part::Service(it),
             Self::Kafka(it, _) | Self::Broker(it, ..) | Self::Cluster(it, ..) => Part::Service(it),
-            Self::Registry(it, _) | Self::Redis(it, _) => Part::Service(it),
+            Self::Registry(it, _) | Self::Redis(it, _) | Self::CutOff(it, _) => Part::Service(it),
             Self::Peers(index, _) => Part::Service(Instance {
                 service: Service::Command,
                 index,
@@ -128,6 +139,7 @@ impl Fault {
             Self::StopCluster(it)
             | Self::KillCluster(it)
             | Self::PauseCluster(it)
+            | Self::FillCluster(it)
             | Self::SetBackCluster(it) => Part::Cluster(it),
             Self::StopRegistry => Part::Registry,
             Self::KillRedis | Self::WipeRedis | Self::LyingRedis => Part::Redis,
@@ -137,13 +149,17 @@ impl Fault {
 
 /// The faults of a campaign, in the order in which they begin; at most two at a time, and never two
 /// on one part.
-pub fn plan(seed: u64, shape: &Shape, length: Duration) -> Vec<Planned> {
+pub fn plan(seed: u64, shape: &Shape, length: Duration, only: &[String]) -> Vec<Planned> {
     let mut random = StdRng::seed_from_u64(seed);
     let mut planned: Vec<Planned> = Vec::new();
     let mut at = Duration::from_secs(2);
     while at < length {
         let lasts = Duration::from_millis(random.random_range(300..8_000));
-        let fault = any_fault(&mut random, shape);
+        let is_wanted = |it: &Fault| only.is_empty() || only.iter().any(|kind| kind == it.kind());
+        let mut drawn = (0..10_000).map(|_| any_fault(&mut random, shape));
+        let Some(fault) = drawn.find(is_wanted) else {
+            break;
+        };
         let open: Vec<&Planned> = planned.iter().filter(|it| it.at + it.lasts > at).collect();
         let clashes = open.iter().any(|it| it.fault.part() == fault.part());
         if open.len() < 2 && !clashes {
@@ -188,7 +204,7 @@ fn service_fault(random: &mut StdRng, shape: &Shape) -> Fault {
 
 fn network_fault(random: &mut StdRng, shape: &Shape) -> Fault {
     let (instance, mode) = (any_instance(random, shape), any_mode(random));
-    match random.random_range(0..12) {
+    match random.random_range(0..16) {
         0..4 => Fault::Kafka(instance, mode),
         4..7 => Fault::Broker(instance, random.random_range(0..shape.brokers), mode),
         7..9 if instance.service != Service::Command => {
@@ -199,7 +215,11 @@ fn network_fault(random: &mut StdRng, shape: &Shape) -> Fault {
             Fault::Peers(random.random_range(0..commands.count().max(1)), mode)
         }
         10 => Fault::Registry(instance, mode),
-        _ => Fault::Redis(instance, mode),
+        11 => Fault::Redis(instance, mode),
+        _ => match shape.in_namespaces.choose(random) {
+            Some(inside) => Fault::CutOff(*inside, any_loss(random)),
+            None => Fault::Kafka(instance, mode),
+        },
     }
 }
 
@@ -219,10 +239,11 @@ fn broker_fault(random: &mut StdRng, shape: &Shape) -> Fault {
 
 fn cluster_fault(random: &mut StdRng, shape: &Shape) -> Fault {
     let cluster = random.random_range(0..shape.clusters);
-    match random.random_range(0..5) {
-        0 => Fault::StopCluster(cluster),
-        1 => Fault::KillCluster(cluster),
-        2 => Fault::PauseCluster(cluster),
+    match (random.random_range(0..6), shape.small_cluster) {
+        (0, _) => Fault::StopCluster(cluster),
+        (1, _) => Fault::KillCluster(cluster),
+        (2, _) => Fault::PauseCluster(cluster),
+        (3, Some(cluster)) => Fault::FillCluster(cluster),
         _ => Fault::SetBackCluster(cluster),
     }
 }
@@ -237,6 +258,14 @@ fn any_instance(random: &mut StdRng, shape: &Shape) -> Instance {
             service: Service::Command,
             index: 0,
         },
+    }
+}
+
+fn any_loss(random: &mut StdRng) -> Lost {
+    match random.random_range(0..4) {
+        0 => Lost::ToIt,
+        1 => Lost::FromIt,
+        _ => Lost::All,
     }
 }
 
@@ -267,12 +296,17 @@ mod tests {
             ledgers: 16,
             can_shift_clocks: true,
             small_disk: Some(2),
+            small_cluster: Some(1),
+            in_namespaces: vec![Instance {
+                service: Service::Command,
+                index: 2,
+            }],
         }
     }
 
     #[test]
     fn a_plan_follows_from_its_seed() {
-        let plan_of = |seed| format!("{:?}", plan(seed, &shape(), Duration::from_secs(600)));
+        let plan_of = |seed| format!("{:?}", plan(seed, &shape(), Duration::from_secs(600), &[]));
         assert_eq!(plan_of(1), plan_of(1));
         assert_ne!(plan_of(1), plan_of(2));
     }
@@ -280,7 +314,7 @@ mod tests {
     #[test]
     fn never_more_than_two_at_a_time_and_never_two_on_one_part() {
         for seed in 0..50 {
-            let planned = plan(seed, &shape(), Duration::from_secs(600));
+            let planned = plan(seed, &shape(), Duration::from_secs(600), &[]);
             for (number, one) in planned.iter().enumerate() {
                 let open = planned[..number].iter().filter(|it| it.at + it.lasts > one.at);
                 let open: Vec<_> = open.collect();
@@ -292,7 +326,7 @@ mod tests {
 
     #[test]
     fn an_hour_has_every_kind() {
-        let planned = plan(1, &shape(), Duration::from_secs(3_600));
-        assert_eq!(kinds(&planned).len(), 24);
+        let planned = plan(1, &shape(), Duration::from_secs(3_600), &[]);
+        assert_eq!(kinds(&planned).len(), 26);
     }
 }

@@ -1,7 +1,7 @@
 //! A TCP proxy that may delay, swallow or cut what passes.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -26,32 +26,32 @@ pub enum Mode {
     Cut,
 }
 
-/// Listens on a port of the loopback interface and passes on to another. Dropping it ends it.
+/// Listens on an address and passes on to another. Dropping it ends it.
 pub struct Proxy {
-    port: u16,
+    address: SocketAddrV4,
     mode: watch::Sender<Mode>,
-    target: u16,
+    target: SocketAddrV4,
     accepting: JoinHandle<()>,
 }
 
 impl Proxy {
-    pub async fn start(port: u16, target: u16) -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+    pub async fn start(address: SocketAddrV4, target: SocketAddrV4) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
         let (mode, watched) = watch::channel(Mode::Pass);
         let accepting = tokio::spawn(accept(listener, target, watched));
         Ok(Self {
-            port,
+            address,
             mode,
             target,
             accepting,
         })
     }
 
-    pub fn port(&self) -> u16 {
-        self.port
+    pub fn address(&self) -> SocketAddrV4 {
+        self.address
     }
 
-    pub fn target(&self) -> u16 {
+    pub fn target(&self) -> SocketAddrV4 {
         self.target
     }
 
@@ -67,7 +67,7 @@ impl Drop for Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, target: u16, mode: watch::Receiver<Mode>) {
+async fn accept(listener: TcpListener, target: SocketAddrV4, mode: watch::Receiver<Mode>) {
     loop {
         let Ok((client, _)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -78,12 +78,12 @@ async fn accept(listener: TcpListener, target: u16, mode: watch::Receiver<Mode>)
 }
 
 /// Ends when either side does, or when it is cut.
-async fn connection(client: TcpStream, port: u16, mut mode: watch::Receiver<Mode>) {
+async fn connection(client: TcpStream, target: SocketAddrV4, mut mode: watch::Receiver<Mode>) {
     // A closed sender means that the proxy is gone, and the connection with it.
     if mode.wait_for(|mode| *mode != Mode::Drop).await.is_err() || *mode.borrow() == Mode::Cut {
         return;
     }
-    let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await else {
+    let Ok(server) = TcpStream::connect(target).await else {
         return;
     };
     let nagle = client.set_nodelay(true).and(server.set_nodelay(true));
@@ -133,10 +133,12 @@ async fn pump(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv4Addr;
 
-    async fn echo() -> u16 {
+    async fn echo() -> SocketAddrV4 {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
+        let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
         tokio::spawn(async move {
             loop {
                 let (mut stream, _) = listener.accept().await.unwrap();
@@ -146,7 +148,7 @@ mod tests {
                 });
             }
         });
-        port
+        address
     }
 
     async fn call(stream: &mut TcpStream) -> io::Result<u8> {
@@ -156,10 +158,13 @@ mod tests {
 
     #[tokio::test]
     async fn it_passes_holds_back_and_cuts() {
-        let proxy = Proxy::start(local_stack::free_port().unwrap(), echo().await)
-            .await
-            .unwrap();
-        let mut stream = TcpStream::connect(("127.0.0.1", proxy.port())).await.unwrap();
+        let proxy = Proxy::start(
+            SocketAddrV4::new(Ipv4Addr::LOCALHOST, local_stack::free_port().unwrap()),
+            echo().await,
+        )
+        .await
+        .unwrap();
+        let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
         assert_eq!(call(&mut stream).await.unwrap(), 7);
         for mode in [Mode::Drop, Mode::DropAnswers] {
             proxy.set(mode);
@@ -170,10 +175,10 @@ mod tests {
         }
         proxy.set(Mode::Cut);
         assert!(call(&mut stream).await.is_err());
-        let mut refused = TcpStream::connect(("127.0.0.1", proxy.port())).await.unwrap();
+        let mut refused = TcpStream::connect(proxy.address()).await.unwrap();
         assert!(call(&mut refused).await.is_err());
         proxy.set(Mode::Delay { millis: 1 });
-        let mut stream = TcpStream::connect(("127.0.0.1", proxy.port())).await.unwrap();
+        let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
         assert_eq!(call(&mut stream).await.unwrap(), 7);
     }
 }

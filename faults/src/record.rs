@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use schemas::catalog::CatalogEvent;
 use schemas::user::UserEvent;
-use schemas::{Event, Position, SessionId, UserId};
+use schemas::{Event, Position, SessionId, Stream, UserId};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -184,6 +184,33 @@ impl Span {
     }
 }
 
+/// What a check about one user depends on: the last offset of the catalog and of the user's ledger, -1 for none.
+/// A campaign has too many checks for whole tokens.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Reach {
+    pub catalog: i64,
+    pub users: i64,
+}
+
+impl Reach {
+    pub const NOTHING: Self = Self {
+        catalog: -1,
+        users: -1,
+    };
+
+    pub fn of(positions: impl IntoIterator<Item = Position>, ledger: i32) -> Self {
+        let mut reach = Self::NOTHING;
+        for it in positions {
+            match it.stream {
+                Stream::Catalog => reach.catalog = it.offset,
+                Stream::Users if it.partition == ledger => reach.users = it.offset,
+                _ => {}
+            }
+        }
+        reach
+    }
+}
+
 #[derive(Clone, Debug, Serialize)]
 pub enum Demand {
     Nothing,
@@ -196,8 +223,8 @@ pub enum Answer {
     Decided {
         allowed: bool,
         reason: String,
-        /// Positions that the answer says it rests on.
-        at: Vec<Position>,
+        /// What the answer says it rests on.
+        at: Reach,
     },
     /// Not answered, for this reason.
     None(String),
@@ -214,7 +241,7 @@ pub struct Check {
     pub resource: String,
     pub demand: Demand,
     /// What the answer must reflect by that demand.
-    pub floor: Vec<Position>,
+    pub floor: Reach,
     pub span: Span,
     pub answer: Answer,
 }
@@ -224,6 +251,8 @@ pub struct Check {
 pub struct Calls {
     pub commands: Vec<Command>,
     pub checks: Vec<Check>,
+    /// Checks with access tokens of ended sessions; none may be answered.
+    pub checks_after_the_end: usize,
     /// What a client itself saw to be wrong.
     pub violations: Vec<String>,
 }
@@ -232,6 +261,7 @@ impl Calls {
     pub fn merge(&mut self, other: Self) {
         self.commands.extend(other.commands);
         self.checks.extend(other.checks);
+        self.checks_after_the_end += other.checks_after_the_end;
         self.violations.extend(other.violations);
     }
 }

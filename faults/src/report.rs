@@ -29,11 +29,14 @@ pub struct Totals {
     pub faults: BTreeMap<&'static str, usize>,
     /// Faults that could not be done.
     pub not_done: usize,
+    /// Tries of commands, and checks.
+    pub calls: usize,
     pub commands: usize,
     pub acknowledged: usize,
     pub refused: usize,
     pub unknown: usize,
     pub checks: usize,
+    pub checks_after_the_end: usize,
     pub decided: usize,
     /// Of the service that took most, in MiB.
     pub memory: u64,
@@ -49,15 +52,19 @@ impl Report<'_> {
         let outcomes: Vec<Outcome> = self.calls.commands.iter().map(|it| it.outcome()).collect();
         let count = |wanted: fn(&Outcome) -> bool| outcomes.iter().filter(|it| wanted(it)).count();
         let decided = |answer: &Answer| matches!(answer, Answer::Decided { .. });
+        let tries: usize = self.calls.commands.iter().map(|it| it.attempts.len()).sum();
+        let checks_after_the_end = self.calls.checks_after_the_end;
         Totals {
             seed: self.settings.seed,
             not_done: self.inflicted.len() - faults.values().sum::<usize>(),
             faults,
+            calls: tries + self.calls.checks.len() + checks_after_the_end,
             commands: outcomes.len(),
             acknowledged: count(|it| *it == Outcome::Acknowledged),
             refused: count(|it| matches!(it, Outcome::Refused(_))),
             unknown: count(|it| matches!(it, Outcome::Unknown(_))),
             checks: self.calls.checks.len(),
+            checks_after_the_end,
             decided: self.calls.checks.iter().filter(|it| decided(&it.answer)).count(),
             memory: self.memory.values().copied().max().unwrap_or(0),
             violations: self.violations.len(),
@@ -104,17 +111,19 @@ impl fmt::Display for Totals {
             .collect();
         write!(
             f,
-            "seed {}: {faults} faults ({}), {} not done; {} commands: {} acknowledged, {} refused, {} unknown; \
-             {} checks, {} decided; {} MiB at most; {} violations",
+            "seed {}: {faults} faults ({}), {} not done; {} calls; {} commands: {} acknowledged, {} refused, \
+             {} unknown; {} checks, {} decided; {} checks with ended sessions; {} MiB at most; {} violations",
             self.seed,
             kinds.join(", "),
             self.not_done,
+            self.calls,
             self.commands,
             self.acknowledged,
             self.refused,
             self.unknown,
             self.checks,
             self.decided,
+            self.checks_after_the_end,
             self.memory,
             self.violations
         )

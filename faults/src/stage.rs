@@ -3,7 +3,6 @@
 
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,23 +14,28 @@ use tempfile::TempDir;
 use tests::World;
 
 use crate::Settings;
+use crate::disk::{FOLDER, SmallDisk, unmount_leftovers};
+use crate::namespaces::{Map, Namespaces};
 use crate::network::{Instance, Network};
 use crate::plan::Shape;
 
 const BROKERS: usize = 3;
 const CLUSTERS: usize = 2;
-/// The broker whose disk can be full.
-const SMALL_DISK: usize = BROKERS - 1;
+/// The broker and the cluster whose disks can be full.
+const SMALL_BROKER: usize = BROKERS - 1;
+const SMALL_CLUSTER: usize = CLUSTERS - 1;
 const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 
 pub struct Stage {
     // The world goes before what its servers stand on.
     pub world: Arc<World>,
     pub network: Network,
+    pub map: Map,
     pub instances: Vec<Instance>,
     pub brokers: usize,
     pub faketime: Option<PathBuf>,
-    pub disk: Option<SmallDisk>,
+    pub broker_disk: Option<SmallDisk>,
+    pub cluster_disk: Option<SmallDisk>,
     /// What this machine does not allow.
     pub skipped: Vec<String>,
     _folder: TempDir,
@@ -40,27 +44,40 @@ pub struct Stage {
 impl Stage {
     pub async fn build(settings: &Settings) -> Result<Self> {
         let mut skipped = Vec::new();
-        let folder = tempfile::Builder::new().prefix("rolecall-faults-").tempdir()?;
+        unmount_leftovers()?;
+        let prefix = format!("{FOLDER}{}-", std::process::id());
+        let folder = tempfile::Builder::new().prefix(&prefix).tempdir()?;
         open_to_all(folder.path())?;
         let faketime = noted(faketime().await, "clocks are not shifted", &mut skipped);
-        let data = folder.path().join(format!("kafka-{}", SMALL_DISK + 1));
-        let disk = noted(SmallDisk::mount(&data), "no disk is full", &mut skipped);
+        let data = folder.path().join(format!("kafka-{}", SMALL_BROKER + 1));
+        let broker_disk = noted(SmallDisk::mount(&data), "no broker's disk is full", &mut skipped);
+        let data = folder.path().join("small-disk");
+        let cluster_disk = noted(SmallDisk::mount(&data), "no cluster's disk is full", &mut skipped);
         let instances = instances(settings);
+        let namespaces = Namespaces::around(&last_of_each(&instances));
+        let map = Map::new(noted(
+            namespaces,
+            "no service is cut off from everything",
+            &mut skipped,
+        ));
         let stack = Stack::builder()
             .data_dir(folder.path())
             .kafka_nodes(BROKERS)
-            .kafka_doors(instances.len())
+            .kafka_doors(instances.iter().map(|it| map.gate(*it)))
             .postgres_clusters(CLUSTERS)
             .shards(settings.shards)
             .start()
             .await?;
-        let network = Network::between(&instances, &stack).await?;
+        if let Some(disk) = &cluster_disk {
+            disk.take(&stack, SMALL_CLUSTER).await?;
+        }
+        let network = Network::between(&instances, &stack, &map).await?;
         let builder = LocalRolecall::builder()
             .commands(settings.commands)
             .queries(settings.queries)
             .projectors(settings.projectors)
             .env("ROLECALL_REPLICATION", BROKERS.to_string());
-        let builder = network.lead(builder, &instances, &stack);
+        let builder = map.settle(network.lead(builder, &instances, &stack));
         let started = AssertUnwindSafe(World::on(stack, builder)).catch_unwind().await;
         let Ok(world) = started else {
             let logs = folder.keep().join("logs");
@@ -69,10 +86,12 @@ impl Stage {
         Ok(Self {
             world: Arc::new(world),
             network,
+            map,
             instances,
             brokers: BROKERS,
             faketime,
-            disk,
+            broker_disk,
+            cluster_disk,
             skipped,
             _folder: folder,
         })
@@ -85,7 +104,9 @@ impl Stage {
             clusters: CLUSTERS,
             ledgers: usize::try_from(self.world.ledgers()).unwrap_or(1),
             can_shift_clocks: self.faketime.is_some(),
-            small_disk: self.disk.as_ref().map(|_| SMALL_DISK),
+            small_disk: self.broker_disk.as_ref().map(|_| SMALL_BROKER),
+            small_cluster: self.cluster_disk.as_ref().map(|_| SMALL_CLUSTER),
+            in_namespaces: self.map.inside(),
         }
     }
 
@@ -122,6 +143,13 @@ fn instances(settings: &Settings) -> Vec<Instance> {
         .collect()
 }
 
+/// The last command service and the last query service.
+fn last_of_each(instances: &[Instance]) -> Vec<Instance> {
+    let last = |service| instances.iter().rfind(|it| it.service == service).copied();
+    let each = [Service::Command, Service::Query].map(last);
+    each.into_iter().flatten().collect()
+}
+
 fn noted<T>(outcome: Result<T>, what: &str, skipped: &mut Vec<String>) -> Option<T> {
     outcome
         .inspect_err(|error| skipped.push(format!("{what}: {error:#}")))
@@ -142,53 +170,4 @@ async fn faketime() -> Result<PathBuf> {
     }
     anyhow::ensure!(library.exists(), "{FAKETIME} is not there");
     Ok(library)
-}
-
-/// A file system in memory that can be made as small as what it holds.
-pub struct SmallDisk {
-    path: PathBuf,
-}
-
-impl SmallDisk {
-    fn mount(path: &Path) -> Result<Self> {
-        std::fs::create_dir_all(path)?;
-        mount(&["-t", "tmpfs", "-o", "size=8g", "tmpfs"], path)?;
-        Ok(Self {
-            path: path.to_owned(),
-        })
-    }
-
-    pub fn fill(&self) -> Result<()> {
-        let output = Command::new("df")
-            .args(["--output=used", "-B1"])
-            .arg(&self.path)
-            .output()?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let used: u64 = text.lines().last().unwrap_or_default().trim().parse()?;
-        mount(
-            &["-o", &format!("remount,size={}", used.max(4_096)), "tmpfs"],
-            &self.path,
-        )
-    }
-
-    pub fn free(&self) -> Result<()> {
-        mount(&["-o", "remount,size=8g", "tmpfs"], &self.path)
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let unmounted = Command::new("umount").arg("--lazy").arg(&self.path).status();
-        if !unmounted.is_ok_and(|status| status.success()) {
-            eprintln!("{} stays mounted", self.path.display());
-        }
-    }
-}
-
-fn mount(arguments: &[&str], path: &Path) -> Result<()> {
-    let output = Command::new("mount").args(arguments).arg(path).output()?;
-    if !output.status.success() {
-        bail!("mount: {}", String::from_utf8_lossy(&output.stderr).trim());
-    }
-    Ok(())
 }

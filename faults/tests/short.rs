@@ -15,6 +15,8 @@ async fn promises_hold_while_things_break() {
         shards: 4,
         clients: 8,
         pace: Duration::from_millis(150),
+        checks: 40,
+        only: vec![],
         without_faults: false,
     };
     let totals = run(settings).await.unwrap();

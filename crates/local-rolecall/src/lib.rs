@@ -14,7 +14,7 @@
 //!
 //! To add a service: give it a [`Service`] and an accessor.
 
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::path::{Path, PathBuf};
 
 use local_stack::{Launch, Server, Stack};
@@ -68,6 +68,16 @@ pub struct Builder {
     env: Vec<(String, String)>,
     own_env: Vec<((Service, usize), (String, String))>,
     own_ports: Vec<((Service, usize), u16)>,
+    elsewhere: Vec<((Service, usize), Elsewhere)>,
+}
+
+/// Another network than this one.
+#[derive(Clone, Debug)]
+pub struct Elsewhere {
+    /// A program and its arguments that run there what follows them, as `ip netns exec` does.
+    pub enter: Vec<String>,
+    /// Where the instance listens, for whoever asks from here.
+    pub host: Ipv4Addr,
 }
 
 impl Default for Builder {
@@ -80,6 +90,7 @@ impl Default for Builder {
             env: vec![],
             own_env: vec![],
             own_ports: vec![],
+            elsewhere: vec![],
         }
     }
 }
@@ -128,6 +139,13 @@ impl Builder {
     #[must_use]
     pub fn port_of(mut self, service: Service, index: usize, port: u16) -> Self {
         self.own_ports.push(((service, index), port));
+        self
+    }
+
+    /// Runs instance `index` in another network.
+    #[must_use]
+    pub fn elsewhere(mut self, service: Service, index: usize, place: Elsewhere) -> Self {
+        self.elsewhere.push(((service, index), place));
         self
     }
 
@@ -226,12 +244,20 @@ impl Builder {
             .iter()
             .filter(|(whose, _)| *whose == (service, index));
         let env = place.env.iter().chain(own.map(|(_, variable)| variable));
-        let launch = Launch::new(name, program, log)
-            .env("ROLECALL_LISTEN", format!("127.0.0.1:{port}"))
+        let mut elsewhere = self.elsewhere.iter();
+        let elsewhere = elsewhere.find(|(whose, _)| *whose == (service, index));
+        let (host, launch) = match elsewhere.map(|(_, place)| (place.host, place.enter.as_slice())) {
+            Some((host, [first, rest @ ..])) => (host, Launch::new(name, first, log).args(rest).arg(program)),
+            Some((host, [])) => (host, Launch::new(name, program, log)),
+            None => (Ipv4Addr::LOCALHOST, Launch::new(name, program, log)),
+        };
+        let address = SocketAddrV4::new(host, port);
+        let launch = launch
+            .env("ROLECALL_LISTEN", address.to_string())
             .envs(env.map(|(name, value)| (name, value)))
-            .ready_at(format!("http://127.0.0.1:{port}/readyz"));
+            .ready_at(format!("http://{address}/readyz"));
         let server = Server::start(launch).await?;
-        Ok(Instance { server, port })
+        Ok(Instance { server, address })
     }
 
     fn environment(
@@ -272,7 +298,7 @@ struct Place<'a> {
 
 struct Instance {
     server: Server,
-    port: u16,
+    address: SocketAddrV4,
 }
 
 /// The running services. Dropping it kills them.
@@ -349,13 +375,13 @@ impl LocalRolecall {
     /// # Panics
     /// If there is no instance `index`, counted from 0.
     pub fn url(&self, service: Service, index: usize) -> String {
-        format!("http://127.0.0.1:{}", self.port(service, index))
+        format!("http://{}", self.instances[service as usize][index].address)
     }
 
     /// # Panics
     /// If there is no instance `index`, counted from 0.
     pub fn port(&self, service: Service, index: usize) -> u16 {
-        self.instances[service as usize][index].port
+        self.instances[service as usize][index].address.port()
     }
 
     pub fn keys(&self) -> &KeyFiles {

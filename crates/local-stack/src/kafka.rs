@@ -1,5 +1,6 @@
 //! Apache Kafka in KRaft mode: combined broker and controller nodes with a static quorum.
 
+use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -41,7 +42,7 @@ pub struct Door {
     /// Where the node listens.
     pub port: u16,
     /// Where its clients are told to find it.
-    pub advertised: u16,
+    pub advertised: SocketAddrV4,
 }
 
 impl Kafka {
@@ -230,7 +231,7 @@ fn server_properties(nodes: &[Node], node: &Node, storage: &Path) -> String {
             .collect()
     };
     let listeners = each_door(&|index, door| format!(",DOOR{index}://127.0.0.1:{}", door.port));
-    let advertised = each_door(&|index, door| format!(",DOOR{index}://127.0.0.1:{}", door.advertised));
+    let advertised = each_door(&|index, door| format!(",DOOR{index}://{}", door.advertised));
     let protocols = each_door(&|index, _| format!(",DOOR{index}:PLAINTEXT"));
     let voters: Vec<String> = nodes
         .iter()
@@ -314,7 +315,7 @@ mod tests {
     fn a_door_is_advertised_elsewhere() {
         let door = Door {
             port: 30,
-            advertised: 40,
+            advertised: SocketAddrV4::new([10, 0, 0, 1].into(), 40),
         };
         let node = Node {
             id: 1,
@@ -325,7 +326,7 @@ mod tests {
         let settings = server_properties(std::slice::from_ref(&node), &node, Path::new("/data"));
         for line in [
             "listeners=CLIENT://127.0.0.1:10,CONTROLLER://127.0.0.1:20,DOOR0://127.0.0.1:30",
-            "advertised.listeners=CLIENT://127.0.0.1:10,DOOR0://127.0.0.1:40",
+            "advertised.listeners=CLIENT://127.0.0.1:10,DOOR0://10.0.0.1:40",
         ] {
             assert!(settings.lines().any(|it| it == line), "{line}");
         }

@@ -1,5 +1,6 @@
 //! The whole stack: what to start, where it is, and its end.
 
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ pub struct Builder {
     data_dir: Option<PathBuf>,
     cache_dir: PathBuf,
     kafka_nodes: usize,
-    kafka_doors: usize,
+    kafka_doors: Vec<Ipv4Addr>,
     postgres_clusters: usize,
     shards: usize,
     registry: bool,
@@ -50,10 +51,11 @@ impl Builder {
         self
     }
 
-    /// Listeners of each node besides the plain one, for clients that something stands between.
+    /// Listeners of each node besides the plain one, for clients that something stands between: each with the
+    /// address at which they find that.
     #[must_use]
-    pub fn kafka_doors(mut self, doors: usize) -> Self {
-        self.kafka_doors = doors;
+    pub fn kafka_doors(mut self, hosts: impl IntoIterator<Item = Ipv4Addr>) -> Self {
+        self.kafka_doors = hosts.into_iter().collect();
         self
     }
 
@@ -113,7 +115,7 @@ impl Builder {
             progress: &self.progress,
         };
         let (kafka, registry, postgres, redis) = tokio::try_join!(
-            starter.kafka(self.kafka_nodes, self.kafka_doors),
+            starter.kafka(self.kafka_nodes, &self.kafka_doors),
             starter.registry(),
             starter.postgres(self.postgres_clusters, self.shards),
             starter.redis(),
@@ -165,7 +167,7 @@ impl Stack {
             data_dir: None,
             cache_dir: install::default_cache(),
             kafka_nodes: 1,
-            kafka_doors: 0,
+            kafka_doors: vec![],
             postgres_clusters: 1,
             shards: 16,
             registry: true,
@@ -220,17 +222,14 @@ impl Stack {
         self.postgres.iter().map(|it| it.address.port).collect()
     }
 
-    /// As [`Self::shard_dsns`], but by TCP through these ports, one for each cluster.
-    pub fn shard_dsns_through(&self, ports: &[u16]) -> Vec<String> {
+    /// As [`Self::shard_dsns`], but by TCP through these addresses, one for each cluster.
+    pub fn shard_dsns_through(&self, addresses: &[SocketAddrV4]) -> Vec<String> {
         let user = crate::postgres::USER;
-        let shards = 0..if ports.is_empty() { 0 } else { self.shards };
-        let dsn = |(shard, port): (usize, &u16)| {
-            format!(
-                "postgres://{user}@127.0.0.1:{port}/{}?sslmode=disable",
-                database(shard)
-            )
+        let shards = 0..if addresses.is_empty() { 0 } else { self.shards };
+        let dsn = |(shard, address): (usize, &SocketAddrV4)| {
+            format!("postgres://{user}@{address}/{}?sslmode=disable", database(shard))
         };
-        shards.zip(ports.iter().cycle()).map(dsn).collect()
+        shards.zip(addresses.iter().cycle()).map(dsn).collect()
     }
 
     /// Where cluster `index` keeps its data.

@@ -1,5 +1,6 @@
 //! Starts each kind of server, all at the same time.
 
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use futures::future::try_join_all;
@@ -29,7 +30,7 @@ pub(crate) struct Starter<'a> {
 }
 
 impl Starter<'_> {
-    pub async fn kafka(&self, count: usize, doors: usize) -> Result<Vec<Part<Node>>> {
+    pub async fn kafka(&self, count: usize, doors: &[Ipv4Addr]) -> Result<Vec<Part<Node>>> {
         let Some(kafka) = self.programs.kafka.clone() else {
             return Ok(vec![]);
         };
@@ -124,19 +125,19 @@ impl Starter<'_> {
         .map(Some)
     }
 
-    fn kafka_node(&self, index: usize, doors: usize) -> Result<Node> {
+    fn kafka_node(&self, index: usize, doors: &[Ipv4Addr]) -> Result<Node> {
         let id = i32::try_from(index + 1).unwrap_or(i32::MAX);
-        let door = |_| -> Result<Door> {
+        let door = |host: &Ipv4Addr| -> Result<Door> {
             Ok(Door {
                 port: ports::free()?,
-                advertised: ports::free()?,
+                advertised: SocketAddrV4::new(*host, ports::free()?),
             })
         };
         Ok(Node {
             id,
             port: ports::fixed_or_free(self.ports.kafka, index)?,
             controller_port: ports::free()?,
-            doors: (0..doors).map(door).collect::<Result<_>>()?,
+            doors: doors.iter().map(door).collect::<Result<_>>()?,
         })
     }
 

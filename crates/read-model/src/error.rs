@@ -1,5 +1,7 @@
 //! What can go wrong with a shard, and whether trying again can help.
 
+use sqlx::postgres::{PgDatabaseError, PgSeverity};
+
 /// Reading or writing a shard failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -51,7 +53,13 @@ impl Error {
 /// starts or stops. Constraint violations, bad data and SQL errors never do.
 pub fn is_transient(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::Database(db) => db.code().is_none_or(|code| is_transient_code(&code)),
+        sqlx::Error::Database(db) => {
+            let severity = db
+                .try_downcast_ref::<PgDatabaseError>()
+                .map(PgDatabaseError::severity);
+            let ends_session = severity.is_some_and(ends_session);
+            ends_session || db.code().is_none_or(|code| is_transient_code(&code))
+        }
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)
         | sqlx::Error::Protocol(_)
@@ -61,6 +69,12 @@ pub fn is_transient(error: &sqlx::Error) -> bool {
         | sqlx::Error::BeginFailed => true,
         _ => false,
     }
+}
+
+/// Then it is not about the statement, whatever its code: a full disk may end one with XX000, "could not write init
+/// file".
+fn ends_session(severity: PgSeverity) -> bool {
+    matches!(severity, PgSeverity::Fatal | PgSeverity::Panic)
 }
 
 fn is_transient_code(code: &str) -> bool {
@@ -84,6 +98,8 @@ mod tests {
         for code in ["23505", "23503", "22P02", "42P01", "25001"] {
             assert!(!is_transient_code(code), "{code}");
         }
+        assert!(ends_session(PgSeverity::Fatal) && ends_session(PgSeverity::Panic));
+        assert!(!ends_session(PgSeverity::Error));
         assert!(is_transient(&sqlx::Error::PoolTimedOut));
         assert!(!is_transient(&sqlx::Error::RowNotFound));
     }

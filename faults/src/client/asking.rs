@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use domain::ledger::ledger_of;
 use rand::RngExt as _;
 use rand::seq::IndexedRandom as _;
 use serde_json::{Value, json};
@@ -10,7 +11,7 @@ use tests::Call;
 use uuid::Uuid;
 
 use super::Actor;
-use crate::record::{Answer, Check, Demand, Span};
+use crate::record::{Answer, Check, Demand, Reach, Span};
 use crate::shared::{ACT, any_resource, positions};
 
 impl Actor {
@@ -18,18 +19,25 @@ impl Actor {
         let (user, resource) = (self.any_user(), any_resource(&mut self.random));
         let (service, client) = self.shared.any_query(&mut self.random);
         let request = self.new_uuid();
+        let ledger = ledger_of(&user.to_string(), self.shared.world.ledgers());
         let call = client
             .query("POST", "/access/v1/evaluation")
             .bearer(&self.admin())
             .header("x-request-id", request.to_string())
             .json(&question(&user.to_string(), &resource));
         let (call, demand, floor) = match (self.random.random_range(0..10), self.last_token.clone()) {
-            (0..3, _) => (call.at_least("latest"), Demand::Latest, self.shared.known()),
-            (3..8, Some(token)) => (call.at_least(&token), Demand::Token, positions(&token)),
-            _ => (call, Demand::Nothing, Vec::new()),
+            (0..3, _) => {
+                let known = Reach::of(self.shared.known(), ledger);
+                (call.at_least("latest"), Demand::Latest, known)
+            }
+            (3..8, Some(token)) => {
+                let held = Reach::of(positions(&token), ledger);
+                (call.at_least(&token), Demand::Token, held)
+            }
+            _ => (call, Demand::Nothing, Reach::NOTHING),
         };
         let sent = Instant::now();
-        let answer = self.answer(call, request).await;
+        let answer = self.answer(call, request, ledger).await;
         self.shared.counts.checks.fetch_add(1, Ordering::Relaxed);
         self.calls.checks.push(Check {
             client: self.number,
@@ -44,7 +52,7 @@ impl Actor {
         });
     }
 
-    async fn answer(&mut self, call: Call, request: Uuid) -> Answer {
+    async fn answer(&mut self, call: Call, request: Uuid, ledger: i32) -> Answer {
         let answer = match call.try_send().await {
             Ok(answer) => answer,
             Err(error) if error.is_timeout() => return Answer::None("timeout".to_owned()),
@@ -62,7 +70,7 @@ impl Actor {
             Some(allowed) if answer.status == 200 => Answer::Decided {
                 allowed,
                 reason: reason.to_owned(),
-                at: positions(answer.header("rolecall-token")),
+                at: Reach::of(positions(answer.header("rolecall-token")), ledger),
             },
             _ => Answer::None(format!("{} {}", answer.status, answer.text)),
         }
@@ -92,8 +100,10 @@ impl Actor {
             .header("x-request-id", request.to_string())
             .at_least(demand)
             .json(&question(&user.to_string(), &resource));
+        let ledger = ledger_of(&user.to_string(), self.shared.world.ledgers());
         self.shared.counts.checks.fetch_add(1, Ordering::Relaxed);
-        if let Answer::Decided { .. } = self.answer(call, request).await {
+        self.calls.checks_after_the_end += 1;
+        if let Answer::Decided { .. } = self.answer(call, request, ledger).await {
             self.wrong(format!(
                 "request {request}: query service {service} answers {user} at {demand}, whose session ended at {}",
                 ended.token

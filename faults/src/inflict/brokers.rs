@@ -8,7 +8,7 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::metadata::Metadata;
 
-use super::{down, frozen, start};
+use super::{down, filled, frozen};
 use crate::plan::Fault;
 use crate::stage::Stage;
 
@@ -30,16 +30,10 @@ impl Stage {
                 futures::future::try_join_all(nodes.map(|node| down(node, true, lasts))).await?;
             }
             Fault::FillBroker(index) => {
-                let Some(disk) = &self.disk else {
+                let Some(disk) = &self.broker_disk else {
                     bail!("no broker has a small disk")
                 };
-                disk.fill()?;
-                tokio::time::sleep(lasts).await;
-                disk.free()?;
-                // It has ended by itself, or serves without its disk.
-                let node = stack.kafka_node(index);
-                node.kill().await?;
-                start(node).await?;
+                filled(disk, stack.kafka_node(index), lasts).await?;
             }
             other => bail!("{other:?} is no fault of a broker"),
         }

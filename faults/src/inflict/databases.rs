@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use tokio::process::Command;
 
-use super::{down, frozen, start};
+use super::{down, filled, frozen, start};
 use crate::plan::Fault;
 use crate::stage::Stage;
 
@@ -19,6 +19,10 @@ impl Stage {
             Fault::KillCluster(index) => down(stack.postgres_cluster(index), true, lasts).await,
             Fault::PauseCluster(index) => frozen(stack.postgres_cluster(index), lasts).await,
             Fault::SetBackCluster(index) => self.set_back(index, lasts).await,
+            Fault::FillCluster(index) => match &self.cluster_disk {
+                Some(disk) => filled(disk, stack.postgres_cluster(index), lasts).await,
+                None => bail!("no cluster has a small disk"),
+            },
             other => bail!("{other:?} is no fault of a database"),
         }
     }

@@ -2,7 +2,6 @@
 //! until the answer was there; and the token covers what was demanded.
 
 use domain::ledger::ledger_of;
-use schemas::{Position, Stream};
 
 use crate::naive::Past;
 use crate::record::{Answer, Check};
@@ -22,22 +21,14 @@ fn judge(check: &Check, past: &Past, ledgers: i32) -> Option<String> {
         return None;
     };
     let ledger = ledger_of(&check.user.to_string(), ledgers);
-    let places = [(Stream::Catalog, 0), (Stream::Users, ledger)];
-    for (stream, partition) in places {
-        let (demanded, reached) = (
-            offset(&check.floor, stream, partition),
-            offset(at, stream, partition),
-        );
-        if reached < demanded {
-            return Some(format!(
-                "an answer from before what it must reflect: {stream:?}-{partition} at {reached}, {demanded} was \
-                 demanded: {check:?}"
-            ));
-        }
+    if at.catalog < check.floor.catalog || at.users < check.floor.users {
+        return Some(format!(
+            "an answer from before what it must reflect, with ledger {ledger}: {check:?}"
+        ));
     }
     let until = check.span.ended_ms + GRAIN_MS;
-    let catalogs = past.catalogs(offset(at, Stream::Catalog, 0), until);
-    let users = past.states(check.user, offset(at, Stream::Users, ledger), until);
+    let catalogs = past.catalogs(at.catalog, until);
+    let users = past.states(check.user, at.users, until);
     let right = catalogs.iter().any(|catalog| {
         users
             .iter()
@@ -45,11 +36,4 @@ fn judge(check: &Check, past: &Past, ledgers: i32) -> Option<String> {
     });
     let states = (catalogs.len(), users.len());
     (!right).then(|| format!("a wrong answer at each of {states:?} states of catalog and user: {check:?}"))
-}
-
-/// -1: nothing of this partition.
-fn offset(positions: &[Position], stream: Stream, partition: i32) -> i64 {
-    let mut of_partition = positions.iter();
-    let found = of_partition.find(|it| it.stream == stream && it.partition == partition);
-    found.map_or(-1, |it| it.offset)
 }

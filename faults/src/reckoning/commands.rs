@@ -4,12 +4,12 @@
 use std::collections::HashMap;
 
 use domain::ledger::ledger_of;
-use schemas::{Event, Stream, UserId};
+use schemas::{Event, UserId};
 use tests::History;
 use uuid::Uuid;
 
 use crate::naive::Past;
-use crate::record::{Action, Command, Outcome};
+use crate::record::{Action, Command, Outcome, Reach};
 use crate::shared::positions;
 
 pub fn reckon(commands: &[Command], history: &History, past: &Past, ledgers: i32) -> Vec<String> {
@@ -54,16 +54,14 @@ fn judge(
 
 /// Whether there was nothing to do at the position that the acknowledgement names.
 fn already(command: &Command, past: &Past, ledgers: i32) -> bool {
-    let at = positions(command.token.as_deref().unwrap_or_default());
-    let offset = |stream, partition| {
-        let mut places = at.iter();
-        let place = places.find(|it| it.stream == stream && it.partition == partition);
-        place.map_or(-1, |it| it.offset)
+    let at = |ledger| {
+        let token = command.token.as_deref().unwrap_or_default();
+        Reach::of(positions(token), ledger)
     };
-    let catalog = || past.catalog_at(offset(Stream::Catalog, 0));
+    let catalog = || past.catalog_at(at(0).catalog);
     let user_at = |user: UserId| {
         let ledger = ledger_of(&user.to_string(), ledgers);
-        past.user_at(user, offset(Stream::Users, ledger))
+        past.user_at(user, at(ledger).users)
     };
     match &command.action {
         Action::Attach { role, permission } => catalog().has_attached(role, permission),

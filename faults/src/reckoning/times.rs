@@ -1,4 +1,4 @@
-//! Every call is answered or refused within a stated time, unless who was asked stood still.
+//! Every call is answered or refused within a stated time, unless who was asked stood still or was cut off.
 
 use std::time::Duration;
 
@@ -17,6 +17,9 @@ pub const COMMAND_LIMIT: Duration = Duration::from_secs(25);
 pub const REGISTRATION_LIMIT: Duration = Duration::from_secs(80);
 /// A check waits for a session (1 s) and for what is demanded (2 s).
 pub const CHECK_LIMIT: Duration = Duration::from_secs(12);
+
+/// The first time that TCP waits for, at most.
+const RESEND: Duration = Duration::from_secs(3);
 
 pub fn reckon(calls: &Calls, inflicted: &[Inflicted]) -> Vec<String> {
     let mut wrong = Vec::new();
@@ -49,6 +52,16 @@ fn instance(service: Service, index: usize) -> Instance {
 }
 
 fn is_late(span: Span, limit: Duration, asked: Instance, inflicted: &[Inflicted]) -> bool {
-    let stood_still = |it: &&Inflicted| it.fault == Fault::Pause(asked) && span.overlaps(it.from, it.to);
-    span.took > limit && !inflicted.iter().any(|it| stood_still(&it))
+    span.took > limit && !inflicted.iter().any(|it| could_not_answer(it, asked, span))
+}
+
+fn could_not_answer(it: &Inflicted, asked: Instance, span: Span) -> bool {
+    match it.fault {
+        Fault::Pause(whose) => whose == asked && span.overlaps(it.from, it.to),
+        // TCP waits twice as long before each time that it sends again.
+        Fault::CutOff(whose, _) => {
+            whose == asked && span.overlaps(it.from, it.to + (it.to - it.from) + RESEND)
+        }
+        _ => false,
+    }
 }
