@@ -26,6 +26,7 @@ mod routes;
 mod sealing;
 mod snapshots;
 mod startup;
+mod stopping;
 mod tokens;
 
 pub use config::Config;
