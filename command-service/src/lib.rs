@@ -27,6 +27,7 @@ mod sealing;
 mod shards;
 mod snapshots;
 mod startup;
+mod stopping;
 mod tokens;
 
 pub use config::Config;

@@ -34,6 +34,7 @@ use crate::passwords::Passwords;
 use crate::peers::{self, Numbers, PeerCalls};
 use crate::routes;
 use crate::shards::{self, record_shard_map};
+use crate::stopping::finish_sagas;
 
 /// Requests in flight get this long to finish when the service stops.
 const GRACE: Duration = Duration::from_secs(20);
@@ -136,8 +137,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
     ownership.hand_over().await;
     stop_serving.cancel();
     let outcome = served.await;
-    app.sagas.close();
-    app.sagas.wait().await;
+    finish_sagas(&app.sagas, GRACE).await;
     app.bus.shut_down().await;
     watching.abort();
     outcome
