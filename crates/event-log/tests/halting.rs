@@ -174,6 +174,7 @@ async fn opened(stack: &Stack, config: &KafkaConfig) -> LogIdentity {
         groups: LEDGERS,
         replication: 1,
         index_key_id: "index/nfkc-lower-1".to_owned(),
+        held: None,
     };
     let key = KeyEncryptionKey::parse(&[7; 32]).unwrap();
     loop {
