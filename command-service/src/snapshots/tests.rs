@@ -25,6 +25,9 @@ async fn snapshots_in_postgresql_conform() {
     for loaded in futures::future::join_all(loads).await {
         assert_eq!(loaded, Ok(None));
     }
+    for shard in shards.iter() {
+        schema::migrate(&shard.pool).await.unwrap();
+    }
     // A log for each case, whoever claimed the shards.
     let prepared = || shards.iter().map(|_| OnceCell::new_with(Some(()))).collect();
     let of_a_new_log = || ShardSnapshots {
