@@ -133,7 +133,6 @@ async fn no_second_writer_starts_before_the_first_has_ended() {
 #[tokio::test]
 async fn what_halted_here_rests_and_is_named_until_it_serves() {
     let (mut keeper, gate) = keeper();
-    drop(gate);
     let (halted, status) = watch::channel(GroupStatus::Halted(Halt::Panicked));
     keeper.mine.insert(0, Mine::Running(status));
     keeper.keep(0, true);
@@ -145,6 +144,7 @@ async fn what_halted_here_rests_and_is_named_until_it_serves() {
     keeper.halts.forget(0);
     keeper.keep(0, true);
     assert_eq!(keeper.bus.not_serving(), named, "also while it is tried again");
+    drop(gate);
     until("it is served", || {
         keeper.keep(0, true);
         !keeper.bus.serving().is_empty()
