@@ -21,6 +21,8 @@ mod stalls;
 mod store_cases;
 #[path = "conformance/tail.rs"]
 mod tail;
+#[path = "conformance/untrusted_snapshots.rs"]
+mod untrusted_snapshots;
 
 use std::sync::Arc;
 

@@ -6,29 +6,27 @@ use std::time::{Duration, Instant};
 
 use domain::identifier::Identifier;
 use domain::user::{User, UserCommand};
-use event_log::{
-    GroupStatus, Halt, MemoryLog, MemorySnapshots, Place, SnapshotKey, Snapshots, StateRow, Target, WriterLog,
-};
+use event_log::{MemoryLog, MemorySnapshots, Place, SnapshotKey, Snapshots, StateRow, Target};
 use proptest::prelude::*;
 use schemas::{LogId, Stream, UserId};
 
-use crate::owner::{Owner, confirm, grant, index, keyed, register, reserve, revoke, specs};
+use crate::owner::{Owner, grant, index, keyed, register, reserve, revoke, specs};
 use crate::store_cases;
 
-const EVERY: Duration = Duration::from_millis(5);
-const LONG: Duration = Duration::from_secs(30);
+pub const EVERY: Duration = Duration::from_millis(5);
+pub const LONG: Duration = Duration::from_secs(30);
 
 /// Of a partition's rows, to the harm of one aggregate.
-type Edit = fn(&mut BTreeMap<String, StateRow>, &str);
+pub type Edit = fn(&mut BTreeMap<String, StateRow>, &str);
 
-struct World {
-    log: Arc<MemoryLog>,
-    store: MemorySnapshots,
-    key: SnapshotKey,
+pub struct World {
+    pub log: Arc<MemoryLog>,
+    pub store: MemorySnapshots,
+    pub key: SnapshotKey,
 }
 
 impl World {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             log: Arc::new(MemoryLog::new(LogId::new_v7())),
             store: MemorySnapshots::default(),
@@ -36,14 +34,14 @@ impl World {
         }
     }
 
-    fn snapshots(&self, residents: usize) -> Snapshots {
+    pub fn snapshots(&self, residents: usize) -> Snapshots {
         Snapshots::new(Arc::new(self.store.clone()), self.key.clone(), residents)
             .every(EVERY)
             .patience(EVERY)
     }
 
     /// An owner with room for so many aggregates.
-    async fn owner(&self, residents: usize) -> Owner {
+    pub async fn owner(&self, residents: usize) -> Owner {
         let owner = Owner::start_from(&self.log, Some(&self.snapshots(residents)));
         owner.bus.settled().await;
         owner.serves().await;
@@ -51,7 +49,7 @@ impl World {
     }
 
     /// Everything in the log by now is in the snapshots.
-    async fn saved(&self) {
+    pub async fn saved(&self) {
         for place in places() {
             let last = self
                 .log
@@ -67,7 +65,7 @@ impl World {
     }
 
     /// What all users and identifiers are, by an owner that reads the log alone.
-    async fn by_the_log(&self, users: &[UserId]) -> Vec<String> {
+    pub async fn by_the_log(&self, users: &[UserId]) -> Vec<String> {
         let owner = Owner::claim(&self.log).await;
         let states = states(&owner, users).await;
         owner.bus.shut_down().await;
@@ -75,11 +73,11 @@ impl World {
     }
 }
 
-fn places() -> Vec<Place> {
+pub fn places() -> Vec<Place> {
     specs().into_iter().flat_map(|spec| spec.partitions).collect()
 }
 
-async fn until(what: &str, is_so: impl Fn() -> bool) {
+pub async fn until(what: &str, is_so: impl Fn() -> bool) {
     let deadline = Instant::now() + LONG;
     while !is_so() {
         assert!(Instant::now() < deadline, "not in time: {what}");
@@ -87,12 +85,12 @@ async fn until(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
-fn place_of(owner: &Owner, id: UserId) -> Place {
+pub fn place_of(owner: &Owner, id: UserId) -> Place {
     (Stream::Users, owner.bus.partition_of::<User>(&id.to_string()))
 }
 
 /// State, sequence and last position of each user and of their identifier.
-async fn states(owner: &Owner, users: &[UserId]) -> Vec<String> {
+pub async fn states(owner: &Owner, users: &[UserId]) -> Vec<String> {
     let mut states = Vec::new();
     for id in users {
         let user = owner.bus.inspect::<User>(&id.to_string()).await.unwrap();
@@ -104,7 +102,7 @@ async fn states(owner: &Owner, users: &[UserId]) -> Vec<String> {
 }
 
 /// Users with a grant or two, and a reserved identifier each.
-async fn people(owner: &Owner, count: u128) -> Vec<UserId> {
+pub async fn people(owner: &Owner, count: u128) -> Vec<UserId> {
     let people = (0..count).map(|number| async move {
         let id = owner.registered().await;
         owner.user(id, grant(number)).await.unwrap();
@@ -118,7 +116,7 @@ async fn people(owner: &Owner, count: u128) -> Vec<UserId> {
 }
 
 /// Until the store was asked for a state: then something had left memory.
-async fn evicted(world: &World, owner: &Owner, users: &[UserId]) {
+pub async fn evicted(world: &World, owner: &Owner, users: &[UserId]) {
     let before = world.store.fetched();
     let deadline = Instant::now() + LONG;
     while world.store.fetched() < before + users.len() {
@@ -253,187 +251,6 @@ async fn a_takeover_under_load_goes_on_from_what_its_predecessor_still_saves() {
     );
     let states = states(&last, &users).await;
     assert_eq!(states, world.by_the_log(&users).await);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn rows_that_were_tampered_with_are_not_believed() {
-    let edits: [Edit; 4] = [
-        |rows, id| rows.get_mut(id).unwrap().state[30] ^= 1,
-        |rows, id| rows.get_mut(id).unwrap().sequence += 1,
-        |rows, id| drop(rows.remove(id)),
-        // Another's state, genuine as such.
-        |rows, id| {
-            let other = rows.values().find(|row| row.id != id).unwrap();
-            let swapped = StateRow {
-                id: id.to_owned(),
-                ..other.clone()
-            };
-            rows.insert(id.to_owned(), swapped);
-        },
-    ];
-    for edit in edits {
-        let world = World::new();
-        let owner = world.owner(0).await;
-        let users = people(&owner, 12).await;
-        let expected = states(&owner, &users).await;
-        world.saved().await;
-        evicted(&world, &owner, &users).await;
-        let victim = users[0].to_string();
-        let place = place_of(&owner, users[0]);
-        let genuine = world.store.row(place, &victim).unwrap();
-        world.store.edit(place, |rows| edit(rows, &victim));
-        // Asked until it has to be fetched, it is never another.
-        let read = world.log.records_read();
-        let deadline = Instant::now() + LONG;
-        while world.log.records_read() == read {
-            assert_eq!(states(&owner, &users).await, expected);
-            assert!(Instant::now() < deadline, "the row was never fetched");
-            tokio::time::sleep(EVERY).await;
-        }
-        until("the row is as it was", || {
-            world.store.row(place, &victim).as_ref() == Some(&genuine)
-        })
-        .await;
-        owner.bus.shut_down().await;
-        // And the whole is as it was: it is believed again.
-        let read = world.log.records_read();
-        let next = world.owner(0).await;
-        assert_eq!(world.log.records_read(), read);
-        assert_eq!(states(&next, &users).await, expected);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_index_that_was_tampered_with_is_not_used() {
-    let edits: [Edit; 3] = [
-        |rows, id| rows.get_mut(id).unwrap().sequence -= 1,
-        |rows, id| drop(rows.remove(id)),
-        |rows, id| rows.get_mut(id).unwrap().pinned ^= true,
-    ];
-    for edit in edits {
-        let world = World::new();
-        let owner = world.owner(0).await;
-        let users = people(&owner, 12).await;
-        let expected = states(&owner, &users).await;
-        let place = place_of(&owner, users[0]);
-        owner.bus.shut_down().await;
-        world.store.edit(place, |rows| edit(rows, &users[0].to_string()));
-        let read = world.log.records_read();
-        let next = world.owner(0).await;
-        let history = world.log.records(Target::Event(place.0, place.1)).len();
-        assert!(
-            world.log.records_read() >= read + history - 1,
-            "that partition's log is read"
-        );
-        assert_eq!(states(&next, &users).await, expected);
-        world.saved().await;
-        next.bus.shut_down().await;
-        let read = world.log.records_read();
-        let third = world.owner(0).await;
-        assert_eq!(world.log.records_read(), read, "it was saved anew");
-        assert_eq!(states(&third, &users).await, expected);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_older_copy_under_a_running_owner_is_noticed_and_mended() {
-    let world = World::new();
-    let owner = world.owner(0).await;
-    let users = people(&owner, 20).await;
-    world.saved().await;
-    let copy = world.store.copy();
-    for id in &users {
-        owner.user(*id, grant(77)).await.unwrap();
-        owner.user(*id, revoke(77)).await.unwrap();
-    }
-    let late = people(&owner, 5).await;
-    let all: Vec<UserId> = users.iter().chain(&late).copied().collect();
-    world.saved().await;
-    evicted(&world, &owner, &all).await;
-    let expected = states(&owner, &all).await;
-    world.store.restore(&copy);
-    assert_eq!(states(&owner, &all).await, expected);
-    // The next save finds it.
-    for id in &all {
-        owner.user(*id, grant(78)).await.unwrap();
-        let mail = index(&id.to_string());
-        owner.identifier(mail, confirm(*id)).await.unwrap();
-    }
-    world.saved().await;
-    let expected = states(&owner, &all).await;
-    owner.bus.shut_down().await;
-    let read = world.log.records_read();
-    let next = world.owner(0).await;
-    assert_eq!(world.log.records_read(), read);
-    assert_eq!(states(&next, &all).await, expected);
-    assert_eq!(expected, world.by_the_log(&all).await);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_owner_that_was_replaced_saves_nothing() {
-    let world = World::new();
-    let first = world.owner(1_000).await;
-    let users = people(&first, 10).await;
-    let second = world.owner(1_000).await;
-    let positions = || {
-        places()
-            .into_iter()
-            .map(|place| world.store.position(place))
-            .collect::<Vec<_>>()
-    };
-    for id in &users {
-        second.user(*id, grant(5)).await.unwrap();
-    }
-    world.saved().await;
-    let stored = positions();
-    for id in &users {
-        first.user(*id, grant(6)).await.unwrap_err();
-    }
-    first.define_role("late").await.unwrap_err();
-    first.bus.shut_down().await;
-    assert_eq!(positions(), stored);
-    let states = states(&second, &users).await;
-    assert_eq!(states, world.by_the_log(&users).await);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_log_shorter_than_its_snapshot_is_not_served() {
-    let world = World::new();
-    let owner = world.owner(1_000).await;
-    people(&owner, 10).await;
-    owner.bus.shut_down().await;
-    let anew = World {
-        log: Arc::new(MemoryLog::new(world.log.log_id())),
-        ..world
-    };
-    let owner = Owner::start_from(&anew.log, Some(&anew.snapshots(10)));
-    owner.bus.settled().await;
-    for status in &owner.status {
-        let status = status.borrow().clone();
-        let GroupStatus::Halted(Halt::LogLost(reason)) = status else {
-            panic!("{status:?}");
-        };
-        assert!(reason.contains("truncated or made anew"), "{reason}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn another_key_opens_nothing() {
-    let mut world = World::new();
-    let owner = world.owner(0).await;
-    let users = people(&owner, 10).await;
-    let expected = states(&owner, &users).await;
-    owner.bus.shut_down().await;
-    world.key = SnapshotKey::new(&[2; 32]);
-    let read = world.log.records_read();
-    let next = world.owner(0).await;
-    assert!(world.log.records_read() >= read + 30, "the log is read instead");
-    assert_eq!(states(&next, &users).await, expected);
-    next.bus.shut_down().await;
-    let read = world.log.records_read();
-    let third = world.owner(0).await;
-    assert_eq!(world.log.records_read(), read, "saved anew, under the new key");
-    assert_eq!(states(&third, &users).await, expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
