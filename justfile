@@ -35,9 +35,8 @@ test-faults: setup
     cargo test -p tests --test faults
 
 # Random load and random faults by a seed, then the reckoning: docs/fault-campaign.md
-faults *ARGS: setup
-    cargo build --workspace --bins
-    cargo run -p faults -- {{ ARGS }}
+faults *ARGS: setup programs
+    ROLECALL_PROGRAMS={{ release }} cargo run --release -p faults -- {{ ARGS }}
 
 # Measure against the bare servers, side by side
 bench *ARGS: setup programs

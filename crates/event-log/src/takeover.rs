@@ -145,11 +145,35 @@ impl<L: WriterLog> Worker<L> {
 
     /// Takes what is in the log behind the heads into memory, after what the snapshots have.
     fn load(&mut self) -> Result<(), ClaimError> {
+        self.require_known()?;
         self.resume()?;
         let replaying = Replaying::of(self);
         let mut each = |stored, position| replaying.replay(stored, position);
         settle::read_on(&*self.log, &mut self.heads, &mut each)?;
         self.fill()
+    }
+
+    /// Refuses a log that ends before a claim that this instance has read: it is not the same any more, and a new
+    /// chain on an emptied partition would be a second past.
+    fn require_known(&self) -> Result<(), ClaimError> {
+        let partitions = self.heads.partitions();
+        let ends = self.log.high_watermarks(&partitions)?;
+        for ((stream, partition), end) in partitions.into_iter().zip(ends) {
+            // The owner of a ledger is known by its users: the claim in the identifiers has an offset of its own.
+            let known = match stream {
+                Stream::Identifiers => None,
+                Stream::Users | Stream::Catalog => self.owners.known(stream, partition),
+            };
+            if let Some((offset, _)) = known.filter(|(offset, _)| end <= *offset) {
+                return Err(ClaimError::Log(WriterLogError::SetBack {
+                    stream,
+                    partition,
+                    end,
+                    reached: offset + 1,
+                }));
+            }
+        }
+        Ok(())
     }
 
     /// Goes on from the snapshots, once.

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use event_log::{BusError, Failure, MemoryLog, Target};
+use event_log::{BusError, Failure, Group, GroupStatus, Halt, Instance, MemoryLog, Owners, Target};
 use futures::future::join_all;
 use proptest::prelude::*;
 use schemas::user::UserEvent;
-use schemas::{Event, LogId, Timestamp, UserId};
+use schemas::{Event, LogId, Position, SchemaIds, Stream, Timestamp, UserId};
 
-use crate::owner::{LEDGERS, Owner, chain_is_whole, events, grant, history, is_not_done, keyed, role};
+use crate::owner::{LEDGERS, Owner, chain_is_whole, events, grant, history, is_not_done, keyed, role, specs};
 
 fn new_log() -> Arc<MemoryLog> {
     Arc::new(MemoryLog::new(LogId::new_v7()))
@@ -234,4 +234,27 @@ async fn a_clock_that_is_off_shows_and_heartbeats_show_that_it_no_longer_is() {
     owner.define_role("still-served").await.unwrap();
     assert_eq!(history(&log, "ledger-0"), catalog);
     chain_is_whole(&log);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_ends_before_a_known_claim_is_not_served_and_not_written() {
+    let (log, owners) = (new_log(), Owners::default());
+    let known = Position {
+        stream: Stream::Users,
+        partition: 0,
+        offset: 40,
+    };
+    owners.recall(known, Instance::alone());
+    let (spec, ids) = (&specs()[0], Arc::new(SchemaIds::numbered()));
+    let group = Group::start(Arc::clone(&log), spec, ids, Instance::alone(), owners);
+    let mut status = group.status();
+    let is_over = |status: &GroupStatus| !matches!(status, GroupStatus::Claiming(_));
+    let status = status.wait_for(is_over).await.unwrap().clone();
+    let GroupStatus::Halted(Halt::LogLost(reason)) = status else {
+        panic!("{status:?}");
+    };
+    assert!(reason.contains("deleted, made anew or cut"), "{reason}");
+    for &(stream, partition) in &spec.partitions {
+        assert!(log.records(Target::Event(stream, partition)).is_empty());
+    }
 }
