@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::middleware::{Next, from_fn};
+use event_log::within_one_deadline;
 use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -39,5 +41,6 @@ pub fn api() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(oauth_revoke::revoke))
         .split_for_parts();
     CommonHeaders.modify(&mut api);
-    (router, api)
+    let one_deadline = from_fn(async |request, next: Next| within_one_deadline(next.run(request)).await);
+    (router.layer(one_deadline), api)
 }

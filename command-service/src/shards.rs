@@ -17,7 +17,7 @@ use crate::snapshots::ShardSnapshots;
 use crate::startup::StartError;
 
 const AGAIN: Duration = Duration::from_secs(1);
-const TRIES: usize = 10;
+const TRIES: usize = 2;
 
 /// `None` where none are configured.
 pub fn configured(config: &Config) -> Result<Option<Shards>, StartError> {

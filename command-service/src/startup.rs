@@ -340,11 +340,13 @@ async fn finish_bootstrap(app: &Arc<App>, identity: &LogIdentity, config: &Confi
     }
 }
 
+/// What nobody can serve: this instance cannot, and no other one does.
 fn halted(bus: &Bus) -> Option<(i32, String)> {
     bus.not_serving()
         .into_iter()
-        .find_map(|((_, partition), status)| match status {
-            GroupStatus::Halted(halt) => Some((partition, halt.to_string())),
+        .find_map(|(place, status)| match status {
+            GroupStatus::Halted(halt) if halt.is_of_this_instance() && bus.is_served_elsewhere(place) => None,
+            GroupStatus::Halted(halt) => Some((place.1, halt.to_string())),
             GroupStatus::GivenUp | GroupStatus::Claiming(_) | GroupStatus::Serving => None,
         })
 }

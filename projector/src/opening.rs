@@ -5,9 +5,8 @@ use read_model::Shard;
 use read_model::audit_months::AuditMonths;
 use read_model::checkpoint::{self, Checkpoint};
 use read_model::schema::{self, Identity};
-use sqlx::PgPool;
 
-use crate::apply::{ApplyError, Backoff, chain};
+use crate::apply::{ApplyError, Backoff};
 use crate::progress::Lane;
 use crate::projection::{Known, ShardError};
 use crate::status::Status;
@@ -59,7 +58,7 @@ impl Opening<'_> {
             ledgers: known.ledgers,
             shard_id: shard.id,
         };
-        prepare(&shard.pool, identity).await?;
+        schema::prepare(&shard.pool, identity).await?;
         // The clock decides only which empty partition stands ready, never a row.
         AuditMonths::default()
             .ensure(&shard.pool, [chrono::Utc::now().date_naive()])
@@ -73,13 +72,4 @@ impl Opening<'_> {
         }
         Ok(checkpoints)
     }
-}
-
-/// In a task: dropped half way, it would leave the lock on migrations with a connection of the pool, and
-/// every projector of the shard would wait for it.
-async fn prepare(pool: &PgPool, identity: Identity) -> Result<(), ApplyError> {
-    let pool = pool.clone();
-    let preparing = tokio::spawn(async move { schema::prepare(&pool, identity).await });
-    let prepared = preparing.await;
-    Ok(prepared.map_err(|panic| ApplyError::Permanent(chain(&panic)))??)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use access_node::{AccessNode, SessionStanding};
-use domain::access::{Decision, Standing, UserAccess};
+use domain::access::{CompiledCatalog, Decision, Standing, UserAccess};
 use metrics::{Counter, counter};
 use schemas::{LogId, Position, SessionId, Timestamp, UserId};
 use service_kit::at_least::LogIdentity;
@@ -13,6 +13,7 @@ use service_kit::consistency::ConsistencyToken;
 use service_kit::jwt::{TokenConfig, Verifier};
 use service_kit::problem::{Problem, ProblemType};
 
+use crate::freshness::not_yet;
 use crate::personal_data::DataKeys;
 use crate::reads::ShardReads;
 
@@ -75,11 +76,13 @@ impl App {
         self.token(self.node.catalog_basis())
     }
 
-    /// The rights of a user whom the node knows; it knows everybody.
-    pub fn require_known(&self, user: UserId) -> Result<UserAccess, Problem> {
-        let found = self.node.user(user).map(|view| view.access);
+    /// The rights of a user whom the node knows, and the catalog that they belong to; it knows everybody. Nothing is
+    /// said of one whose ledger lags behind the catalog: the two together were never true.
+    pub fn require_known(&self, user: UserId) -> Result<(UserAccess, Arc<CompiledCatalog>), Problem> {
+        let (found, catalog) = self.node.rights(user).ok_or_else(not_yet)?;
         let registered = found.filter(|access| access.standing() != Standing::Unregistered);
-        registered.ok_or_else(|| ProblemType::NoSuchUser.into())
+        let access = registered.ok_or(ProblemType::NoSuchUser)?;
+        Ok((access, catalog))
     }
 }
 

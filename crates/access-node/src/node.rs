@@ -134,14 +134,23 @@ impl AccessNode {
 
     /// Whether the user may; decided on what is applied at this moment.
     pub fn check(&self, user: UserId, resource: &str, action: &str, now: Timestamp) -> Decision {
-        if self.lags(user) {
-            return Reason::NotCurrent.into();
-        }
         // Users before catalog: a grant seen implies its catalog is seen too, as events wait for
         // their basis; the other way round a fresh grant could meet an old catalog.
         let users = self.partition(user).read();
         let catalog = self.model.catalog.load();
+        // Last: a catalog that went on without the ledger said so before, and with the lock held nothing
+        // catches up.
+        if self.lags(user) {
+            return Reason::NotCurrent.into();
+        }
         access::check(&catalog, users.user(user), resource, action, now)
+    }
+
+    /// The user as known, and the catalog, as [`Self::check`] sees the two; `None` where it would not decide.
+    pub fn rights(&self, user: UserId) -> Option<(Option<UserAccess>, Arc<CompiledCatalog>)> {
+        let users = self.partition(user).read();
+        let catalog = self.catalog();
+        (!self.lags(user)).then(|| (users.user(user).cloned(), catalog))
     }
 
     pub fn user(&self, user: UserId) -> Option<UserView> {

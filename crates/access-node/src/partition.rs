@@ -24,7 +24,7 @@ pub(crate) struct UsersPartition {
 impl UsersPartition {
     pub(crate) fn apply(&mut self, meta: &Meta, event: &UserEvent) -> Result<(), uuid::Error> {
         let user: UserId = meta.aggregate_id.parse()?;
-        self.users.entry(user).or_default().apply(event);
+        self.users.entry(user).or_default().apply(event, meta.occurred_at);
         self.sessions.apply(user, event, meta.occurred_at);
         Ok(())
     }

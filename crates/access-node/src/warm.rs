@@ -13,19 +13,21 @@ use std::time::Duration;
 use event_log::KafkaConfig;
 use event_log::identity::LogIdentity;
 use futures::{StreamExt as _, stream};
-use read_model::Shards;
-use read_model::access_snapshots::{self, Ledger};
+use read_model::access_snapshots::{self, Ledger, Part};
 use read_model::schema::Identity;
+use read_model::{ShardId, Shards, is_transient};
 use schemas::{IndexKey, LogId, Position, Stream};
 
 use crate::model::{Model, Reach};
 use parts::{FORMAT, Loaded};
 use seal::SealKey;
 
-/// Ledgers loaded at once: each is in memory twice meanwhile.
+/// Shards asked at once: a ledger is in memory twice while it is loaded.
 const AT_ONCE: usize = 4;
-/// Reading the log takes longer, and a shard that is down may stay so.
+/// For one ledger: a shard that is down may stay so, and the log has everything.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Owners of ledgers load theirs at the same time, through the same connections.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// Where the snapshots of a log are. Clones share it.
 #[derive(Clone)]
@@ -69,18 +71,29 @@ impl WarmStart {
 
     /// Fills the model's ledgers, as many as can be; gives how far each was filled.
     pub(crate) async fn load(&self, model: &Arc<Model>) -> Vec<(i32, Reach)> {
-        let loads =
-            stream::iter(0..self.ledgers).map(async |ledger| (ledger, self.load_ledger(model, ledger).await));
-        let loaded: Vec<_> = loads.buffer_unordered(AT_ONCE).collect().await;
+        let shards = self.shards.map().shards().to_vec();
+        let loads = stream::iter(shards).map(|shard| self.load_shard(model, shard));
+        let loaded: Vec<Vec<_>> = loads.buffer_unordered(AT_ONCE).collect().await;
+        loaded.into_iter().flatten().collect()
+    }
+
+    /// One ledger after the other; a shard that does not answer for one is not asked for the rest.
+    async fn load_shard(&self, model: &Arc<Model>, shard: ShardId) -> Vec<(i32, Reach)> {
         let mut reached = Vec::new();
-        for (ledger, outcome) in loaded {
-            match outcome {
+        for ledger in self.shards.map().ledgers_of(shard, self.ledgers) {
+            match self.load_ledger(model, ledger).await {
                 Ok(Some(reach)) => {
                     metrics::counter!("access_snapshots_loaded_total").increment(1);
                     reached.push((ledger, reach));
                 }
                 Ok(None) => {}
-                Err(LoadError::Store(error)) if error.is_missing_table() => {}
+                Err(LoadError::Late) => {
+                    tracing::warn!(
+                        shard,
+                        "Shard {shard} does not answer: its ledgers are read from the log"
+                    );
+                    break;
+                }
                 Err(error) => {
                     metrics::counter!("access_snapshots_refused_total").increment(1);
                     tracing::warn!(
@@ -94,9 +107,7 @@ impl WarmStart {
     }
 
     async fn load_ledger(&self, model: &Arc<Model>, ledger: i32) -> Result<Option<Reach>, LoadError> {
-        let pool = &self.shards.of_ledger(ledger).pool;
-        let load = access_snapshots::load(pool, self.place(ledger));
-        let parts = tokio::time::timeout(PATIENCE, load)
+        let parts = tokio::time::timeout(PATIENCE, self.parts(ledger))
             .await
             .map_err(|_| LoadError::Late)??;
         if parts.is_empty() {
@@ -108,6 +119,21 @@ impl WarmStart {
             Ok::<_, parts::Refused>(fill(&model, ledger, loaded))
         });
         Ok(Some(filling.await??))
+    }
+
+    /// Asks again while the shard may still answer.
+    async fn parts(&self, ledger: i32) -> Result<Vec<Part>, read_model::Error> {
+        let pool = &self.shards.of_ledger(ledger).pool;
+        loop {
+            match access_snapshots::load(pool, self.place(ledger)).await {
+                Err(read_model::Error::Sql(error)) if is_transient(&error) => {
+                    tracing::debug!(%error, ledger, "The snapshot is asked for again");
+                }
+                Err(error) if error.is_missing_table() => return Ok(Vec::new()),
+                outcome => return outcome,
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
     }
 
     /// What the database of a ledger must be.

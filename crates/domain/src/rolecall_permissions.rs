@@ -173,8 +173,8 @@ mod tests {
     fn the_administrator_may_do_everything_in_rolecall() {
         let catalog = bootstrapped().state().compile();
         let mut user = UserAccess::default();
-        user.apply(&registered());
-        user.apply(&user_granted(administrator_role_id(), None));
+        user.apply(&registered(), NOW);
+        user.apply(&user_granted(administrator_role_id(), None), NOW);
         for permission in Permission::ALL {
             let decision = check(&catalog, Some(&user), RESOURCE, permission.action(), NOW);
             assert!(decision.allowed, "{}", permission.name());

@@ -1,5 +1,6 @@
 //! The one way to run a command: it knows the owner of each ledger, here or elsewhere.
 
+mod patience;
 mod standing;
 
 use std::collections::{BTreeMap, HashMap};
@@ -23,14 +24,14 @@ use crate::forward::{Answer, Ask, Forward, Inspected, Reply};
 use crate::group::{Group, GroupStatus, Halt};
 use crate::here::Owner;
 use crate::owners::{Instance, Owners};
-
-/// A command waits this long at most for its turn and its transaction.
-const DEADLINE: Duration = Duration::from_secs(10);
-/// And this long more to learn what became of one that was sent in time.
-pub(crate) const SETTLE: Duration = Duration::from_secs(5);
+use patience::DEADLINE;
+pub(crate) use patience::SETTLE;
+pub use patience::within_one_deadline;
 
 /// How long the last save may take when the process ends.
 const LAST_SAVE: Duration = Duration::from_secs(5);
+/// A group that settles a doubt without Kafka ends no sooner than Kafka's client gives up.
+const LAST_ANSWER: Duration = Duration::from_secs(20);
 
 /// Why a command came to nothing, or to something not known.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
@@ -165,12 +166,13 @@ impl Bus {
         command: A::Command,
         context: CommandContext,
     ) -> Result<Receipt<A::Event>, BusError<A::Error>> {
-        let (bus, id) = (self.clone(), id.to_owned());
+        let (bus, id, deadline) = (self.clone(), id.to_owned(), patience::deadline());
         let context = Box::new(context);
+        let ask = Ask::Execute { command, context };
         let task = self
             .running
-            .spawn(async move { bus.ask::<A>(&id, Ask::Execute { command, context }).await });
-        match tokio::time::timeout(DEADLINE + SETTLE, task).await {
+            .spawn(async move { bus.ask::<A>(&id, ask, deadline).await });
+        match tokio::time::timeout_at((deadline + SETTLE).into(), task).await {
             Ok(Ok(Ok(Reply::Receipt(receipt)))) => Ok(receipt),
             Ok(Ok(answer)) => Err(unexpected::<A>(answer)),
             Ok(Err(error)) => Err(BusError::Internal(error.to_string())),
@@ -185,7 +187,8 @@ impl Bus {
         id: &str,
         idempotency: &Idempotency,
     ) -> Result<Option<Receipt<A::Event>>, BusError<A::Error>> {
-        match self.ask::<A>(id, Ask::Replayed(*idempotency)).await {
+        let ask = Ask::Replayed(*idempotency);
+        match self.ask::<A>(id, ask, patience::deadline()).await {
             Ok(Reply::Replayed(found)) => Ok(found),
             answer => Err(unexpected::<A>(answer)),
         }
@@ -210,7 +213,8 @@ impl Bus {
         id: &str,
         proven: bool,
     ) -> Result<Inspected<A>, BusError<A::Error>> {
-        match self.ask::<A>(id, Ask::Inspect { proven }).await {
+        let ask = Ask::Inspect { proven };
+        match self.ask::<A>(id, ask, patience::deadline()).await {
             Ok(Reply::Inspected(found)) => Ok(found),
             answer => Err(unexpected::<A>(answer)),
         }
@@ -221,8 +225,8 @@ impl Bus {
         self.inspect::<Catalog>("catalog").await
     }
 
-    async fn ask<A: LedgerAggregate>(&self, id: &str, ask: Ask<A::Command>) -> Answer<A> {
-        let mut asking = Asking::new(ask, Instant::now() + DEADLINE);
+    async fn ask<A: LedgerAggregate>(&self, id: &str, ask: Ask<A::Command>, deadline: Instant) -> Answer<A> {
+        let mut asking = Asking::new(ask, deadline);
         loop {
             let partition = self.partition_of::<A>(id);
             let outcome = match (self.owner::<A>(partition), self.elsewhere::<A>(partition)) {
@@ -332,11 +336,15 @@ impl Bus {
         let ended: Vec<_> = groups.values().map(|group| group.status()).collect();
         let saving: Vec<_> = groups.values().filter_map(|it| it.snapshots().cloned()).collect();
         drop(groups);
-        for mut status in ended {
-            status
-                .wait_for(|s| matches!(s, GroupStatus::GivenUp | GroupStatus::Halted(_)))
-                .await
-                .ok();
+        let is_over = |status: &GroupStatus| matches!(status, GroupStatus::GivenUp | GroupStatus::Halted(_));
+        let ended = ended
+            .into_iter()
+            .map(async |mut status| status.wait_for(is_over).await.is_ok());
+        if tokio::time::timeout(LAST_ANSWER, futures::future::join_all(ended))
+            .await
+            .is_err()
+        {
+            tracing::warn!("A writer group does not end: Kafka does not answer it");
         }
         // What is saved now is not read from the log at the next start.
         let saved = futures::future::join_all(saving.iter().map(|snapshots| snapshots.ended()));

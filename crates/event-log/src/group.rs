@@ -47,7 +47,7 @@ pub enum Halt {
 
 impl Halt {
     /// Whether another instance could do better.
-    pub(crate) fn is_of_this_instance(&self) -> bool {
+    pub fn is_of_this_instance(&self) -> bool {
         !matches!(self, Self::LogLost(_))
     }
 

@@ -235,17 +235,16 @@ impl Shared {
         let ends = watermarks::ends(&self.ends, &places)?;
         let (mut before, mut deadline) = (None, Instant::now() + TIMEOUT);
         loop {
-            let positions = self.positions.read().clone();
-            let is_behind = |(position, end): (&i64, &i64)| *end > 0 && position < end;
-            if !positions.iter().zip(&ends).any(is_behind) {
+            let behind = behind(&self.positions.read(), &ends);
+            if behind.is_empty() {
                 return Ok(());
             }
             if let Some(error) = self.failed.read().clone() {
                 return Err(KeyRingError::Kafka(error));
             }
             // A long topic takes long; standing still is what does not end by itself.
-            if before.as_ref() != Some(&positions) {
-                (before, deadline) = (Some(positions), Instant::now() + TIMEOUT);
+            if before.as_ref() != Some(&behind) {
+                (before, deadline) = (Some(behind), Instant::now() + TIMEOUT);
             } else if Instant::now() > deadline {
                 self.reopen.store(true, Ordering::Relaxed);
                 return Err(KeyRingError::Kafka(
@@ -254,5 +253,26 @@ impl Shared {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+}
+
+/// Partitions that are not read up to their ends, and where each stands: what comes behind the ends is no progress.
+fn behind(positions: &[i64], ends: &[i64]) -> Vec<(usize, i64)> {
+    let places = positions.iter().zip(ends).enumerate();
+    let behind = places.filter(|(_, (position, end))| **end > 0 && position < end);
+    behind.map(|(index, (position, _))| (index, *position)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_lacks_is_waited_for() {
+        assert_eq!(
+            behind(&[5, BEGINNING, 3, BEGINNING], &[5, 0, 4, 2]),
+            [(2, 3), (3, BEGINNING)]
+        );
+        assert_eq!(behind(&[9, BEGINNING, 4], &[5, 0, 4]), []);
     }
 }

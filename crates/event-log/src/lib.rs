@@ -50,7 +50,7 @@ pub mod identity {
 
 pub use aggregate::LedgerAggregate;
 pub use answer::NotAQuestion;
-pub use bus::{Bus, BusError};
+pub use bus::{Bus, BusError, within_one_deadline};
 pub use config::KafkaConfig;
 pub use creation::{CreateError, LogSpec, create_log, register_schemas};
 pub use entry::{CommandContext, NewDataKey, Receipt, Recorded};

@@ -6,6 +6,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicRe
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka_sys::rd_kafka_resp_err_t;
 use schemas::Stream;
 
 use crate::config::KafkaConfig;
@@ -143,10 +144,12 @@ fn replicas(consumer: &BaseConsumer, topic: &str, timeout: Duration) -> Result<i
 /// Partition count of a topic, 0 where it does not exist. Blocks for at most `timeout`.
 pub(crate) fn partitions(consumer: &BaseConsumer, topic: &str, timeout: Duration) -> Result<i32, KafkaError> {
     let metadata = consumer.fetch_metadata(Some(topic), timeout)?;
-    let count = metadata
-        .topics()
-        .iter()
-        .find(|t| t.name() == topic && t.error().is_none())
-        .map_or(0, |t| t.partitions().len());
-    Ok(i32::try_from(count).unwrap_or(i32::MAX))
+    let Some(found) = metadata.topics().iter().find(|it| it.name() == topic) else {
+        return Ok(0);
+    };
+    match found.error() {
+        None => Ok(i32::try_from(found.partitions().len()).unwrap_or(i32::MAX)),
+        Some(rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) => Ok(0),
+        Some(error) => Err(KafkaError::MetadataFetch(error.into())),
+    }
 }

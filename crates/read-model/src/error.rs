@@ -7,6 +7,8 @@ use sqlx::postgres::{PgDatabaseError, PgSeverity};
 pub enum Error {
     #[error("asking the shard")]
     Sql(#[from] sqlx::Error),
+    #[error("preparing the shard was interrupted")]
+    Interrupted(#[from] tokio::task::JoinError),
     #[error("bringing the shard's schema up to date")]
     Migrate(#[from] sqlx::migrate::MigrateError),
     #[error("the DSN of shard {0} cannot be read")]

@@ -40,12 +40,19 @@ pub async fn identity(pool: &PgPool) -> Result<Option<Identity>, Error> {
 
 /// Brings the schema up to date and marks an empty database as this shard of this log. One that is
 /// another's is refused and stays as it is.
+///
+/// In a task: dropped half way, it would leave the lock on migrations with a connection of the pool, and
+/// everybody who prepares the shard would wait for it.
 pub async fn prepare(pool: &PgPool, identity: Identity) -> Result<(), Error> {
-    if let Some(found) = self::identity(pool).await? {
-        identity.check(found)?;
-    }
-    migrate(pool).await?;
-    claim(pool, identity).await
+    let pool = pool.clone();
+    let preparing = tokio::spawn(async move {
+        if let Some(found) = self::identity(&pool).await? {
+            identity.check(found)?;
+        }
+        migrate(&pool).await?;
+        claim(&pool, identity).await
+    });
+    preparing.await?
 }
 
 async fn claim(pool: &PgPool, identity: Identity) -> Result<(), Error> {

@@ -51,9 +51,7 @@ pub async fn user_permissions(
     app.reach(caller, &at_least).await?;
     app.require_unless_self(caller, id, Permission::UserRead)?;
     let token = app.basis(id);
-    // The user before the catalog: a grant seen implies that its role is seen.
-    let access = app.require_known(id)?;
-    let catalog = app.node.catalog();
+    let (access, catalog) = app.require_known(id)?;
     let permissions = effective_permissions(&catalog, &access, app.now());
     let answer = UserPermissionsAnswer {
         active: access.is_active(),

@@ -63,9 +63,8 @@ pub async fn user_roles(
     app.reach(caller, &at_least).await?;
     app.require_unless_self(caller, id, Permission::UserRead)?;
     let token = app.basis(id);
-    // The user before the catalog: a grant seen implies that its role is seen.
-    let access = app.require_known(id)?;
-    let (catalog, now) = (app.node.catalog(), app.now());
+    let (access, catalog) = app.require_known(id)?;
+    let now = app.now();
     let mut roles: Vec<_> = access
         .grants()
         .iter()

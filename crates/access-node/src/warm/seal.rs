@@ -5,6 +5,8 @@ use schemas::{IndexKey, LogId};
 use sha2::Sha256;
 use uuid::Uuid;
 
+use super::parts::FORMAT;
+
 /// Who edits the store has no such key, so cannot make himself a right.
 #[derive(Clone)]
 pub(crate) struct SealKey(Hmac<Sha256>);
@@ -27,6 +29,7 @@ impl SealKey {
 
     fn of(&self, ledger: i32, number: u32, id: Uuid, content: &[u8]) -> Hmac<Sha256> {
         let mut mac = self.0.clone();
+        mac.update(&FORMAT.to_be_bytes());
         mac.update(&ledger.to_be_bytes());
         mac.update(&number.to_be_bytes());
         mac.update(id.as_bytes());

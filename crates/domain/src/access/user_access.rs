@@ -58,7 +58,7 @@ impl UserAccess {
             ..Self::default()
         };
         for (role_id, expires_at) in grants {
-            user.grant(Grant::new(role_id, expires_at));
+            user.grant(Grant::new(role_id, expires_at), Timestamp::from_micros(i64::MIN));
         }
         user
     }
@@ -85,13 +85,14 @@ impl UserAccess {
             .min()
     }
 
-    pub fn apply(&mut self, event: &UserEvent) {
+    /// `at`: when it occurred.
+    pub fn apply(&mut self, event: &UserEvent, at: Timestamp) {
         match event {
             UserEvent::Registered(_) | UserEvent::Reactivated(_) => {
                 self.standing = Standing::Active;
             }
             UserEvent::Deactivated(_) => self.standing = Standing::Inactive,
-            UserEvent::RoleGranted(e) => self.grant(Grant::new(e.role_id, e.expires_at)),
+            UserEvent::RoleGranted(e) => self.grant(Grant::new(e.role_id, e.expires_at), at),
             UserEvent::RoleRevoked(e) => self.revoke(e.role_id),
             // None of these gives or takes a right. A lock refuses sign-in, not what is signed in.
             UserEvent::ClaimAbandoned(_)
@@ -106,7 +107,7 @@ impl UserAccess {
         }
     }
 
-    fn grant(&mut self, new: Grant) {
+    fn grant(&mut self, new: Grant, at: Timestamp) {
         match self
             .grants
             .binary_search_by_key(&new.role_id, |grant| grant.role_id)
@@ -119,7 +120,7 @@ impl UserAccess {
             Err(index) => {
                 let mut grants = std::mem::take(&mut self.grants).into_vec();
                 grants.insert(index, new);
-                forget_expired(&mut grants, new.role_id);
+                forget_expired(&mut grants, new.role_id, at);
                 self.grants = grants.into();
             }
         }
@@ -134,8 +135,9 @@ impl UserAccess {
     }
 }
 
-/// As in [`crate::User`]: live grants are bounded, so beyond the bound the first to expire has.
-fn forget_expired(grants: &mut Vec<Grant>, new: RoleId) {
+/// As in [`crate::User`]: live grants are bounded, so beyond the bound the first to expire has. Where events are
+/// applied again to what they led to, it may not have, and stays.
+fn forget_expired(grants: &mut Vec<Grant>, new: RoleId, at: Timestamp) {
     if grants.len() <= MAX_GRANTS {
         return;
     }
@@ -143,7 +145,7 @@ fn forget_expired(grants: &mut Vec<Grant>, new: RoleId) {
         .iter()
         .enumerate()
         .filter(|(_, grant)| grant.role_id != new);
-    let expiring = others.filter(|(_, grant)| grant.until != NEVER);
+    let expiring = others.filter(|(_, grant)| !grant.is_live(at));
     let oldest = expiring.min_by_key(|(_, grant)| (grant.until, grant.role_id));
     if let Some(index) = oldest.map(|(index, _)| index) {
         grants.remove(index);
@@ -165,12 +167,23 @@ mod tests {
     fn expired_grants_do_not_pile_up() {
         let mut user = UserAccess::default();
         for number in 1..=2_000 {
-            user.apply(&user_granted(role(number), Some(minutes(1))));
+            user.apply(&user_granted(role(number), Some(minutes(1))), minutes(1));
         }
-        user.apply(&user_granted(role(1), None));
+        user.apply(&user_granted(role(1), None), minutes(1));
         assert_eq!(user.grants().len(), MAX_GRANTS);
         assert_eq!(user.next_expiry(NOW), Some(minutes(1)));
         assert_eq!(user.next_expiry(minutes(1)), None);
+    }
+
+    #[test]
+    fn a_live_grant_stays_when_events_are_applied_again() {
+        let numbers = 1..=u128::try_from(MAX_GRANTS).unwrap();
+        let grants = numbers.map(|number| (role(number), Some(minutes(number.try_into().unwrap()))));
+        let whole = UserAccess::new(Standing::Active, grants);
+        let mut again = whole.clone();
+        again.apply(&user_granted(role(0), None), NOW);
+        again.apply(&user_revoked(role(0)), NOW);
+        assert_eq!(again, whole);
     }
 
     #[test]
@@ -185,7 +198,7 @@ mod tests {
             user_revoked(role(3)),
             user_deactivated(),
         ];
-        events.iter().for_each(|event| user.apply(event));
+        events.iter().for_each(|event| user.apply(event, NOW));
         let grants = [(role(2), Some(NOW)), (role(1), Some(NOW))];
         assert_eq!(user, UserAccess::new(Standing::Inactive, grants));
     }

@@ -86,7 +86,7 @@ proptest! {
         let logins = (1_000..).zip(signed_in).map(|(n, at)| login(session(n), minutes(at)));
         for event in [registered()].into_iter().chain(logins.map(UserEvent::LoggedIn)) {
             user.apply(&event);
-            access.apply(&event);
+            access.apply(&event, minutes(0));
         }
         let mut minute = 0;
         for (command, passed) in commands {
@@ -94,7 +94,7 @@ proptest! {
             let now = minutes(minute);
             for event in command.decide(&user, &Context { now }).unwrap_or_default() {
                 user.apply(&event);
-                access.apply(&event);
+                access.apply(&event, now);
                 }
             prop_assert!(user.sessions.len() <= MAX_SESSIONS);
         }

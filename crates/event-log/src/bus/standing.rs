@@ -39,6 +39,11 @@ impl Bus {
         self.halted.lock().retain(|place, _| !partitions.contains(place));
     }
 
+    /// Whether another instance owns it, by the log.
+    pub fn is_served_elsewhere(&self, place: (Stream, i32)) -> bool {
+        self.owner_elsewhere(place).is_some()
+    }
+
     /// Partitions that this instance serves.
     pub fn serving(&self) -> Vec<(Stream, i32)> {
         let groups = self.groups.load();
