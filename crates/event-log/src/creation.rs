@@ -17,7 +17,7 @@ use crate::group::GroupSpec;
 use crate::group_log::{Append, GroupLog};
 use crate::identity_reader::{CHAIN_VERSION, IdentityError, LogIdentity, find_log};
 use crate::producer::KafkaWriterLog;
-use crate::settle::fence_and_read;
+use crate::settle::read_on;
 use crate::topics;
 use crate::watermarks;
 use crate::writer_log::{CommitError, WriterLog, WriterLogError, WriterTransaction};
@@ -204,20 +204,13 @@ fn write_first_events(
     });
     let (mut created, mut ids, mut refused) = (None, SchemaIds::default(), None);
     let mut shard_map = None;
-    let mut transaction =
-        fence_and_read(
-            &log,
-            &mut heads,
-            &catalog.transactional_id(),
-            &mut |stored, _| match stored.data {
-                Event::Log(LogEvent::Created(event)) => created = Some(event),
-                Event::Log(LogEvent::SchemaRegistered(event)) => {
-                    refused = ids.learn(&event).err().or(refused.take())
-                }
-                Event::Catalog(CatalogEvent::ShardMapChanged(event)) => shard_map = Some(event),
-                _ => {}
-            },
-        )?;
+    let mut transaction = log.claim(&catalog.transactional_id())?;
+    read_on(&log, &mut heads, &mut |stored, _| match stored.data {
+        Event::Log(LogEvent::Created(event)) => created = Some(event),
+        Event::Log(LogEvent::SchemaRegistered(event)) => refused = ids.learn(&event).err().or(refused.take()),
+        Event::Catalog(CatalogEvent::ShardMapChanged(event)) => shard_map = Some(event),
+        _ => {}
+    })?;
     if let Some(refused) = refused {
         return Err(refused.into());
     }

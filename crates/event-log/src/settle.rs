@@ -41,18 +41,6 @@ pub(crate) fn read_on<L: WriterLog>(
     })
 }
 
-/// Steps 2 and 3. When this returns, everything that ever will be behind the heads was read.
-pub(crate) fn fence_and_read<L: WriterLog>(
-    log: &L,
-    heads: &mut GroupLog,
-    id: &str,
-    each: &mut dyn FnMut(Stored<Event>, Position),
-) -> Result<L::Transaction, WriterLogError> {
-    let transaction = log.claim(id)?;
-    read_on(log, heads, each)?;
-    Ok(transaction)
-}
-
 /// Step 4; gives where the claims stand.
 pub(crate) fn write_claim<T: WriterTransaction>(
     transaction: &mut T,

@@ -18,17 +18,26 @@ use crate::writer_log::{WriterLog, WriterLogError};
 
 const BACKOFF: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
-/// Who fenced this writer needs so long at most to write its claim; looked for this often meanwhile.
-const RIVAL: Duration = Duration::from_millis(1_500);
-const RIVAL_POLL: Duration = Duration::from_millis(15);
+/// Who fenced this writer needs so long at most to write its claim: to wait less than that is to fence it in turn,
+/// and nobody serves meanwhile.
+const RIVAL: Duration = Duration::from_secs(4);
+/// Whether the claim was read by others of this program costs nothing to ask.
+const RIVAL_POLL: Duration = Duration::from_millis(5);
+/// To read the log for it costs a client of Kafka.
+const RIVAL_READ: Duration = Duration::from_millis(400);
 
 impl<L: WriterLog> Worker<L> {
     /// Looks for the claim of whoever fenced this writer, and leaves the group to it. Without one, a fault
     /// of the broker's or a rival that died half way, the group is claimed again.
     pub(crate) fn await_rival(&mut self, in_doubt: &mut InDoubt) -> bool {
-        let patience = RIVAL.mul_f64(0.3 + 0.7 * rand::random::<f64>());
+        let patience = RIVAL.mul_f64(0.5 + 0.5 * rand::random::<f64>());
         let deadline = Instant::now() + patience;
+        let mut next_read = Instant::now() + RIVAL_READ.mul_f64(rand::random::<f64>());
         while Instant::now() < deadline {
+            std::thread::sleep(RIVAL_POLL);
+            if !self.knows_rival() && Instant::now() < next_read {
+                continue;
+            }
             match self.look_for_rival() {
                 Ok(true) => {
                     self.answer(in_doubt);
@@ -38,9 +47,24 @@ impl<L: WriterLog> Worker<L> {
                 // Taking over meets the same trouble, and says so.
                 Err(error) => tracing::debug!(%error, group = self.number, "Looking for the new owner"),
             }
-            std::thread::sleep(RIVAL_POLL);
+            next_read = Instant::now() + RIVAL_READ;
         }
         false
+    }
+
+    /// Whether others of this program have read another instance's claim behind what is read here.
+    fn knows_rival(&self) -> bool {
+        let is_rival = |(stream, partition): (Stream, i32)| {
+            let known = self.owners.known(stream, partition);
+            known.is_some_and(|(offset, owner)| {
+                owner.id != self.instance.id && offset >= self.heads.end(stream, partition)
+            })
+        };
+        let partitions = self.heads.partitions().into_iter();
+        // The owner of a ledger is known by its users.
+        partitions
+            .filter(|(stream, _)| *stream != Stream::Identifiers)
+            .any(is_rival)
     }
 
     /// Whether another instance's claim stands behind one's own. What is there of the appends in doubt is found.
@@ -230,7 +254,12 @@ impl<L: WriterLog> Worker<L> {
                 replaying.replay(stored, position);
             }
         };
-        let mut transaction = settle::fence_and_read(&**log, heads, &self.id, &mut each)?;
+        let started = Instant::now();
+        let mut transaction = log.claim(&self.id)?;
+        let fenced = Instant::now();
+        // Nobody else can write any more: when this is read, everything that ever will be behind the heads was.
+        settle::read_on(&**log, heads, &mut each)?;
+        let read = Instant::now();
         // Everything is read that ever can be there, whether the claim now succeeds or not.
         self.answer(in_doubt);
         if self.replaced {
@@ -239,6 +268,14 @@ impl<L: WriterLog> Worker<L> {
         self.fill()?;
         let claims = settle::write_claim(&mut transaction, &mut self.heads, self.number, &self.instance)?;
         self.claimed_before = true;
+        tracing::info!(
+            group = self.number,
+            fencing_ms = (fenced - started).as_millis(),
+            reading_ms = (read - fenced).as_millis(),
+            claiming_ms = read.elapsed().as_millis(),
+            "Writer group {} is owned",
+            self.number
+        );
         if let Some(snapshots) = &self.snapshots {
             let mut marks = snapshots.marks();
             marks.moved(self.heads.heads());
