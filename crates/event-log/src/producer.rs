@@ -273,16 +273,22 @@ impl WriterTransaction for KafkaTransaction {
                 clock_ahead_ms,
             })
         });
-        outcome.map_err(|error| {
-            let error = unclear(&error);
-            if !matches!(error, CommitError::Fenced) {
-                // An open transaction holds up every reader of its partitions until it times out.
-                if let Err(error) = self.producer.abort_transaction(COMMIT) {
-                    tracing::debug!(%error, "The transaction could not be aborted; the next claim settles it");
-                }
-            }
-            error
+        outcome.map_err(|error| match unclear(&error) {
+            CommitError::Fenced => CommitError::Fenced,
+            error @ CommitError::Unclear(_) => self.abort().unwrap_or(error),
         })
+    }
+}
+
+impl KafkaTransaction {
+    /// An open transaction holds up every reader of its partitions until it times out. Whether it can be aborted also
+    /// tells of a fencing that the first failure did not name, such as records that were purged.
+    fn abort(&self) -> Option<CommitError> {
+        let error = self.producer.abort_transaction(COMMIT).err()?;
+        tracing::debug!(%error, "The transaction could not be aborted; the next claim settles it");
+        let fatal = self.producer.client().fatal_error();
+        let is_fenced = fatal.is_some_and(|(code, _)| is_fencing(code));
+        (is_fenced || error.rdkafka_error_code().is_some_and(is_fencing)).then_some(CommitError::Fenced)
     }
 }
 
@@ -294,13 +300,16 @@ fn clock_ahead_ms(sent: i64, stamp: i64, delivered: i64) -> i64 {
 /// Whatever went wrong, the group settles it by reading; only being fenced is told apart.
 fn unclear(error: &KafkaError) -> CommitError {
     match error.rdkafka_error_code() {
-        Some(
-            RDKafkaErrorCode::Fenced
-            | RDKafkaErrorCode::ProducerFenced
-            | RDKafkaErrorCode::InvalidProducerEpoch,
-        ) => CommitError::Fenced,
+        Some(code) if is_fencing(code) => CommitError::Fenced,
         _ => CommitError::Unclear(error.to_string()),
     }
+}
+
+fn is_fencing(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::Fenced | RDKafkaErrorCode::ProducerFenced | RDKafkaErrorCode::InvalidProducerEpoch
+    )
 }
 
 #[cfg(test)]
