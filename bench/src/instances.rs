@@ -61,7 +61,7 @@ async fn measure(stack: &Stack) -> Result<Section> {
         .await?
         .row(
             "planned move of a ledger",
-            "a goal: < 500 ms",
+            "< 500 ms",
             Duration::from_millis(500),
         ),
     );
