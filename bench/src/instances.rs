@@ -59,11 +59,7 @@ async fn measure(stack: &Stack) -> Result<Section> {
             server.restart().await
         })
         .await?
-        .row(
-            "planned move of a ledger",
-            "< 500 ms",
-            Duration::from_millis(500),
-        ),
+        .row("planned move of a ledger", "< 500 ms", Duration::from_millis(500)),
     );
     rows.push(
         moved(&services, &place, "killed", MOVES, async |server| {

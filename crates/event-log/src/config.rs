@@ -87,6 +87,9 @@ impl KafkaConfig {
             // The shortest that brokers allow as they come, and how soon a member learns of a change.
             .set("session.timeout.ms", "6000")
             .set("heartbeat.interval.ms", "300")
+            // A broker may not know a topic yet that was just made: the member's share is empty then, until the
+            // client looks again, which it would do after five minutes.
+            .set("topic.metadata.refresh.interval.ms", "1000")
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "latest")
