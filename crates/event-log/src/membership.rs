@@ -17,6 +17,7 @@ use tokio::sync::{oneshot, watch};
 use crate::config::KafkaConfig;
 
 const POLL: Duration = Duration::from_millis(100);
+const METADATA: Duration = Duration::from_secs(2);
 /// A coordinator that is not told of a leave within this time finds out by the member's silence.
 const LEAVE: Duration = Duration::from_secs(2);
 
@@ -53,7 +54,6 @@ impl Membership {
     pub fn join(config: &KafkaConfig, group: &str, topics: &[String]) -> Result<Self, KafkaError> {
         let (told, share) = watch::channel(None);
         let consumer: BaseConsumer<Member> = config.member(group).create_with_context(Member { told })?;
-        subscribe(&consumer, topics)?;
         let (topics, attendance) = (topics.to_vec(), Attendance::default());
         let asked = attendance.clone();
         let stop = Arc::new(AtomicBool::new(false));
@@ -62,7 +62,8 @@ impl Membership {
         std::thread::Builder::new()
             .name("rolecall-member".to_owned())
             .spawn(move || {
-                let mut is_away = false;
+                await_topics(&consumer, &topics, &stopped);
+                let mut is_away = true;
                 while !stopped.load(Ordering::Relaxed) {
                     if asked.is_away() != is_away {
                         is_away = attend(&consumer, &topics, is_away);
@@ -109,17 +110,29 @@ impl Drop for Membership {
     }
 }
 
+/// Waits until this member's client knows the topics. One that joins while a broker has not heard of a new topic is given
+/// an empty share, and where the client hears of it in the middle of joining, it never asks for another.
+fn await_topics(consumer: &BaseConsumer<Member>, topics: &[String], stopped: &AtomicBool) {
+    let is_known = |topic: &String| {
+        let found = consumer.fetch_metadata(Some(topic), METADATA);
+        found.is_ok_and(|found| found.topics().iter().any(|it| !it.partitions().is_empty()))
+    };
+    while !stopped.load(Ordering::Relaxed) && !topics.iter().all(is_known) {
+        std::thread::sleep(POLL);
+    }
+}
+
 fn subscribe(consumer: &BaseConsumer<Member>, topics: &[String]) -> Result<(), KafkaError> {
     let names: Vec<&str> = topics.iter().map(String::as_str).collect();
     consumer.subscribe(&names)
 }
 
-/// Comes back if it is away, or else leaves; whether it is away then.
+/// Comes, or comes back, if it is away, or else leaves; whether it is away then.
 fn attend(consumer: &BaseConsumer<Member>, topics: &[String], is_away: bool) -> bool {
     if is_away {
         let joined = subscribe(consumer, topics);
         return joined
-            .inspect_err(|error| tracing::warn!(%error, "Joining the group of instances again"))
+            .inspect_err(|error| tracing::warn!(%error, "Joining the group of instances"))
             .is_err();
     }
     consumer.unsubscribe();

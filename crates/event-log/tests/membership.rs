@@ -1,7 +1,5 @@
 //! Sharing out what is not there yet.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
-
 use std::time::Duration;
 
 use event_log::{KafkaConfig, Membership, create_projectors};
