@@ -5,29 +5,22 @@ use event_log::{
 };
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use read_model::schema::{self, Identity};
 use read_model::snapshots::{self, Partition, PositionRow, Saved, Saving, SnapshotRow};
 use read_model::{Shard, Shards};
 use schemas::{LogId, Stream};
 use service_kit::problem::chain;
-use tokio::sync::OnceCell;
 
 /// The snapshots of one log.
 pub struct ShardSnapshots {
     shards: Shards,
-    /// Of each shard, by id: it has its tables and is claimed for the log. The projector may not have been
-    /// there yet.
-    prepared: Vec<OnceCell<()>>,
     log_id: LogId,
     ledgers: i32,
 }
 
 impl ShardSnapshots {
     pub fn new(shards: Shards, log_id: LogId, ledgers: i32) -> Self {
-        let prepared = shards.iter().map(|_| OnceCell::new()).collect();
         Self {
             shards,
-            prepared,
             log_id,
             ledgers,
         }
@@ -43,22 +36,11 @@ impl ShardSnapshots {
 
     /// The shard of a ledger; the catalog goes where ledger 0 is.
     async fn shard(&self, (stream, partition): Place) -> Result<&Shard, read_model::Error> {
-        let shard = self.shards.of_ledger(match stream {
+        let ledger = match stream {
             Stream::Catalog => 0,
             Stream::Users | Stream::Identifiers => partition,
-        });
-        let index = usize::try_from(shard.id).unwrap_or(usize::MAX);
-        if let Some(prepared) = self.prepared.get(index) {
-            let identity = Identity {
-                log_id: self.log_id,
-                ledgers: self.ledgers,
-                shard_id: shard.id,
-            };
-            prepared
-                .get_or_try_init(|| schema::prepare(&shard.pool, identity))
-                .await?;
-        }
-        Ok(shard)
+        };
+        self.shards.prepared(ledger, self.log_id, self.ledgers).await
     }
 }
 

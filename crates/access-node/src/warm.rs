@@ -14,7 +14,6 @@ use event_log::KafkaConfig;
 use event_log::identity::LogIdentity;
 use futures::{StreamExt as _, stream};
 use read_model::access_snapshots::{self, Ledger, Part};
-use read_model::schema::Identity;
 use read_model::{ShardId, Shards, is_transient};
 use schemas::{IndexKey, LogId, Position, Stream};
 
@@ -133,15 +132,6 @@ impl WarmStart {
                 outcome => return outcome,
             }
             tokio::time::sleep(AGAIN).await;
-        }
-    }
-
-    /// What the database of a ledger must be.
-    fn shard_of(&self, ledger: i32) -> Identity {
-        Identity {
-            log_id: self.log_id,
-            ledgers: self.ledgers,
-            shard_id: self.shards.map().shard_of(ledger),
         }
     }
 

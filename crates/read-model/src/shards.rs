@@ -2,11 +2,15 @@
 
 use std::collections::HashMap;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use schemas::LogId;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use tokio::sync::OnceCell;
 
+use crate::schema::{self, Identity};
 use crate::{Error, ShardId, ShardMap};
 
 /// Bounds of one shard's pool.
@@ -90,6 +94,8 @@ pub struct Shard {
 pub struct Shards {
     shards: Vec<Shard>,
     map: ShardMap,
+    /// Of each shard, by id: it has its tables and is claimed for the log. Clones share it.
+    prepared: Arc<[OnceCell<()>]>,
 }
 
 impl Shards {
@@ -110,7 +116,12 @@ impl Shards {
         }
         refuse_same_dsn(dsns)?;
         let map = ShardMap::new(shards.iter().map(|shard| shard.id));
-        Ok(Self { shards, map })
+        let prepared = shards.iter().map(|_| OnceCell::new()).collect();
+        Ok(Self {
+            shards,
+            map,
+            prepared,
+        })
     }
 
     pub fn map(&self) -> &ShardMap {
@@ -126,6 +137,25 @@ impl Shards {
         let id = self.map.shard_of(ledger);
         self.get(id)
             .unwrap_or_else(|| unreachable!("the map names only these shards"))
+    }
+
+    /// As [`Self::of_ledger`], for whoever writes there: prepared for this log, once, as the projector may not have
+    /// been there yet.
+    pub async fn prepared(&self, ledger: i32, log_id: LogId, ledgers: i32) -> Result<&Shard, Error> {
+        let shard = self.of_ledger(ledger);
+        let index = usize::try_from(shard.id).unwrap_or(usize::MAX);
+        if let Some(prepared) = self.prepared.get(index) {
+            let shard_id = shard.id;
+            let identity = Identity {
+                log_id,
+                ledgers,
+                shard_id,
+            };
+            prepared
+                .get_or_try_init(|| schema::prepare(&shard.pool, identity))
+                .await?;
+        }
+        Ok(shard)
     }
 
     pub fn get(&self, id: ShardId) -> Option<&Shard> {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use read_model::{access_snapshots, schema};
+use read_model::access_snapshots;
 
 use super::{WarmStart, chain, parts};
 use crate::model::{Model, Reach};
@@ -84,11 +84,9 @@ impl WarmStart {
             return Ok(None);
         };
         let made = made.map_err(|error| error.to_string())?;
-        let pool = &self.shards.of_ledger(ledger).pool;
         let saving = async {
-            // The projector may not have been there yet.
-            schema::prepare(pool, self.shard_of(ledger)).await?;
-            access_snapshots::save(pool, self.place(ledger), &made).await
+            let shard = self.shards.prepared(ledger, self.log_id, self.ledgers).await?;
+            access_snapshots::save(&shard.pool, self.place(ledger), &made).await
         };
         let outcome = tokio::time::timeout(PATIENCE, saving).await;
         outcome
