@@ -86,6 +86,10 @@ impl World {
 
     /// How many ledgers each address owns, the catalog counted as one.
     pub fn owned(&self, claims: &Claims) -> BTreeMap<String, usize> {
+        assert!(
+            !claims.following.is_finished(),
+            "nobody follows the claims any more"
+        );
         let mut owned = BTreeMap::new();
         let users = (0..self.ledgers()).map(|ledger| (Stream::Users, ledger));
         for (stream, partition) in users.chain([(Stream::Catalog, 0)]) {

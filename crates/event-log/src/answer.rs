@@ -22,22 +22,31 @@ impl Bus {
     /// The answer to a body that [`crate::Forward`] brought, from the owner that this process is or is not:
     /// it is never passed on. A command is finished whether or not the peer waits.
     pub async fn answer(&self, body: &[u8]) -> Result<Vec<u8>, NotAQuestion> {
-        let envelope: Envelope = serde_json::from_slice(body)?;
-        match envelope.stream {
-            Stream::Users => self.answer_of::<User>(envelope, body).await,
-            Stream::Identifiers => self.answer_of::<Identifier>(envelope, body).await,
-            Stream::Catalog => self.answer_of::<Catalog>(envelope, body).await,
+        match serde_json::from_slice(body)? {
+            Envelope::Aggregate { stream, id, within } => match stream {
+                Stream::Users => self.answer_of::<User>(id, within, body).await,
+                Stream::Identifiers => self.answer_of::<Identifier>(id, within, body).await,
+                Stream::Catalog => self.answer_of::<Catalog>(id, within, body).await,
+            },
+            Envelope::Pause {
+                stream,
+                partition,
+                within,
+            } => Ok(serde_json::to_vec(
+                &self.pause((stream, partition), within).await,
+            )?),
         }
     }
 
     async fn answer_of<A: LedgerAggregate>(
         &self,
-        envelope: Envelope,
+        id: String,
+        within: Duration,
         body: &[u8],
     ) -> Result<Vec<u8>, NotAQuestion> {
         let Inbound { ask } = serde_json::from_slice::<Inbound<A::Command>>(body)?;
-        let deadline = Instant::now() + envelope.within.min(LONGEST);
-        let answer = self.answer_here::<A>(envelope.id, ask, deadline).await;
+        let deadline = Instant::now() + within.min(LONGEST);
+        let answer = self.answer_here::<A>(id, ask, deadline).await;
         Ok(serde_json::to_vec(&answer)?)
     }
 }

@@ -7,7 +7,7 @@ use schemas::{Idempotency, WriterId};
 use crate::aggregate::LedgerAggregate;
 use crate::bus::{BusError, Peers, SETTLE};
 use crate::forward::{Answer, Ask, Envelope, ForwardError, Outbound};
-use crate::owners::Instance;
+use crate::owners::{Instance, News};
 
 const BACKOFF: Duration = Duration::from_millis(10);
 const BACKOFF_MAX: Duration = Duration::from_millis(200);
@@ -17,6 +17,8 @@ pub(crate) struct Asking<C> {
     pub ask: Ask<C>,
     pub deadline: Instant,
     wait: Duration,
+    /// With a new owner it is asked again at once.
+    news: Option<News>,
     /// Who was asked last, if elsewhere.
     asked: Option<WriterId>,
     /// Whose answers got lost: the question may have been answered there, and may yet be.
@@ -24,11 +26,12 @@ pub(crate) struct Asking<C> {
 }
 
 impl<C> Asking<C> {
-    pub(crate) fn new(ask: Ask<C>, deadline: Instant) -> Self {
+    pub(crate) fn new(ask: Ask<C>, deadline: Instant, news: Option<News>) -> Self {
         Self {
             ask,
             deadline,
             wait: BACKOFF,
+            news,
             asked: None,
             doubts: Vec::new(),
         }
@@ -42,7 +45,7 @@ impl<C> Asking<C> {
         self.make_repeatable();
         self.asked = Some(owner.id);
         let within = self.deadline.saturating_duration_since(Instant::now());
-        let envelope = Envelope {
+        let envelope = Envelope::Aggregate {
             stream: A::STREAM,
             id: id.to_owned(),
             within,
@@ -91,7 +94,11 @@ impl<C> Asking<C> {
             Ok(_) => false,
         };
         if again && Instant::now() + self.wait < self.deadline {
-            tokio::time::sleep(self.wait.mul_f64(0.5 + rand::random::<f64>())).await;
+            let pause = self.wait.mul_f64(0.5 + rand::random::<f64>());
+            match &mut self.news {
+                Some(news) => tokio::time::timeout(pause, news.next()).await.unwrap_or(()),
+                None => tokio::time::sleep(pause).await,
+            }
             self.wait = (self.wait * 2).min(BACKOFF_MAX);
             return None;
         }
@@ -140,7 +147,7 @@ mod tests {
             });
             let context = Box::new(CommandContext::system(RequestId::new_v7()));
             let ask = Ask::Execute { command, context };
-            let mut asking = Asking::new(ask, Instant::now() + Duration::from_secs(60));
+            let mut asking = Asking::new(ask, Instant::now() + Duration::from_secs(60), None);
             asking.make_repeatable();
             for lost in [a, b] {
                 assert_eq!(settled(&mut asking, lost, BusError::OutcomeUnknown).await, None);

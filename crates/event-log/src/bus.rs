@@ -13,7 +13,7 @@ use domain::catalog::Catalog;
 use domain::identifier::Identifier;
 use domain::ledger::ledger_of;
 use parking_lot::Mutex;
-use schemas::{Idempotency, Position, Stream};
+use schemas::{Idempotency, Position, Stream, WriterId};
 use serde::{Deserialize, Serialize};
 use tokio_util::task::TaskTracker;
 
@@ -24,6 +24,7 @@ use crate::forward::{Answer, Ask, Forward, Inspected, Reply};
 use crate::group::{Group, GroupStatus, Halt};
 use crate::here::Owner;
 use crate::owners::{Instance, Owners};
+use crate::pause::Pause;
 use patience::DEADLINE;
 pub(crate) use patience::SETTLE;
 pub use patience::within_one_deadline;
@@ -226,7 +227,8 @@ impl Bus {
     }
 
     async fn ask<A: LedgerAggregate>(&self, id: &str, ask: Ask<A::Command>, deadline: Instant) -> Answer<A> {
-        let mut asking = Asking::new(ask, deadline);
+        let news = self.peers.as_ref().map(|peers| peers.owners.news());
+        let mut asking = Asking::new(ask, deadline, news);
         loop {
             let partition = self.partition_of::<A>(id);
             let outcome = match (self.owner::<A>(partition), self.elsewhere::<A>(partition)) {
@@ -305,6 +307,27 @@ impl Bus {
             all_seen &= busy == 0;
         }
         (reserved, all_seen)
+    }
+
+    pub(crate) fn pause_of(&self, place: (Stream, i32)) -> Option<Arc<Pause>> {
+        let groups = self.groups.load();
+        groups.get(&place).map(|group| group.pause())
+    }
+
+    /// Has a group that is served here, and nobody writes to, look whether it still is, if another instance claimed it.
+    pub(crate) fn notice_rival(&self, partitions: &[(Stream, i32)], own: WriterId, owners: &Owners) {
+        let groups = self.groups.load();
+        for &(stream, partition) in partitions.iter().take(1) {
+            let claimed = owners
+                .known(stream, partition)
+                .filter(|(_, owner)| owner.id != own);
+            let group = groups.get(&(stream, partition));
+            if let (Some((offset, _)), Some(group)) = (claimed, group)
+                && group.end(stream, partition).is_some_and(|end| end <= offset)
+            {
+                group.doubt((stream, partition));
+            }
+        }
     }
 
     fn owner<A: LedgerAggregate>(&self, partition: i32) -> Option<Owner> {

@@ -87,6 +87,8 @@ impl KafkaConfig {
             // The shortest that brokers allow as they come, and how soon a member learns of a change.
             .set("session.timeout.ms", "6000")
             .set("heartbeat.interval.ms", "300")
+            // How long the others wait for one that is alive and does not come to share out anew.
+            .set("max.poll.interval.ms", "15000")
             // A broker may not know a topic yet that was just made: the member's share is empty then, until the
             // client looks again, which it would do after five minutes.
             .set("topic.metadata.refresh.interval.ms", "1000")
@@ -105,6 +107,8 @@ impl KafkaConfig {
             .set("acks", "all")
             .set("enable.idempotence", "true")
             .set("linger.ms", "0")
+            // Connects to every broker at once, and not when the first record for it comes.
+            .set("enable.sparse.connections", "false")
             .set("delivery.timeout.ms", "8000")
             .set("socket.timeout.ms", "5000");
         config

@@ -2,19 +2,32 @@
 
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 use crate::config::KafkaConfig;
 use crate::native::{ConsumerQueue, Headers, Polled};
 
 const BATCH: usize = 2_000;
 
+struct Reading;
+
+impl ClientContext for Reading {
+    /// What was left unread when a reader goes is told of as an error.
+    fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
+            tracing::warn!(%error, "A reader of the log: {reason}");
+        }
+    }
+}
+
+impl ConsumerContext for Reading {}
+
 /// Reads committed records. Not thread-shared: one thread polls it.
 pub(crate) struct Reader {
     queue: ConsumerQueue,
-    consumer: BaseConsumer,
+    consumer: BaseConsumer<Reading>,
     headers: Headers,
 }
 
@@ -25,7 +38,7 @@ impl Reader {
         start: &[(String, i32, i64)],
         headers: Headers,
     ) -> Result<Self, KafkaError> {
-        let consumer: BaseConsumer = config.reader().create()?;
+        let consumer: BaseConsumer<_> = config.reader().create_with_context(Reading)?;
         let mut partitions = TopicPartitionList::with_capacity(start.len());
         for (topic, partition, offset) in start {
             partitions.add_partition_offset(topic, *partition, starting_at(*offset))?;

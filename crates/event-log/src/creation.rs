@@ -17,7 +17,8 @@ use crate::group::GroupSpec;
 use crate::group_log::{Append, GroupLog};
 use crate::identity_reader::{CHAIN_VERSION, IdentityError, LogIdentity, find_log};
 use crate::producer::KafkaWriterLog;
-use crate::settle::read_on;
+use crate::range_reader::RangeReader;
+use crate::settle::{Upto, read_on};
 use crate::topics;
 use crate::watermarks;
 use crate::writer_log::{CommitError, WriterLog, WriterLogError, WriterTransaction};
@@ -204,13 +205,21 @@ fn write_first_events(
     });
     let (mut created, mut ids, mut refused) = (None, SchemaIds::default(), None);
     let mut shard_map = None;
-    let mut transaction = log.claim(&catalog.transactional_id())?;
-    read_on(&log, &mut heads, &mut |stored, _| match stored.data {
-        Event::Log(LogEvent::Created(event)) => created = Some(event),
-        Event::Log(LogEvent::SchemaRegistered(event)) => refused = ids.learn(&event).err().or(refused.take()),
-        Event::Catalog(CatalogEvent::ShardMapChanged(event)) => shard_map = Some(event),
-        _ => {}
-    })?;
+    let mut transaction = log.claim(&catalog.transactional_id(), &mut || {})?;
+    read_on(
+        &log,
+        &mut RangeReader::default(),
+        &mut heads,
+        Upto::All,
+        &mut |stored, _| match stored.data {
+            Event::Log(LogEvent::Created(event)) => created = Some(event),
+            Event::Log(LogEvent::SchemaRegistered(event)) => {
+                refused = ids.learn(&event).err().or(refused.take())
+            }
+            Event::Catalog(CatalogEvent::ShardMapChanged(event)) => shard_map = Some(event),
+            _ => {}
+        },
+    )?;
     if let Some(refused) = refused {
         return Err(refused.into());
     }

@@ -58,12 +58,22 @@ pub(crate) enum Reply<A: LedgerAggregate> {
 
 pub(crate) type Answer<A> = Result<Reply<A>, BusError<<A as Aggregate>::Error>>;
 
-/// Which aggregate a body asks: read first, to know the type of the rest.
+/// What a body is about: read first, to know the type of the rest.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct Envelope {
-    pub stream: Stream,
-    pub id: String,
-    pub within: Duration,
+#[serde(tag = "about", rename_all = "snake_case")]
+pub(crate) enum Envelope {
+    /// An [`Ask`] goes with it.
+    Aggregate {
+        stream: Stream,
+        id: String,
+        within: Duration,
+    },
+    /// Somebody is about to take over the group of this partition; see [`crate::pause`]. Answered with true or false.
+    Pause {
+        stream: Stream,
+        partition: i32,
+        within: Duration,
+    },
 }
 
 #[derive(Serialize)]

@@ -7,9 +7,11 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use schemas::{SchemaIds, Stream};
 use tokio::sync::{mpsc, watch};
 
+use crate::claimant::Claimant;
 use crate::group_log::{Append, Ends, GroupLog};
 use crate::ledger::Ledger;
 use crate::owners::{Instance, Owners};
+use crate::pause::Pause;
 use crate::snapshots::{GroupSnapshots, ScanOf, Snapshots};
 use crate::worker::Worker;
 use crate::writer_log::{WriterLog, WriterLogError};
@@ -113,6 +115,7 @@ pub struct Group {
     ledgers: BTreeMap<(Stream, i32), Arc<Ledger>>,
     ends: Arc<Ends>,
     clock_ahead_ms: Arc<AtomicI64>,
+    pause: Arc<Pause>,
     snapshots: Option<Arc<GroupSnapshots>>,
 }
 
@@ -138,19 +141,30 @@ impl Group {
         owners: Owners,
         snapshots: Option<Snapshots>,
     ) -> Self {
-        let name = format!("rolecall-{}", spec.transactional_id());
-        let thread = std::thread::Builder::new().name(name);
-        Self::start_in(thread, log, spec, ids, instance, owners, snapshots)
+        let claimant = Claimant::new(instance, owners, None);
+        Self::start_by(claimant, log, spec, ids, snapshots)
     }
 
-    /// As [`Self::start_from`], in a thread like this.
-    pub(crate) fn start_in<L: WriterLog>(
-        thread: std::thread::Builder,
+    /// As [`Self::start_from`], by one that may have others pause.
+    pub(crate) fn start_by<L: WriterLog>(
+        claimant: Claimant,
         log: Arc<L>,
         spec: &GroupSpec,
         ids: Arc<SchemaIds>,
-        instance: Instance,
-        owners: Owners,
+        snapshots: Option<Snapshots>,
+    ) -> Self {
+        let name = format!("rolecall-{}", spec.transactional_id());
+        let thread = std::thread::Builder::new().name(name);
+        Self::start_in(thread, claimant, log, spec, ids, snapshots)
+    }
+
+    /// As [`Self::start_by`], in a thread like this.
+    pub(crate) fn start_in<L: WriterLog>(
+        thread: std::thread::Builder,
+        claimant: Claimant,
+        log: Arc<L>,
+        spec: &GroupSpec,
+        ids: Arc<SchemaIds>,
         snapshots: Option<Snapshots>,
     ) -> Self {
         let (appends, queue) = mpsc::channel(QUEUE);
@@ -184,18 +198,20 @@ impl Group {
         });
         let heads = GroupLog::new(log.log_id(), ids, &spec.partitions, |stream| log.topic(stream));
         let (ends, clock_ahead_ms) = (heads.ends(), heads.clock_ahead_ms());
+        let pause = Arc::<Pause>::default();
         let worker = Worker {
             log,
             id: spec.transactional_id(),
             number: spec.number,
-            instance,
-            owners,
+            claimant,
+            reader: L::Reader::default(),
             heads,
             ledgers: ledgers.clone(),
             queue,
             status,
             claimed_before: false,
             replaced: false,
+            pause: Arc::clone(&pause),
             snapshots: snapshots.clone(),
             resumed: false,
             backlog: VecDeque::new(),
@@ -208,8 +224,13 @@ impl Group {
             ledgers,
             ends,
             clock_ahead_ms,
+            pause,
             snapshots,
         }
+    }
+
+    pub(crate) fn pause(&self) -> Arc<Pause> {
+        Arc::clone(&self.pause)
     }
 
     pub(crate) fn snapshots(&self) -> Option<&Arc<GroupSnapshots>> {
@@ -238,6 +259,12 @@ impl Group {
                 .map_err(|_| GroupBusy)?;
         }
         Ok(())
+    }
+
+    /// Has the writer prove that it owns the group, by an append of nothing. A full queue does so anyway.
+    pub(crate) fn doubt(&self, (stream, partition): (Stream, i32)) {
+        let nothing = Append::of_log(stream, partition, Vec::new());
+        self.appends.try_send(nothing).ok();
     }
 
     pub fn status(&self) -> watch::Receiver<GroupStatus> {

@@ -12,7 +12,7 @@ use schemas::{Event, SchemaIdError, SchemaIds, Stream};
 use crate::config::KafkaConfig;
 use crate::extent;
 use crate::group_log::flow;
-use crate::producer::read_range;
+use crate::range_reader::RangeReader;
 use crate::record::decode_unchecked;
 use crate::topics;
 use crate::watermarks;
@@ -111,7 +111,7 @@ pub fn find_log(config: &KafkaConfig) -> Result<Option<LogIdentity>, IdentityErr
     }
     let (mut created, mut ids, mut refused) = (None, SchemaIds::default(), None);
     let (mut reached, mut shard_map) = (Vec::new(), None);
-    read_range(config, &[(Stream::Catalog, 0, 0, end[0])], &mut |record| {
+    RangeReader::default().read(config, &[(Stream::Catalog, 0, 0, end[0])], &mut |record| {
         let name = record.event_type.name;
         if created.is_none() && name != "log.created" && refused.is_none() {
             refused = Some(IdentityError::NotALog(name));

@@ -12,6 +12,7 @@ mod aggregates;
 mod answer;
 mod asking;
 mod bus;
+mod claimant;
 mod config;
 mod consumer;
 mod creation;
@@ -29,8 +30,10 @@ mod memory;
 mod native;
 mod owners;
 mod ownership;
+mod pause;
 mod polled_producer;
 mod producer;
+mod range_reader;
 mod record;
 mod settle;
 mod snapshots;
@@ -63,6 +66,7 @@ pub use memory::{Failure, MemoryLog};
 pub use owners::{Instance, Owners};
 pub use ownership::Ownership;
 pub use producer::KafkaWriterLog;
+pub use range_reader::RangeReader;
 pub use record::{DecodeError, Record, TailItem, decode};
 pub use snapshots::{
     IndexRow, Indexed, MemoryCopy, MemorySnapshots, Place, Save, SaveOutcome, SnapshotKey, SnapshotPosition,

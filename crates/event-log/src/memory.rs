@@ -74,8 +74,14 @@ impl MemoryLog {
 
 impl WriterLog for MemoryLog {
     type Transaction = MemoryTransaction;
+    type Reader = ();
 
-    fn claim(&self, transactional_id: &str) -> Result<MemoryTransaction, WriterLogError> {
+    fn claim(
+        &self,
+        transactional_id: &str,
+        ready: &mut dyn FnMut(),
+    ) -> Result<MemoryTransaction, WriterLogError> {
+        ready();
         let mut state = self.state.lock();
         let epoch = state.epochs.entry(transactional_id.to_owned()).or_default();
         *epoch += 1;
@@ -88,6 +94,7 @@ impl WriterLog for MemoryLog {
 
     fn read(
         &self,
+        (): &mut (),
         range: &[(Stream, i32, i64, i64)],
         each: &mut dyn FnMut(Record) -> ControlFlow<WriterLogError>,
     ) -> Result<(), WriterLogError> {

@@ -7,7 +7,7 @@ use std::ffi::{CStr, c_char, c_void};
 use std::ptr;
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka_sys::{
     RDKafkaErrorCode, rd_kafka_consume_queue, rd_kafka_header_get_all, rd_kafka_header_get_last,
     rd_kafka_headers_t, rd_kafka_message_destroy, rd_kafka_message_headers, rd_kafka_message_t,
@@ -61,7 +61,7 @@ unsafe impl Send for ConsumerQueue {}
 
 impl ConsumerQueue {
     /// The queue must be dropped before its consumer: keep both in one struct, the queue first.
-    pub(crate) fn of(consumer: &BaseConsumer, batch: usize) -> Self {
+    pub(crate) fn of<C: ConsumerContext>(consumer: &BaseConsumer<C>, batch: usize) -> Self {
         // SAFETY: the client lives as long as `consumer`; the queue holds its own reference.
         let queue = unsafe { rd_kafka_queue_get_consumer(consumer.client().native_ptr()) };
         Self { queue, batch }

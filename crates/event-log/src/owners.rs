@@ -41,7 +41,24 @@ impl Default for Owners {
     }
 }
 
+/// Tells of each claim that is learnt from now on.
+pub(crate) struct News(watch::Receiver<Table>);
+
+impl News {
+    /// Waits for the next one.
+    pub(crate) async fn next(&mut self) {
+        if self.0.changed().await.is_err() {
+            // Nobody learns any more.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
 impl Owners {
+    pub(crate) fn news(&self) -> News {
+        News(self.0.subscribe())
+    }
+
     /// Takes a claim in; one older than what is known changes nothing.
     pub fn learn(&self, position: Position, claim: &LedgerClaimed) {
         let instance = Instance {

@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::Bus;
+use crate::claimant::Claimant;
 use crate::config::KafkaConfig;
 use crate::group::{Group, GroupSpec, GroupStatus, Halt};
 use crate::identity::LogIdentity;
@@ -73,6 +74,7 @@ impl Ownership {
             mine: BTreeMap::new(),
             halts: Halts::default(),
             attendance: membership.attendance(),
+            has_share: false,
         };
         let leaving = CancellationToken::new();
         let keeper = tokio::spawn(keeper.run(membership.share(), leaving.clone()));
@@ -133,6 +135,8 @@ struct Keeper<L> {
     mine: BTreeMap<usize, Mine>,
     halts: Halts,
     attendance: Attendance,
+    /// Whether the coordinator has said what is this instance's.
+    has_share: bool,
 }
 
 /// A group that this instance owns, wants, or lost.
@@ -155,6 +159,7 @@ impl<L: WriterLog> Keeper<L> {
                 .halts
                 .wait_for_others(Instant::now(), |index| self.owner_id(index));
             self.attendance.stay_away(is_away);
+            self.has_share = share.borrow().is_some();
             let wanted = match &*share.borrow() {
                 // What is served stays so until it is taken; nothing is taken back.
                 _ if leaving.is_cancelled() => BTreeSet::new(),
@@ -194,9 +199,8 @@ impl<L: WriterLog> Keeper<L> {
     /// else can listen there, so that owner is gone.
     ///
     /// While the log is still being read, that may be an old claim, and somebody else the owner by now. It is let
-    /// go when a later claim is read, by the node or by the takeover itself. One that was not read in time costs a
-    /// planned move and no more: it is fenced after its history was read, like any other, and who is asked for it
-    /// meanwhile at this address says no, or is not reached, and is asked again.
+    /// go when a later claim is read, by the node or by the takeover itself, which reads the history before it
+    /// fences anybody. Who is asked for it meanwhile at this address says no, or is not reached, and is asked again.
     fn formerly_own(&self) -> BTreeSet<usize> {
         let running: BTreeSet<usize> = self.running().collect();
         let is_own = |&index: &usize| {
@@ -230,6 +234,8 @@ impl<L: WriterLog> Keeper<L> {
             GroupStatus::Serving => {
                 self.halts.forget(index);
                 self.bus.note_service(&self.specs[index].partitions);
+                self.bus
+                    .notice_rival(&self.specs[index].partitions, self.own.id, &self.owners);
             }
             GroupStatus::GivenUp => {
                 self.note_loss(index);
@@ -280,8 +286,9 @@ impl<L: WriterLog> Keeper<L> {
         let spec = &self.specs[index];
         tracing::info!(group = spec.number, "Taking the writer group over");
         let (log, ids) = (Arc::clone(&self.log), Arc::clone(&self.ids));
-        let (own, owners) = (self.own.clone(), self.owners.clone());
-        let group = Group::start_from(log, spec, ids, own, owners, self.snapshots.clone());
+        let mut claimant = Claimant::new(self.own.clone(), self.owners.clone(), self.bus.peers.clone());
+        claimant.takes_back = !self.has_share;
+        let group = Group::start_by(claimant, log, spec, ids, self.snapshots.clone());
         self.mine.insert(index, Mine::Running(group.status()));
         self.bus.route(&spec.partitions, group);
     }

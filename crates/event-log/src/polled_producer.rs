@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, ProducerContext};
 
@@ -23,8 +22,8 @@ pub(crate) struct PolledProducer<C: ProducerContext + 'static> {
 }
 
 impl<C: ProducerContext + 'static> PolledProducer<C> {
-    pub(crate) fn start(config: &ClientConfig, context: C) -> Result<Self, KafkaError> {
-        let producer: Arc<BaseProducer<C>> = Arc::new(config.create_with_context(context)?);
+    pub(crate) fn start(producer: BaseProducer<C>) -> Result<Self, KafkaError> {
+        let producer = Arc::new(producer);
         let stop = Arc::new(AtomicBool::new(false));
         let (polled, stopped) = (Arc::clone(&producer), Arc::clone(&stop));
         thread::Builder::new()

@@ -8,16 +8,14 @@ use parking_lot::{Condvar, Mutex};
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::{ClientContext, Message};
 use schemas::{LogId, Stream, Timestamp};
 
 use crate::config::KafkaConfig;
-use crate::consumer::Reader;
-use crate::native::{Headers, Polled};
 use crate::polled_producer::PolledProducer;
+use crate::range_reader::RangeReader;
 use crate::record::Record;
-use crate::tail::{is_permanent, to_record};
 use crate::topics::Topics;
 use crate::watermarks;
 use crate::writer_log::{
@@ -25,16 +23,21 @@ use crate::writer_log::{
 };
 
 const INIT: Duration = Duration::from_secs(15);
+/// While the former owner's transaction is aborted, which takes milliseconds, the broker wants to be asked again, and
+/// librdkafka does so only after half a second. A new client asks at once. Each is given twice the time of the one
+/// before: one that is let go while its question is under way may fence its successor.
+const ASK_ANEW: Duration = Duration::from_millis(100);
+/// Only spares time later.
+const METADATA: Duration = Duration::from_millis(500);
 const DELIVERY: Duration = Duration::from_secs(9);
 const COMMIT: Duration = Duration::from_secs(5);
-/// A read that brings nothing for so long has lost the broker.
-const STALLED: Duration = Duration::from_secs(15);
 
 /// The log on Kafka, as its writers need it.
 pub struct KafkaWriterLog {
     config: KafkaConfig,
     log_id: LogId,
     watermarks: BaseConsumer,
+    stable: BaseConsumer,
 }
 
 impl KafkaWriterLog {
@@ -43,28 +46,39 @@ impl KafkaWriterLog {
             config: config.clone(),
             log_id,
             watermarks: watermarks::client(config)?,
+            stable: watermarks::stable_client(config)?,
         })
     }
 }
 
 impl WriterLog for KafkaWriterLog {
     type Transaction = KafkaTransaction;
+    type Reader = RangeReader;
 
-    fn claim(&self, transactional_id: &str) -> Result<KafkaTransaction, WriterLogError> {
+    fn claim(
+        &self,
+        transactional_id: &str,
+        ready: &mut dyn FnMut(),
+    ) -> Result<KafkaTransaction, WriterLogError> {
         let id = format!("{}-{transactional_id}", self.config.topic_prefix);
-        KafkaTransaction::init(&self.config, &id).map_err(WriterLogError::Kafka)
+        KafkaTransaction::init(&self.config, &id, ready).map_err(WriterLogError::Kafka)
     }
 
     fn read(
         &self,
+        reader: &mut RangeReader,
         range: &[(Stream, i32, i64, i64)],
         each: &mut dyn FnMut(Record) -> ControlFlow<WriterLogError>,
     ) -> Result<(), WriterLogError> {
-        read_range(&self.config, range, each)
+        reader.read(&self.config, range, each)
     }
 
     fn high_watermarks(&self, partitions: &[(Stream, i32)]) -> Result<Vec<i64>, WriterLogError> {
         Ok(watermarks::query(&self.watermarks, &self.config, partitions)?)
+    }
+
+    fn stable_ends(&self, partitions: &[(Stream, i32)]) -> Result<Vec<i64>, WriterLogError> {
+        Ok(watermarks::query(&self.stable, &self.config, partitions)?)
     }
 
     fn topic(&self, stream: Stream) -> String {
@@ -74,64 +88,6 @@ impl WriterLog for KafkaWriterLog {
     fn log_id(&self) -> LogId {
         self.log_id
     }
-}
-
-/// Reads committed records until each partition's position has reached its end.
-pub(crate) fn read_range(
-    config: &KafkaConfig,
-    range: &[(Stream, i32, i64, i64)],
-    each: &mut dyn FnMut(Record) -> ControlFlow<WriterLogError>,
-) -> Result<(), WriterLogError> {
-    let topics = config.topics();
-    let mut open: Vec<(String, Stream, i32, i64)> = range
-        .iter()
-        .filter(|(_, _, from, until)| from < until)
-        .map(|&(stream, partition, _, until)| (topics.of(stream), stream, partition, until))
-        .collect();
-    if open.is_empty() {
-        return Ok(());
-    }
-    let start: Vec<_> = range
-        .iter()
-        .map(|&(s, p, from, _)| (topics.of(s), p, from))
-        .collect();
-    let mut reader = Reader::open(config, &start, Headers::Only(c"ce_dataschema"))?;
-    let mut last_progress = Instant::now();
-    while !open.is_empty() {
-        for polled in reader.poll(Duration::from_millis(100)) {
-            last_progress = Instant::now();
-            let (topic, partition, next) = match polled {
-                Polled::Message(message) => {
-                    let (topic, partition, next) =
-                        (message.topic.clone(), message.partition, message.offset + 1);
-                    let wanted = open
-                        .iter()
-                        .find(|(t, _, p, until)| *t == topic && *p == partition && next <= *until);
-                    if let Some(&(_, stream, ..)) = wanted {
-                        let record = to_record(stream, message, Headers::Only(c"ce_dataschema"))?;
-                        if let ControlFlow::Break(error) = each(record) {
-                            return Err(error);
-                        }
-                    }
-                    (topic, partition, next)
-                }
-                Polled::End {
-                    topic,
-                    partition,
-                    offset,
-                } => (topic, partition, offset),
-                Polled::Error { code, .. } if is_permanent(code) => {
-                    return Err(KafkaError::MessageConsumption(code).into());
-                }
-                Polled::Error { .. } => continue,
-            };
-            open.retain(|(t, _, p, until)| !(*t == topic && *p == partition && next >= *until));
-        }
-        if last_progress.elapsed() > STALLED {
-            return Err(WriterLogError::Stalled);
-        }
-    }
-    Ok(())
 }
 
 /// Filled by the producer's polling thread, awaited by the writer's.
@@ -163,6 +119,24 @@ impl ProducerContext for Deliveries {
     }
 }
 
+/// A producer that knows the leaders of all it will write to, and is connected to them: the first transaction would take
+/// 150 ms longer otherwise.
+fn connected(
+    config: &KafkaConfig,
+    id: &str,
+    topics: &Topics,
+) -> Result<BaseProducer<Deliveries>, KafkaError> {
+    let producer: BaseProducer<_> = config.writer(id).create_with_context(Deliveries::default())?;
+    let streams = [Stream::Users, Stream::Identifiers, Stream::Catalog];
+    for topic in streams.map(|it| topics.of(it)).iter().chain([&topics.keys()]) {
+        if let Err(error) = producer.client().fetch_metadata(Some(topic), METADATA) {
+            tracing::debug!("Asking for the leaders of {topic}: {error}");
+            break;
+        }
+    }
+    Ok(producer)
+}
+
 /// One claimed transactional id.
 pub struct KafkaTransaction {
     producer: PolledProducer<Deliveries>,
@@ -170,12 +144,25 @@ pub struct KafkaTransaction {
 }
 
 impl KafkaTransaction {
-    pub(crate) fn init(config: &KafkaConfig, id: &str) -> Result<Self, KafkaError> {
-        let producer = PolledProducer::start(&config.writer(id), Deliveries::default())?;
-        producer.init_transactions(INIT)?;
+    fn init(config: &KafkaConfig, id: &str, ready: &mut dyn FnMut()) -> Result<Self, KafkaError> {
+        let (deadline, topics) = (Instant::now() + INIT, config.topics());
+        let mut patience = ASK_ANEW;
+        let mut producer = connected(config, id, &topics)?;
+        ready();
+        loop {
+            match producer.init_transactions(patience) {
+                Ok(()) => break,
+                Err(KafkaError::Transaction(error)) if error.is_retriable() && Instant::now() < deadline => {}
+                Err(error) => return Err(error),
+            }
+            patience = (patience * 2).min(INIT);
+            // The former must be gone before: it would go on asking.
+            drop(producer);
+            producer = connected(config, id, &topics)?;
+        }
         Ok(Self {
-            producer,
-            topics: config.topics(),
+            producer: PolledProducer::start(producer)?,
+            topics,
         })
     }
 

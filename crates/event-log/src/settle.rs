@@ -1,6 +1,6 @@
 //! Takeover and doubt are one procedure.
 //!
-//! 1. Read on for a claim of another instance behind one's own: then the group is given up.
+//! 1. Read on, as far as it is committed, for a claim of another instance behind one's own: then the group is given up.
 //! 2. Claim the transactional id: Kafka answers when every former transaction is settled.
 //! 3. Read up to the high watermark. Nobody else can write any more, so what is not there by then
 //!    never will be: each append in doubt is now known to be applied or not.
@@ -17,22 +17,36 @@ use crate::owners::Instance;
 use crate::snapshots::NotFetched;
 use crate::writer_log::{CommitError, WriterLog, WriterLogError, WriterTransaction};
 
-/// Reads everything committed behind the heads, up to the high watermark of this moment.
-/// `each` sees every event as it comes.
+/// How far is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Upto {
+    /// What is committed now. Transactions that are open, as a dead owner's is until it times out, are not waited for.
+    Stable,
+    /// The high watermark: everything that may be committed.
+    All,
+}
+
+/// Reads what is committed behind the heads, as far as it goes at this moment.
+/// `each` sees every event as it comes; `reader` is only good for these heads, and until they move otherwise.
 pub(crate) fn read_on<L: WriterLog>(
     log: &L,
+    reader: &mut L::Reader,
     heads: &mut GroupLog,
+    upto: Upto,
     each: &mut dyn FnMut(Stored<Event>, Position),
 ) -> Result<(), WriterLogError> {
     let partitions = heads.partitions();
-    let ends = log.high_watermarks(&partitions)?;
+    let mut ends = log.high_watermarks(&partitions)?;
     heads.require_reached(&ends)?;
+    if upto == Upto::Stable {
+        ends = log.stable_ends(&partitions)?;
+    }
     let range: Vec<_> = partitions
         .iter()
         .zip(ends)
         .map(|(&(stream, partition), until)| (stream, partition, heads.end(stream, partition), until))
         .collect();
-    log.read(&range, &mut |record| {
+    log.read(reader, &range, &mut |record| {
         flow(
             heads
                 .read(&record)

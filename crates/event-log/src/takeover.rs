@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use schemas::log::LogEvent;
 use schemas::{Event, Meta, Position, Stored, Stream};
 
+use crate::claimant::Claimant;
 use crate::group::{GroupStatus, Halt};
 use crate::group_log::AppendError;
 use crate::ledger::Ledger;
-use crate::owners::{Instance, Owners};
-use crate::settle::{self, ClaimError};
+use crate::settle::{self, ClaimError, Upto};
 use crate::snapshots::GroupSnapshots;
 use crate::worker::{InDoubt, Worker};
 use crate::writer_log::{WriterLog, WriterLogError};
@@ -38,6 +37,10 @@ impl<L: WriterLog> Worker<L> {
             if !self.knows_rival() && Instant::now() < next_read {
                 continue;
             }
+            // What was never sent needs no reading.
+            if in_doubt.is_empty() && self.knows_rival() {
+                return true;
+            }
             match self.look_for_rival() {
                 Ok(true) => {
                     self.answer(in_doubt);
@@ -53,11 +56,11 @@ impl<L: WriterLog> Worker<L> {
     }
 
     /// Whether others of this program have read another instance's claim behind what is read here.
-    fn knows_rival(&self) -> bool {
+    pub(crate) fn knows_rival(&self) -> bool {
         let is_rival = |(stream, partition): (Stream, i32)| {
-            let known = self.owners.known(stream, partition);
+            let known = self.claimant.owners.known(stream, partition);
             known.is_some_and(|(offset, owner)| {
-                owner.id != self.instance.id && offset >= self.heads.end(stream, partition)
+                owner.id != self.claimant.own.id && offset >= self.heads.end(stream, partition)
             })
         };
         let partitions = self.heads.partitions().into_iter();
@@ -71,16 +74,16 @@ impl<L: WriterLog> Worker<L> {
     fn look_for_rival(&mut self) -> Result<bool, WriterLogError> {
         let Self {
             log,
+            reader,
             heads,
-            owners,
             found,
-            instance,
+            claimant,
             replaced,
             ..
         } = self;
         // Also when the reading fails further on.
-        settle::read_on(&**log, heads, &mut |stored, position| {
-            *replaced |= is_foreign_claim(owners, instance, &stored.data, position);
+        settle::read_on(&**log, reader, heads, Upto::Stable, &mut |stored, position| {
+            *replaced |= claimant.is_foreign_claim(&stored.data, position);
             found.insert(stored.meta.event_id, (stored.meta, position));
         })?;
         Ok(*replaced)
@@ -161,10 +164,16 @@ impl<L: WriterLog> Worker<L> {
         }
         // The history first, while its owner still serves: the rest is short.
         self.load()?;
-        if self.queue.is_closed() {
+        if self.queue.is_closed() || self.is_taken_meanwhile() {
             return Ok(None);
         }
         self.claim(in_doubt)
+    }
+
+    /// Whether what was to be taken back turns out to have an owner elsewhere.
+    fn is_taken_meanwhile(&self) -> bool {
+        let place = self.heads.partitions().first().copied();
+        self.claimant.takes_back && place.is_some_and(|place| !self.claimant.was_own(place))
     }
 
     /// Takes what is in the log behind the heads into memory, after what the snapshots have.
@@ -173,7 +182,13 @@ impl<L: WriterLog> Worker<L> {
         self.resume()?;
         let replaying = Replaying::of(self);
         let mut each = |stored, position| replaying.replay(stored, position);
-        settle::read_on(&*self.log, &mut self.heads, &mut each)?;
+        settle::read_on(
+            &*self.log,
+            &mut self.reader,
+            &mut self.heads,
+            Upto::Stable,
+            &mut each,
+        )?;
         self.fill()
     }
 
@@ -181,13 +196,16 @@ impl<L: WriterLog> Worker<L> {
     /// chain on an emptied partition would be a second past.
     fn require_known(&self) -> Result<(), ClaimError> {
         let partitions = self.heads.partitions();
-        let ends = self.log.high_watermarks(&partitions)?;
-        for ((stream, partition), end) in partitions.into_iter().zip(ends) {
+        let owners = &self.claimant.owners;
+        // Known before the ends are asked for: they grow meanwhile, and so does what is known.
+        let known = partitions.iter().map(|&(stream, partition)| match stream {
             // The owner of a ledger is known by its users: the claim in the identifiers has an offset of its own.
-            let known = match stream {
-                Stream::Identifiers => None,
-                Stream::Users | Stream::Catalog => self.owners.known(stream, partition),
-            };
+            Stream::Identifiers => None,
+            Stream::Users | Stream::Catalog => owners.known(stream, partition),
+        });
+        let known: Vec<_> = known.collect();
+        let ends = self.log.high_watermarks(&partitions)?;
+        for (((stream, partition), end), known) in partitions.into_iter().zip(ends).zip(known) {
             if let Some((offset, _)) = known.filter(|(offset, _)| end <= *offset) {
                 return Err(ClaimError::Log(WriterLogError::SetBack {
                     stream,
@@ -206,8 +224,9 @@ impl<L: WriterLog> Worker<L> {
             return Ok(());
         };
         let partitions = self.heads.partitions();
-        let ends = self.log.high_watermarks(&partitions)?;
         let resumed = snapshots.resume(&partitions);
+        // Asked for afterwards: an owner that still serves may save what it wrote a moment ago.
+        let ends = self.log.high_watermarks(&partitions)?;
         for ((place, end), head) in partitions.into_iter().zip(ends).zip(resumed) {
             let Some(head) = head else { continue };
             if end < head.end {
@@ -237,10 +256,10 @@ impl<L: WriterLog> Worker<L> {
         let replaying = Replaying::of(self);
         let Self {
             log,
+            reader,
             heads,
-            owners,
             found,
-            instance,
+            claimant,
             claimed_before,
             replaced,
             ..
@@ -248,17 +267,22 @@ impl<L: WriterLog> Worker<L> {
         let mut each = |stored: Stored<Event>, position: Position| {
             if *claimed_before {
                 // Only the metas of one's own events in doubt matter, and a rival's claim.
-                *replaced |= is_foreign_claim(owners, instance, &stored.data, position);
+                *replaced |= claimant.is_foreign_claim(&stored.data, position);
                 found.insert(stored.meta.event_id, (stored.meta, position));
             } else {
                 replaying.replay(stored, position);
             }
         };
-        let started = Instant::now();
-        let mut transaction = log.claim(&self.id)?;
+        let (partitions, mut ready) = (heads.partitions(), Instant::now());
+        let mut transaction = log.claim(&self.id, &mut || {
+            ready = Instant::now();
+            if !*claimed_before {
+                claimant.pause_owner(&**log, &partitions);
+            }
+        })?;
         let fenced = Instant::now();
         // Nobody else can write any more: when this is read, everything that ever will be behind the heads was.
-        settle::read_on(&**log, heads, &mut each)?;
+        settle::read_on(&**log, reader, heads, Upto::All, &mut each)?;
         let read = Instant::now();
         // Everything is read that ever can be there, whether the claim now succeeds or not.
         self.answer(in_doubt);
@@ -266,22 +290,29 @@ impl<L: WriterLog> Worker<L> {
             return Ok(None);
         }
         self.fill()?;
-        let claims = settle::write_claim(&mut transaction, &mut self.heads, self.number, &self.instance)?;
+        let claims = settle::write_claim(&mut transaction, &mut self.heads, self.number, &self.claimant.own)?;
         self.claimed_before = true;
+        // From here on the heads move by what is committed.
+        self.reader = L::Reader::default();
         tracing::info!(
             group = self.number,
-            fencing_ms = (fenced - started).as_millis(),
+            fencing_ms = (fenced - ready).as_millis(),
             reading_ms = (read - fenced).as_millis(),
             claiming_ms = read.elapsed().as_millis(),
             "Writer group {} is owned",
             self.number
         );
+        self.mark_claims(&claims);
+        Ok(Some(transaction))
+    }
+
+    /// The heads moved to the claims, which belong to no aggregate.
+    fn mark_claims(&self, claims: &[Position]) {
         if let Some(snapshots) = &self.snapshots {
             let mut marks = snapshots.marks();
             marks.moved(self.heads.heads());
             marks.claimed(claims.iter().map(|it| ((it.stream, it.partition), it.offset)));
         }
-        Ok(Some(transaction))
     }
 
     /// Settles what the log now proves.
@@ -305,19 +336,10 @@ impl<L: WriterLog> Worker<L> {
     }
 }
 
-fn is_foreign_claim(owners: &Owners, instance: &Instance, event: &Event, position: Position) -> bool {
-    let Event::Log(LogEvent::LedgerClaimed(claim)) = event else {
-        return false;
-    };
-    owners.learn(position, claim);
-    claim.instance != instance.id
-}
-
 /// Before the first claim: what the snapshots lack of the history goes into memory.
 struct Replaying {
     ledgers: BTreeMap<(Stream, i32), Arc<Ledger>>,
-    owners: Owners,
-    instance: Instance,
+    claimant: Claimant,
     snapshots: Option<Arc<GroupSnapshots>>,
 }
 
@@ -325,15 +347,14 @@ impl Replaying {
     fn of<L: WriterLog>(worker: &Worker<L>) -> Self {
         Self {
             ledgers: worker.ledgers.clone(),
-            owners: worker.owners.clone(),
-            instance: worker.instance.clone(),
+            claimant: worker.claimant.clone(),
             snapshots: worker.snapshots.clone(),
         }
     }
 
     fn replay(&self, stored: Stored<Event>, position: Position) {
         metrics::counter!("ledger_replayed_events_total").increment(1);
-        is_foreign_claim(&self.owners, &self.instance, &stored.data, position);
+        self.claimant.is_foreign_claim(&stored.data, position);
         let place = (position.stream, position.partition);
         if let Some(snapshots) = &self.snapshots
             && !matches!(stored.data, Event::Log(_))

@@ -87,10 +87,16 @@ fn ask_for_leaders(consumer: &BaseConsumer, places: &[(String, i32)]) {
 
 /// A client of its own for this, since ListOffsets answers by the client's isolation level.
 pub(crate) fn client(config: &KafkaConfig) -> Result<BaseConsumer, KafkaError> {
-    config
-        .client()
-        .set("isolation.level", "read_uncommitted")
-        .create()
+    isolated(config, "read_uncommitted")
+}
+
+/// Asked for the end, it gives the last stable offset.
+pub(crate) fn stable_client(config: &KafkaConfig) -> Result<BaseConsumer, KafkaError> {
+    isolated(config, "read_committed")
+}
+
+fn isolated(config: &KafkaConfig, level: &str) -> Result<BaseConsumer, KafkaError> {
+    config.client().set("isolation.level", level).create()
 }
 
 type Answer = Result<Arc<[((Stream, i32), i64)]>, WatermarkError>;

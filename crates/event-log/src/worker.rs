@@ -7,10 +7,11 @@ use std::time::Instant;
 use schemas::{EventId, Meta, Position, Stream, Timestamp};
 use tokio::sync::{mpsc, watch};
 
+use crate::claimant::Claimant;
 use crate::group::{GroupStatus, Halt};
 use crate::group_log::{Append, AppendError, GroupLog, Prepared};
 use crate::ledger::Ledger;
-use crate::owners::{Instance, Owners};
+use crate::pause::Pause;
 use crate::snapshots::GroupSnapshots;
 use crate::writer_log::{CommitError, WriterLog, WriterTransaction};
 
@@ -21,8 +22,9 @@ pub(crate) struct Worker<L: WriterLog> {
     pub log: Arc<L>,
     pub id: String,
     pub number: i32,
-    pub instance: Instance,
-    pub owners: Owners,
+    pub claimant: Claimant,
+    /// Good for the heads as long as nothing is committed here.
+    pub reader: L::Reader,
     pub heads: GroupLog,
     pub ledgers: BTreeMap<(Stream, i32), Arc<Ledger>>,
     pub queue: mpsc::Receiver<Append>,
@@ -30,6 +32,7 @@ pub(crate) struct Worker<L: WriterLog> {
     pub claimed_before: bool,
     /// Whether another instance's claim was read behind one's own. It stays so: the heads have passed it.
     pub replaced: bool,
+    pub pause: Arc<Pause>,
     pub snapshots: Option<Arc<GroupSnapshots>>,
     /// Whether the heads stand where a snapshot, or the lack of one, put them at first.
     pub resumed: bool,
@@ -103,8 +106,9 @@ impl<L: WriterLog> Worker<L> {
         }
     }
 
-    /// Commits batch after batch until the queue closes or a commit has no clear end.
+    /// Commits batch after batch until the queue closes, another owner is heard of or a commit has no clear end.
     fn serve(&mut self, mut transaction: L::Transaction) -> Doubt {
+        let pause = Arc::clone(&self.pause);
         loop {
             let mut batch: Vec<Append> = self.backlog.drain(..).collect();
             if batch.is_empty() {
@@ -118,6 +122,11 @@ impl<L: WriterLog> Worker<L> {
             {
                 batch.push(next);
             }
+            let Some(_turn) = pause.turn(|| self.knows_rival()) else {
+                // None of these was sent.
+                self.backlog.extend(batch);
+                return Doubt::Fenced(InDoubt::new());
+            };
             if let Some(doubt) = self.commit(&mut transaction, batch) {
                 return doubt;
             }

@@ -76,20 +76,33 @@ pub enum WriterLogError {
 /// group has a thread of its own.
 pub trait WriterLog: Send + Sync + 'static {
     type Transaction: WriterTransaction;
+    /// What a reading leaves open, so that the next one, of what follows, begins at once.
+    type Reader: Default + Send;
 
     /// Takes the transactional id over. Returns once the former owner is fenced and its last
-    /// transaction is settled, markers written.
-    fn claim(&self, transactional_id: &str) -> Result<Self::Transaction, WriterLogError>;
+    /// transaction is settled, markers written. `ready` is called right before anybody is fenced, when all that
+    /// can be prepared is.
+    fn claim(
+        &self,
+        transactional_id: &str,
+        ready: &mut dyn FnMut(),
+    ) -> Result<Self::Transaction, WriterLogError>;
 
     /// Committed records of the partitions from each start up to its `until` (exclusive).
     fn read(
         &self,
+        reader: &mut Self::Reader,
         range: &[(Stream, i32, i64, i64)],
         each: &mut dyn FnMut(Record) -> ControlFlow<WriterLogError>,
     ) -> Result<(), WriterLogError>;
 
     /// Offset behind the last record, open transactions and markers included.
     fn high_watermarks(&self, partitions: &[(Stream, i32)]) -> Result<Vec<i64>, WriterLogError>;
+
+    /// Offset behind the last record that can be read at this moment: where a transaction is open, its first.
+    fn stable_ends(&self, partitions: &[(Stream, i32)]) -> Result<Vec<i64>, WriterLogError> {
+        self.high_watermarks(partitions)
+    }
 
     /// Full topic name, as the hash chain takes it in.
     fn topic(&self, stream: Stream) -> String;

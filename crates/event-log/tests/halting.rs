@@ -9,7 +9,7 @@ use std::time::Duration;
 use event_log::identity::LogIdentity;
 use event_log::{
     Bus, Forward, ForwardError, GroupStatus, Halt, Instance, KafkaConfig, KafkaWriterLog, LogSpec, Owners,
-    Ownership, Record, WriterLog, WriterLogError, create_log, decode,
+    Ownership, RangeReader, Record, WriterLog, WriterLogError, create_log, decode,
 };
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -29,13 +29,15 @@ struct PartlyUnreadable {
 
 impl WriterLog for PartlyUnreadable {
     type Transaction = <KafkaWriterLog as WriterLog>::Transaction;
+    type Reader = <KafkaWriterLog as WriterLog>::Reader;
 
-    fn claim(&self, id: &str) -> Result<Self::Transaction, WriterLogError> {
-        self.log.claim(id)
+    fn claim(&self, id: &str, ready: &mut dyn FnMut()) -> Result<Self::Transaction, WriterLogError> {
+        self.log.claim(id, ready)
     }
 
     fn read(
         &self,
+        reader: &mut Self::Reader,
         range: &[(Stream, i32, i64, i64)],
         each: &mut dyn FnMut(Record) -> ControlFlow<WriterLogError>,
     ) -> Result<(), WriterLogError> {
@@ -46,7 +48,7 @@ impl WriterLog for PartlyUnreadable {
                 partition,
                 offset,
             }),
-            None => self.log.read(range, each),
+            None => self.log.read(reader, range, each),
         }
     }
 
@@ -151,7 +153,13 @@ impl Member {
                 }
                 ControlFlow::Continue(())
             };
-            claims_in.read(&[(place.0, place.1, 0, end)], &mut each).unwrap();
+            claims_in
+                .read(
+                    &mut RangeReader::default(),
+                    &[(place.0, place.1, 0, end)],
+                    &mut each,
+                )
+                .unwrap();
         }
     }
 }

@@ -24,19 +24,21 @@ struct Gated {
 
 impl WriterLog for Gated {
     type Transaction = <MemoryLog as WriterLog>::Transaction;
+    type Reader = <MemoryLog as WriterLog>::Reader;
 
-    fn claim(&self, id: &str) -> Result<Self::Transaction, WriterLogError> {
-        self.log.claim(id)
+    fn claim(&self, id: &str, ready: &mut dyn FnMut()) -> Result<Self::Transaction, WriterLogError> {
+        self.log.claim(id, ready)
     }
 
     fn read(
         &self,
+        reader: &mut Self::Reader,
         range: &[(Stream, i32, i64, i64)],
         each: &mut dyn FnMut(Record) -> ControlFlow<WriterLogError>,
     ) -> Result<(), WriterLogError> {
         // A closed gate lets everybody through.
         self.gate.lock().recv().ok();
-        self.log.read(range, each)
+        self.log.read(reader, range, each)
     }
 
     fn high_watermarks(&self, partitions: &[(Stream, i32)]) -> Result<Vec<i64>, WriterLogError> {
@@ -74,6 +76,7 @@ fn keeper() -> (Keeper<Gated>, std::sync::mpsc::Sender<()>) {
         mine: BTreeMap::new(),
         halts: Halts::default(),
         attendance: Attendance::default(),
+        has_share: true,
     };
     (keeper, open)
 }
@@ -128,6 +131,40 @@ async fn no_second_writer_starts_before_the_first_has_ended() {
     .await;
     // The former never claimed.
     assert_eq!(keeper.log.log.records(Target::Event(Stream::Catalog, 0)).len(), 1);
+}
+
+/// Nobody writes to it, so that nobody is refused; and it is this instance's share all the time.
+#[tokio::test]
+async fn an_idle_group_that_another_took_is_taken_again() {
+    let (mut keeper, gate) = keeper();
+    drop(gate);
+    keeper.keep(0, true);
+    until("it is served", || !keeper.bus.serving().is_empty()).await;
+    // On the same log, and its claim is read by whoever reads the log here.
+    let other = Group::start(
+        Arc::clone(&keeper.log),
+        &keeper.specs[0],
+        Arc::clone(&keeper.ids),
+        Instance::alone(),
+        Owners::default(),
+    );
+    let mut serving = other.status();
+    serving.wait_for(|it| *it == GroupStatus::Serving).await.unwrap();
+    keeper.keep(0, true);
+    assert_eq!(keeper.bus.serving().len(), 1, "nothing tells of the other");
+    claimed(&keeper, 2, "http://b");
+    until("it gave up", || {
+        keeper.keep(0, true);
+        matches!(keeper.mine.get(&0), Some(Mine::Lost { .. }))
+    })
+    .await;
+    until("it is served again", || {
+        keeper.keep(0, true);
+        !keeper.bus.serving().is_empty()
+    })
+    .await;
+    let claims = keeper.log.log.records(Target::Event(Stream::Catalog, 0));
+    assert_eq!(claims.len(), 3);
 }
 
 #[tokio::test]
@@ -189,11 +226,10 @@ async fn a_writer_without_a_thread_halts_and_says_so() {
     let (log, ids) = (Arc::clone(&keeper.log), Arc::clone(&keeper.ids));
     let group = Group::start_in(
         thread,
+        Claimant::new(keeper.own.clone(), Owners::default(), None),
         log,
         &keeper.specs[0],
         ids,
-        keeper.own.clone(),
-        Owners::default(),
         None,
     );
     let status = group.status().borrow().clone();

@@ -44,21 +44,25 @@ impl<L: WriterLog> LogScan for ScanOf<L> {
     ) -> Result<(), WriterLogError> {
         let ends = self.log.high_watermarks(&[(stream, partition)])?;
         let until = ends.first().copied().unwrap_or(0);
-        self.log.read(&[(stream, partition, 0, until)], &mut |record| {
-            let is_wanted = std::str::from_utf8(&record.key).is_ok_and(wanted);
-            if !is_wanted {
-                return std::ops::ControlFlow::Continue(());
-            }
-            let offset = record.offset;
-            crate::group_log::flow(decode(&record, &self.ids).map_err(Into::into).map(|stored| {
-                let position = Position {
-                    stream,
-                    partition,
-                    offset,
-                };
-                each(stored, position);
-            }))
-        })
+        self.log.read(
+            &mut L::Reader::default(),
+            &[(stream, partition, 0, until)],
+            &mut |record| {
+                let is_wanted = std::str::from_utf8(&record.key).is_ok_and(wanted);
+                if !is_wanted {
+                    return std::ops::ControlFlow::Continue(());
+                }
+                let offset = record.offset;
+                crate::group_log::flow(decode(&record, &self.ids).map_err(Into::into).map(|stored| {
+                    let position = Position {
+                        stream,
+                        partition,
+                        offset,
+                    };
+                    each(stored, position);
+                }))
+            },
+        )
     }
 }
 

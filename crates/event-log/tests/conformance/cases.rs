@@ -227,7 +227,7 @@ pub async fn a_lone_owner_recovers_by_itself<L: WriterLog>(log: &Arc<L>) {
     let users = join_all((0..8).map(|_| owner.registered())).await;
     // Somebody takes the ids and dies before writing a claim.
     for spec in specs() {
-        drop(log.claim(&spec.transactional_id()).unwrap());
+        drop(log.claim(&spec.transactional_id(), &mut || {}).unwrap());
     }
     let deadline = Instant::now() + Duration::from_secs(30);
     for id in &users {

@@ -78,6 +78,8 @@ struct Pair {
     /// Owns nothing.
     other: Bus,
     road: Road,
+    /// From the owner to the other: nobody there, unless a test says so.
+    back: Road,
 }
 
 fn instance(address: &str) -> Instance {
@@ -103,9 +105,9 @@ fn claim_all(bus: &Bus, log: &Arc<MemoryLog>, own: &Instance, owners: &Owners) {
 
 async fn pair() -> Pair {
     let log = Arc::new(MemoryLog::new(LogId::new_v7()));
-    let (owners, road) = (Owners::default(), Road::new());
+    let (owners, road, back) = (Owners::default(), Road::new(), Road::new());
     let (a, b) = (instance("http://a"), instance("http://b"));
-    let owner = Bus::among(LEDGERS, a.clone(), owners.clone(), Road::new());
+    let owner = Bus::among(LEDGERS, a.clone(), owners.clone(), back.clone());
     claim_all(&owner, &log, &a, &owners);
     owner.settled().await;
     // In production the tail brings the claims.
@@ -118,6 +120,7 @@ async fn pair() -> Pair {
         owner,
         other,
         road,
+        back,
     }
 }
 
@@ -263,6 +266,43 @@ async fn a_command_waits_for_the_next_owner() {
     assert!(pair.owner.serving().len() < before);
 }
 
+/// As whoever is about to take over has its owner.
+async fn paused(bus: &Bus, user: &str) -> bool {
+    let partition = bus.partition_of::<User>(user);
+    let body = format!(
+        r#"{{"about":"pause","stream":"users","partition":{partition},"within":{{"secs":1,"nanos":0}}}}"#
+    );
+    serde_json::from_slice(&bus.answer(body.as_bytes()).await.unwrap()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_during_a_pause_is_carried_out_by_the_next_owner() {
+    let pair = pair().await;
+    let user = registered(&pair.owner).await;
+    let id = user.to_string();
+    assert!(!paused(&pair.other, &id).await, "it serves nothing");
+    assert!(paused(&pair.owner, &id).await);
+    let (asked, owner) = (id.clone(), pair.owner.clone());
+    let waiting = tokio::spawn(async move { owner.execute::<User>(&asked, grant(1), system()).await });
+    claim_all(&pair.other, &pair.log, &instance("http://b"), &pair.owners);
+    pair.other.settled().await;
+    assert_eq!(grants(&pair.log, user), 0);
+    *pair.back.to.lock() = Some(pair.other.clone());
+    // From the tail: it lets go without a try to write.
+    learn_claims(&pair.log, &pair.owners);
+    assert_eq!(waiting.await.unwrap().unwrap().records.len(), 1);
+    assert_eq!(grants(&pair.log, user), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_that_nobody_uses_ends_by_itself() {
+    let pair = pair().await;
+    let id = registered(&pair.owner).await.to_string();
+    assert!(paused(&pair.owner, &id).await);
+    let granted = pair.owner.execute::<User>(&id, grant(1), system()).await;
+    assert_eq!(granted.unwrap().records.len(), 1);
+}
+
 /// What goes to another instance without a key of the caller's gets one of the instance's.
 #[tokio::test]
 async fn what_instances_may_repeat_takes_no_room_of_what_callers_may() {
@@ -292,7 +332,8 @@ async fn what_is_no_question_is_refused() {
     for body in [
         &b""[..],
         b"{}",
-        br#"{"stream":"users","id":"x","within":{"secs":1,"nanos":0}}"#,
+        br#"{"about":"aggregate","stream":"users","id":"x","within":{"secs":1,"nanos":0}}"#,
+        br#"{"about":"pause","stream":"users","within":{"secs":1,"nanos":0}}"#,
     ] {
         assert!(pair.owner.answer(body).await.is_err());
     }

@@ -242,7 +242,7 @@ pub fn records<L: WriterLog>(log: &Arc<L>) -> Vec<Record> {
         .map(|(&(stream, p), end)| (stream, p, 0, end))
         .collect();
     let mut records = Vec::new();
-    log.read(&range, &mut |record| {
+    log.read(&mut L::Reader::default(), &range, &mut |record| {
         records.push(record);
         ControlFlow::Continue(())
     })

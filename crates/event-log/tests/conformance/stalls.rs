@@ -38,18 +38,20 @@ impl BadLine {
 
 impl WriterLog for BadLine {
     type Transaction = <MemoryLog as WriterLog>::Transaction;
+    type Reader = <MemoryLog as WriterLog>::Reader;
 
-    fn claim(&self, id: &str) -> Result<Self::Transaction, WriterLogError> {
-        self.log.claim(id)
+    fn claim(&self, id: &str, ready: &mut dyn FnMut()) -> Result<Self::Transaction, WriterLogError> {
+        self.log.claim(id, ready)
     }
 
     fn read(
         &self,
+        reader: &mut Self::Reader,
         range: &[(Stream, i32, i64, i64)],
         each: &mut dyn FnMut(Record) -> ControlFlow<WriterLogError>,
     ) -> Result<(), WriterLogError> {
         let mut read = 0;
-        self.log.read(range, &mut |record| {
+        self.log.read(reader, range, &mut |record| {
             read += 1;
             each(record)
         })?;
@@ -117,7 +119,7 @@ async fn a_proof_that_does_not_come_is_waited_for_within_bounds() {
     let user = owner.registered().await;
     line.is_silent.store(true, Ordering::Relaxed);
     let question = format!(
-        r#"{{"stream":"users","id":"{user}","within":{{"secs":0,"nanos":1000000}},"ask":{{"Inspect":{{"proven":true}}}}}}"#
+        r#"{{"about":"aggregate","stream":"users","id":"{user}","within":{{"secs":0,"nanos":1000000}},"ask":{{"Inspect":{{"proven":true}}}}}}"#
     );
     let answer = tokio::time::timeout(LONG, owner.bus.answer(question.as_bytes())).await;
     line.is_silent.store(false, Ordering::Relaxed);

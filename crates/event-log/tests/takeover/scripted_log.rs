@@ -90,10 +90,11 @@ impl Script {
 
 impl WriterLog for ScriptedLog {
     type Transaction = ScriptedTransaction;
+    type Reader = <MemoryLog as WriterLog>::Reader;
 
-    fn claim(&self, id: &str) -> Result<ScriptedTransaction, WriterLogError> {
+    fn claim(&self, id: &str, ready: &mut dyn FnMut()) -> Result<ScriptedTransaction, WriterLogError> {
         self.script.stall()?;
-        let inner = Arc::new(Mutex::new(self.log.claim(id)?));
+        let inner = Arc::new(Mutex::new(self.log.claim(id, ready)?));
         // Fenced the others, and died of it.
         self.script.stall()?;
         Ok(ScriptedTransaction {
@@ -104,11 +105,12 @@ impl WriterLog for ScriptedLog {
 
     fn read(
         &self,
+        reader: &mut Self::Reader,
         range: &[(Stream, i32, i64, i64)],
         each: &mut dyn FnMut(Record) -> ControlFlow<WriterLogError>,
     ) -> Result<(), WriterLogError> {
         self.script.stall()?;
-        self.log.read(range, each)
+        self.log.read(reader, range, each)
     }
 
     fn high_watermarks(&self, partitions: &[(Stream, i32)]) -> Result<Vec<i64>, WriterLogError> {
