@@ -30,29 +30,27 @@ pub fn configured(config: &Config) -> Result<Option<Shards>, StartError> {
 }
 
 /// What the shards hold, asked before there is anything to do with the log.
-pub struct Holdings<'a>(Option<(&'a Shards, read_model::Holdings<'a>)>);
+pub struct Holdings<'a>(Option<read_model::Holdings<'a>>);
 
 pub async fn holdings(shards: Option<&Shards>) -> Result<Holdings<'_>, StartError> {
     Ok(Holdings(match shards {
-        Some(shards) => Some((shards, shards.holdings().await?)),
+        Some(shards) => Some(shards.holdings().await?),
         None => None,
     }))
 }
 
 impl Holdings<'_> {
     pub fn log(&self) -> Option<LogId> {
-        self.0.as_ref().and_then(|(_, holdings)| holdings.log())
+        self.0.as_ref().and_then(|holdings| holdings.log())
     }
 
     /// Refuses shards that are not those of the log.
     pub fn check(&self, log: &LogIdentity) -> Result<(), StartError> {
-        let Some((shards, holdings)) = &self.0 else {
+        let Some(holdings) = &self.0 else {
             return Ok(());
         };
         let (log_id, ledgers) = (log.created.log_id, log.created.ledgers);
-        let placement = shards.map().placement(ledgers);
-        placement.check(log.shard_map.as_ref())?;
-        Ok(holdings.check(log_id, ledgers)?)
+        Ok(holdings.check(log_id, ledgers, log.shard_map.as_ref())?)
     }
 }
 

@@ -91,9 +91,8 @@ pub fn shards(config: &Config) -> Result<Shards, RunError> {
 /// Refuses shards that are not those of the log. Nothing is written before.
 pub async fn refuse_misfit(shards: &Shards, log: &LogIdentity) -> Result<(), RunError> {
     let (log_id, ledgers) = (log.created.log_id, log.created.ledgers);
-    let placement = shards.map().placement(ledgers);
-    placement.check(log.shard_map.as_ref())?;
-    Ok(shards.holdings().await?.check(log_id, ledgers)?)
+    let holdings = shards.holdings().await?;
+    Ok(holdings.check(log_id, ledgers, log.shard_map.as_ref())?)
 }
 
 async fn project(

@@ -108,9 +108,8 @@ async fn start(config: &Config, public_url: String) -> Result<Arc<App>, StartErr
     let log = await_log(&kafka).await?;
     refuse_foreign(config, &log, &key)?;
     let (log_id, ledgers) = (log.created.log_id, log.created.ledgers);
-    let placement = shards.map().placement(ledgers);
-    placement.check(log.shard_map.as_ref())?;
-    shards.holdings().await?.check(log_id, ledgers)?;
+    let holdings = shards.holdings().await?;
+    holdings.check(log_id, ledgers, log.shard_map.as_ref())?;
     tracing::info!(log.id = %log_id, "Following log {log_id} with {ledgers} ledgers");
     let warm = match config.keys.index_key_file {
         Some(_) => Some(WarmStart::new(

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
 
 use schemas::{SchemaIds, Stream};
 use tokio::sync::{mpsc, watch};
@@ -18,6 +19,9 @@ use crate::writer_log::{WriterLog, WriterLogError};
 
 /// Appends waiting for the next transaction; a full queue answers "busy".
 const QUEUE: usize = 4_096;
+
+/// A writer that is busy for longer has looked by itself.
+const PROOF: Duration = Duration::from_secs(5);
 
 /// Where a group stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -263,7 +267,10 @@ impl Group {
 
     /// Has the writer prove that it owns the group, by an append of nothing. A full queue does so anyway.
     pub(crate) fn doubt(&self, (stream, partition): (Stream, i32)) {
-        let nothing = Append::of_log(stream, partition, Vec::new());
+        let nothing = Append {
+            deadline: Instant::now() + PROOF,
+            ..Append::of_log(stream, partition, Vec::new())
+        };
         self.appends.try_send(nothing).ok();
     }
 

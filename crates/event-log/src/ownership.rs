@@ -113,8 +113,7 @@ impl Ownership {
     }
 }
 
-/// Whether anything is served here that no other instance has claimed. A group that nobody writes to does not
-/// notice the claim by itself.
+/// Whether anything is served here that no other instance has claimed.
 fn has_unclaimed(bus: &Bus, owners: &Owners, own: WriterId) -> bool {
     let is_claimed = |&(stream, partition): &(Stream, i32)| {
         let owner = owners.of(stream, partition);

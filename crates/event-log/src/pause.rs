@@ -22,29 +22,54 @@ const POLL: Duration = Duration::from_millis(2);
 /// An owner that does not answer by then is gone, or stuck in a transaction.
 const ASK: Duration = Duration::from_secs(1);
 
+/// One that fails to take over again and again does not keep others from the group.
+const NOT_AGAIN: Duration = Duration::from_secs(10);
+
 /// Held while a transaction is written.
-#[derive(Default)]
-pub(crate) struct Pause(Mutex<Option<Instant>>);
+pub(crate) struct Pause {
+    until: Mutex<Until>,
+    length: Duration,
+}
+
+/// When the last pause ends, or ended; and when another may begin.
+type Until = Option<(Instant, Instant)>;
+
+impl Default for Pause {
+    fn default() -> Self {
+        Self::of(LENGTH)
+    }
+}
 
 impl Pause {
-    /// Waits for the transaction under way; none is opened then for [`LENGTH`]. `false`: it takes too long.
+    fn of(length: Duration) -> Self {
+        Self {
+            until: Mutex::default(),
+            length,
+        }
+    }
+
+    /// Waits for the transaction under way; none is opened then for [`LENGTH`]. `false`: it takes too long, or there was a
+    /// pause not long ago.
     pub(crate) fn begin(&self, within: Duration) -> bool {
-        let Some(mut until) = self.0.try_lock_for(within) else {
+        let Some(mut until) = self.until.try_lock_for(within) else {
             return false;
         };
-        *until = Some(Instant::now() + LENGTH);
+        let now = Instant::now();
+        if until.is_some_and(|(_, again)| now < again) {
+            return false;
+        }
+        *until = Some((now + self.length, now + NOT_AGAIN));
         true
     }
 
     /// Waits while it is paused, and holds up the next pause; `None` if the group has another owner by then.
-    pub(crate) fn turn(&self, is_replaced: impl Fn() -> bool) -> Option<MutexGuard<'_, Option<Instant>>> {
+    pub(crate) fn turn(&self, is_replaced: impl Fn() -> bool) -> Option<MutexGuard<'_, Until>> {
         loop {
             if is_replaced() {
                 return None;
             }
-            let mut until = self.0.lock();
-            if until.is_none_or(|until| until <= Instant::now()) {
-                *until = None;
+            let until = self.until.lock();
+            if until.is_none_or(|(end, _)| end <= Instant::now()) {
                 return Some(until);
             }
             drop(until);
@@ -113,29 +138,38 @@ mod tests {
 
     use super::*;
 
+    const SHORT: Duration = Duration::from_millis(1);
+    /// Than the test takes.
+    const LONGER: Duration = Duration::from_secs(3_600);
+
     #[test]
     fn a_pause_waits_for_the_transaction_under_way() {
         let pause = Pause::default();
         let turn = pause.turn(|| false);
         assert!(turn.is_some());
-        assert!(!pause.begin(Duration::from_millis(1)));
+        assert!(!pause.begin(SHORT));
         drop(turn);
-        assert!(pause.begin(Duration::from_millis(1)));
+        assert!(pause.begin(SHORT));
     }
 
     #[test]
-    fn nothing_is_written_until_the_pause_is_over_or_another_owns_the_group() {
-        let pause = Arc::new(Pause::default());
-        assert!(pause.begin(Duration::from_millis(1)));
+    fn nothing_is_written_in_a_pause_until_another_owns_the_group() {
+        let pause = Arc::new(Pause::of(LONGER));
+        assert!(pause.begin(SHORT));
         let replaced = Arc::new(AtomicBool::new(false));
         let (waiting, told) = (Arc::clone(&pause), Arc::clone(&replaced));
         let turn = std::thread::spawn(move || waiting.turn(|| told.load(Ordering::Relaxed)).is_some());
         assert!(!turn.is_finished());
         replaced.store(true, Ordering::Relaxed);
         assert!(!turn.join().unwrap());
-        // Nobody claims: it goes on by itself.
-        let began = Instant::now();
+    }
+
+    #[test]
+    fn a_pause_ends_by_itself_and_is_not_followed_by_another_at_once() {
+        let pause = Pause::of(SHORT);
+        assert!(pause.begin(SHORT));
         assert!(pause.turn(|| false).is_some());
-        assert!(pause.0.lock().is_none(), "{:?}", began.elapsed());
+        assert!(!pause.begin(SHORT));
+        assert!(pause.turn(|| false).is_some());
     }
 }

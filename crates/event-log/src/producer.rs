@@ -145,17 +145,17 @@ pub struct KafkaTransaction {
 
 impl KafkaTransaction {
     fn init(config: &KafkaConfig, id: &str, ready: &mut dyn FnMut()) -> Result<Self, KafkaError> {
-        let (deadline, topics) = (Instant::now() + INIT, config.topics());
-        let mut patience = ASK_ANEW;
+        let (mut patience, topics) = (ASK_ANEW, config.topics());
         let mut producer = connected(config, id, &topics)?;
         ready();
+        let deadline = Instant::now() + INIT;
         loop {
             match producer.init_transactions(patience) {
                 Ok(()) => break,
                 Err(KafkaError::Transaction(error)) if error.is_retriable() && Instant::now() < deadline => {}
                 Err(error) => return Err(error),
             }
-            patience = (patience * 2).min(INIT);
+            patience = (patience * 2).min(deadline.saturating_duration_since(Instant::now()));
             // The former must be gone before: it would go on asking.
             drop(producer);
             producer = connected(config, id, &topics)?;

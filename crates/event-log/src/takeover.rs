@@ -72,6 +72,16 @@ impl<L: WriterLog> Worker<L> {
 
     /// Whether another instance's claim stands behind one's own. What is there of the appends in doubt is found.
     fn look_for_rival(&mut self) -> Result<bool, WriterLogError> {
+        self.look()?;
+        if self.replaced {
+            // Brokers answer how far they are settled one after the other: of one that was asked before the rival fenced,
+            // something of one's own may be missing. Asked now, all of it is there.
+            self.look()?;
+        }
+        Ok(self.replaced)
+    }
+
+    fn look(&mut self) -> Result<(), WriterLogError> {
         let Self {
             log,
             reader,
@@ -85,8 +95,7 @@ impl<L: WriterLog> Worker<L> {
         settle::read_on(&**log, reader, heads, Upto::Stable, &mut |stored, position| {
             *replaced |= claimant.is_foreign_claim(&stored.data, position);
             found.insert(stored.meta.event_id, (stored.meta, position));
-        })?;
-        Ok(*replaced)
+        })
     }
 
     /// The procedure of [`settle`], again until it succeeds; `None` ends the group here.

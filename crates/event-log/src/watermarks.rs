@@ -1,4 +1,4 @@
-//! High watermarks: how far the log reaches at this moment, open transactions included.
+//! High watermarks: how far the log reaches at this moment, open transactions included. And last stable offsets: without.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -27,7 +27,8 @@ pub enum WatermarkError {
     Busy,
 }
 
-/// The high watermark (offset of the next record) of each partition asked for, in that order.
+/// The high watermark (offset of the next record) of each partition asked for, in that order; its last stable offset, if
+/// the consumer is a [`stable_client`].
 pub(crate) fn query(
     consumer: &BaseConsumer,
     config: &KafkaConfig,

@@ -100,9 +100,8 @@ pub trait WriterLog: Send + Sync + 'static {
     fn high_watermarks(&self, partitions: &[(Stream, i32)]) -> Result<Vec<i64>, WriterLogError>;
 
     /// Offset behind the last record that can be read at this moment: where a transaction is open, its first.
-    fn stable_ends(&self, partitions: &[(Stream, i32)]) -> Result<Vec<i64>, WriterLogError> {
-        self.high_watermarks(partitions)
-    }
+    /// Partitions may be asked one after the other.
+    fn stable_ends(&self, partitions: &[(Stream, i32)]) -> Result<Vec<i64>, WriterLogError>;
 
     /// Full topic name, as the hash chain takes it in.
     fn topic(&self, stream: Stream) -> String;

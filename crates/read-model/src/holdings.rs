@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use schemas::LogId;
+use schemas::catalog::ShardMapChanged;
 use sqlx::{PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
@@ -13,9 +14,13 @@ use crate::{Error, Shard, Shards};
 /// A shard that says nothing for so long is asked again by whoever uses it first.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Of each shard that answered: whose it is, if anybody's.
+/// What a configuration's shards hold.
 #[derive(Debug)]
-pub struct Holdings<'a>(Vec<(&'a Shard, Option<Identity>)>);
+pub struct Holdings<'a> {
+    shards: &'a Shards,
+    /// Of each that answered: whose it is, if anybody's.
+    answered: Vec<(&'a Shard, Option<Identity>)>,
+}
 
 impl Shards {
     /// Asks all of them at once, and changes nothing. Refuses one database in place of two.
@@ -37,7 +42,10 @@ impl Shards {
             );
             None
         });
-        let holdings = Holdings(answered.collect());
+        let holdings = Holdings {
+            shards: self,
+            answered: answered.collect(),
+        };
         holdings.check_distinct().await?;
         Ok(holdings)
     }
@@ -46,13 +54,20 @@ impl Shards {
 impl Holdings<'_> {
     /// The log whose rows the first of them holds.
     pub fn log(&self) -> Option<LogId> {
-        let mut identities = self.0.iter().filter_map(|(_, identity)| *identity);
+        let mut identities = self.answered.iter().filter_map(|(_, identity)| *identity);
         identities.next().map(|identity| identity.log_id)
     }
 
-    /// Refuses shards of another log or in another order.
-    pub fn check(&self, log_id: LogId, ledgers: i32) -> Result<(), Error> {
-        for (shard, found) in &self.0 {
+    /// Refuses shards that are not those of the log: of another number or placement than it has recorded, of another
+    /// log, or in another order.
+    pub fn check(
+        &self,
+        log_id: LogId,
+        ledgers: i32,
+        recorded: Option<&ShardMapChanged>,
+    ) -> Result<(), Error> {
+        self.shards.map().placement(ledgers).check(recorded)?;
+        for (shard, found) in &self.answered {
             let identity = Identity {
                 log_id,
                 ledgers,
@@ -68,7 +83,7 @@ impl Holdings<'_> {
     async fn check_distinct(&self) -> Result<(), Error> {
         let (random, ..) = Uuid::new_v4().as_fields();
         let number = i32::try_from(random >> 1).unwrap_or(i32::MAX);
-        let unclaimed = self.0.iter().filter(|(_, identity)| identity.is_none());
+        let unclaimed = self.answered.iter().filter(|(_, identity)| identity.is_none());
         let mut held = Vec::new();
         for (shard, _) in unclaimed {
             match seen_then_held(&shard.pool, number, shard.id).await {

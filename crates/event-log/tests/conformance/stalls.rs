@@ -75,6 +75,10 @@ impl WriterLog for BadLine {
         self.log.high_watermarks(partitions)
     }
 
+    fn stable_ends(&self, partitions: &[(Stream, i32)]) -> Result<Vec<i64>, WriterLogError> {
+        self.log.stable_ends(partitions)
+    }
+
     fn topic(&self, stream: Stream) -> String {
         self.log.topic(stream)
     }

@@ -1,17 +1,21 @@
 //! The log in memory, whose calls pause and fail as a seed says.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use event_log::{
-    CommitError, Committed, MemoryLog, Outgoing, Record, WriterLog, WriterLogError, WriterTransaction,
+    CommitError, Committed, MemoryLog, Outgoing, Record, Target, WriterLog, WriterLogError, WriterTransaction,
 };
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
+use rand::seq::IteratorRandom;
 use rand::{RngExt, SeedableRng};
 use schemas::{LogId, Stream};
+
+use crate::owner::specs;
 
 type Inner = <MemoryLog as WriterLog>::Transaction;
 /// Records whose sender has given up waiting, with the epoch that they were sent in.
@@ -26,6 +30,8 @@ struct Script {
     dice: Mutex<StdRng>,
     faulty: AtomicBool,
     late: Mutex<Vec<Late>>,
+    /// How far each partition's markers stand for certain: at the last fencing, or as was told since.
+    settled: Mutex<BTreeMap<(Stream, i32), i64>>,
 }
 
 impl ScriptedLog {
@@ -34,6 +40,7 @@ impl ScriptedLog {
             dice: Mutex::new(StdRng::seed_from_u64(seed)),
             faulty: AtomicBool::new(false),
             late: Mutex::default(),
+            settled: Mutex::default(),
         };
         Self {
             log: MemoryLog::new(LogId::new_v7()),
@@ -47,6 +54,28 @@ impl ScriptedLog {
 
     pub fn be_well(&self) {
         self.script.faulty.store(false, Ordering::Relaxed);
+    }
+
+    /// As the log has it, and no call of an owner's.
+    fn end(&self, place: (Stream, i32)) -> i64 {
+        self.log.high_watermarks(&[place]).unwrap()[0]
+    }
+
+    /// Markers may come later than what they are of: where a transaction begins that may still lack one, or the end.
+    fn stable_end(&self, place: (Stream, i32)) -> i64 {
+        let end = self.end(place);
+        let records = self.log.records(Target::Event(place.0, place.1));
+        let is_marker = |offset: i64| records.iter().all(|(it, _)| *it != offset);
+        let mut settled = self.script.settled.lock();
+        let settled = settled.entry(place).or_default();
+        let starts = (*settled..=end).filter(|&it| it == *settled || is_marker(it - 1));
+        let told = if self.script.happens(0.5) {
+            starts.choose(&mut *self.script.dice.lock()).unwrap_or(end)
+        } else {
+            end
+        };
+        *settled = told.max(*settled);
+        told
     }
 
     /// Whatever is still under way arrives now.
@@ -95,6 +124,14 @@ impl WriterLog for ScriptedLog {
     fn claim(&self, id: &str, ready: &mut dyn FnMut()) -> Result<ScriptedTransaction, WriterLogError> {
         self.script.stall()?;
         let inner = Arc::new(Mutex::new(self.log.claim(id, ready)?));
+        let group = specs()
+            .into_iter()
+            .find(|it| it.transactional_id() == id)
+            .unwrap();
+        for place in group.partitions {
+            let end = self.end(place);
+            self.script.settled.lock().insert(place, end);
+        }
         // Fenced the others, and died of it.
         self.script.stall()?;
         Ok(ScriptedTransaction {
@@ -118,6 +155,15 @@ impl WriterLog for ScriptedLog {
         let ends = self.log.high_watermarks(partitions);
         self.script.pause();
         ends
+    }
+
+    /// From a broker for each.
+    fn stable_ends(&self, partitions: &[(Stream, i32)]) -> Result<Vec<i64>, WriterLogError> {
+        let one = |&place| {
+            self.script.stall()?;
+            Ok(self.stable_end(place))
+        };
+        partitions.iter().map(one).collect()
     }
 
     fn topic(&self, stream: Stream) -> String {

@@ -87,12 +87,13 @@ impl Writers {
         }
     }
 
-    /// Asks for the high watermark, and reads to it if nothing unsettled stands before it.
+    /// Fenced, asks for the high watermark, and reads to it if nothing unsettled stands before it; else reads what is
+    /// settled.
     pub(super) fn begin_reading(&self, state: &mut State, own: usize, fenced: bool) {
-        let until = if self.flaw == Some(Flaw::SettlesByStableOffset) {
-            state.broker.log.len()
-        } else {
+        let until = if fenced && self.flaw != Some(Flaw::SettlesByStableOffset) {
             state.broker.high_watermark()
+        } else {
+            state.broker.log.len()
         };
         state.instances[own].phase = Phase::Reading { until, fenced };
         if state.broker.log.len() >= until {
