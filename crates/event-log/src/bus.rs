@@ -86,6 +86,14 @@ pub(crate) struct Peers {
     pub way: Box<dyn Forward>,
 }
 
+impl Peers {
+    /// The owner by the log, if it is another instance. One at this very address is a former run of this one.
+    pub(crate) fn owner_elsewhere(&self, (stream, partition): (Stream, i32)) -> Option<Instance> {
+        let owner = self.owners.of(stream, partition)?;
+        (owner.address != self.own.address).then_some(owner)
+    }
+}
+
 impl Bus {
     /// Of the only instance.
     pub fn new(ledgers: i32) -> Self {
@@ -269,11 +277,8 @@ impl Bus {
         Some((Arc::clone(peers), owner))
     }
 
-    /// The owner by the log, if it is another instance. One at this very address is a former run of this one.
-    fn owner_elsewhere(&self, (stream, partition): (Stream, i32)) -> Option<Instance> {
-        let peers = self.peers.as_ref()?;
-        let owner = peers.owners.of(stream, partition)?;
-        (owner.address != peers.own.address).then_some(owner)
+    fn owner_elsewhere(&self, place: (Stream, i32)) -> Option<Instance> {
+        self.peers.as_ref()?.owner_elsewhere(place)
     }
 
     /// Turns ends of the log into what must be applied to know everything: behind this owner's last
@@ -314,19 +319,14 @@ impl Bus {
         groups.get(&place).map(|group| group.pause())
     }
 
-    /// Has a group that is served here, and nobody writes to, look whether it still is, if another instance claimed it.
-    pub(crate) fn notice_rival(&self, partitions: &[(Stream, i32)], own: WriterId, owners: &Owners) {
+    /// Has the group of this partition, to which nobody may write, look whether it is still served here, if another
+    /// instance has claimed it.
+    pub(crate) fn notice_rival(&self, place: (Stream, i32), own: WriterId, owners: &Owners) {
         let groups = self.groups.load();
-        for &(stream, partition) in partitions.iter().take(1) {
-            let claimed = owners
-                .known(stream, partition)
-                .filter(|(_, owner)| owner.id != own);
-            let group = groups.get(&(stream, partition));
-            if let (Some((offset, _)), Some(group)) = (claimed, group)
-                && group.end(stream, partition).is_some_and(|end| end <= offset)
-            {
-                group.doubt((stream, partition));
-            }
+        let Some(group) = groups.get(&place) else { return };
+        let end = group.end(place.0, place.1);
+        if end.is_some_and(|end| owners.has_rival(own, place, end)) {
+            group.doubt(place);
         }
     }
 

@@ -89,6 +89,12 @@ impl Owners {
         self.known(stream, partition).map(|(_, instance)| instance)
     }
 
+    /// Whether another instance has claimed at this offset or behind it.
+    pub(crate) fn has_rival(&self, own: WriterId, (stream, partition): (Stream, i32), end: i64) -> bool {
+        let known = self.known(stream, partition);
+        known.is_some_and(|(offset, owner)| owner.id != own && offset >= end)
+    }
+
     /// The owner with the offset of its claim.
     pub fn known(&self, stream: Stream, partition: i32) -> Option<(i64, Instance)> {
         let stream = match stream {

@@ -233,8 +233,9 @@ impl<L: WriterLog> Keeper<L> {
             GroupStatus::Serving => {
                 self.halts.forget(index);
                 self.bus.note_service(&self.specs[index].partitions);
-                self.bus
-                    .notice_rival(&self.specs[index].partitions, self.own.id, &self.owners);
+                if let Some(&place) = self.specs[index].partitions.first() {
+                    self.bus.notice_rival(place, self.own.id, &self.owners);
+                }
             }
             GroupStatus::GivenUp => {
                 self.note_loss(index);

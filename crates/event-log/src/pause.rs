@@ -21,18 +21,15 @@ const MARKERS: Duration = Duration::from_millis(150);
 const POLL: Duration = Duration::from_millis(2);
 /// An owner that does not answer by then is gone, or stuck in a transaction.
 const ASK: Duration = Duration::from_secs(1);
-
 /// One that fails to take over again and again does not keep others from the group.
 const NOT_AGAIN: Duration = Duration::from_secs(10);
 
 /// Held while a transaction is written.
 pub(crate) struct Pause {
-    until: Mutex<Until>,
+    /// When the last one began.
+    began: Mutex<Option<Instant>>,
     length: Duration,
 }
-
-/// When the last pause ends, or ended; and when another may begin.
-type Until = Option<(Instant, Instant)>;
 
 impl Default for Pause {
     fn default() -> Self {
@@ -43,7 +40,7 @@ impl Default for Pause {
 impl Pause {
     fn of(length: Duration) -> Self {
         Self {
-            until: Mutex::default(),
+            began: Mutex::default(),
             length,
         }
     }
@@ -51,28 +48,27 @@ impl Pause {
     /// Waits for the transaction under way; none is opened then for [`LENGTH`]. `false`: it takes too long, or there was a
     /// pause not long ago.
     pub(crate) fn begin(&self, within: Duration) -> bool {
-        let Some(mut until) = self.until.try_lock_for(within) else {
+        let Some(mut began) = self.began.try_lock_for(within) else {
             return false;
         };
-        let now = Instant::now();
-        if until.is_some_and(|(_, again)| now < again) {
+        if began.is_some_and(|began| began.elapsed() < NOT_AGAIN) {
             return false;
         }
-        *until = Some((now + self.length, now + NOT_AGAIN));
+        *began = Some(Instant::now());
         true
     }
 
     /// Waits while it is paused, and holds up the next pause; `None` if the group has another owner by then.
-    pub(crate) fn turn(&self, is_replaced: impl Fn() -> bool) -> Option<MutexGuard<'_, Until>> {
+    pub(crate) fn turn(&self, is_replaced: impl Fn() -> bool) -> Option<MutexGuard<'_, Option<Instant>>> {
         loop {
             if is_replaced() {
                 return None;
             }
-            let until = self.until.lock();
-            if until.is_none_or(|(end, _)| end <= Instant::now()) {
-                return Some(until);
+            let began = self.began.lock();
+            if began.is_none_or(|began| began.elapsed() >= self.length) {
+                return Some(began);
             }
-            drop(until);
+            drop(began);
             std::thread::sleep(POLL);
         }
     }
@@ -105,8 +101,7 @@ impl Bus {
 impl Peers {
     /// Asks the owner of the partition, if it is another instance, to pause; whether it does. Returns soon in any case.
     pub(crate) async fn ask_to_pause(&self, (stream, partition): (Stream, i32)) -> bool {
-        let owner = self.owners.of(stream, partition);
-        let Some(owner) = owner.filter(|owner| owner.address != self.own.address) else {
+        let Some(owner) = self.owner_elsewhere((stream, partition)) else {
             return false;
         };
         let envelope = Envelope::Pause {

@@ -57,12 +57,9 @@ impl<L: WriterLog> Worker<L> {
 
     /// Whether others of this program have read another instance's claim behind what is read here.
     pub(crate) fn knows_rival(&self) -> bool {
-        let is_rival = |(stream, partition): (Stream, i32)| {
-            let known = self.claimant.owners.known(stream, partition);
-            known.is_some_and(|(offset, owner)| {
-                owner.id != self.claimant.own.id && offset >= self.heads.end(stream, partition)
-            })
-        };
+        let Claimant { own, owners, .. } = &self.claimant;
+        let is_rival =
+            |place: (Stream, i32)| owners.has_rival(own.id, place, self.heads.end(place.0, place.1));
         let partitions = self.heads.partitions().into_iter();
         // The owner of a ledger is known by its users.
         partitions

@@ -2,20 +2,23 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+#[path = "opening/log.rs"]
+mod log;
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use event_log::identity::LogIdentity;
 use event_log::{
-    Bus, Forward, ForwardError, GroupStatus, Halt, Instance, KafkaConfig, KafkaWriterLog, LogSpec, Owners,
-    Ownership, RangeReader, Record, WriterLog, WriterLogError, create_log, decode,
+    Bus, Forward, ForwardError, GroupStatus, Halt, Instance, KafkaConfig, KafkaWriterLog, Owners, Ownership,
+    RangeReader, Record, WriterLog, WriterLogError, decode,
 };
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use local_stack::Stack;
 use schemas::log::LogEvent;
-use schemas::{Event, KeyEncryptionKey, LogId, Position, Stream};
+use schemas::{Event, LogId, Position, Stream};
 
 const LEDGERS: i32 = 6;
 const BROKEN: (Stream, i32) = (Stream::Users, 2);
@@ -180,29 +183,12 @@ async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     );
 }
 
-async fn opened(stack: &Stack, config: &KafkaConfig) -> LogIdentity {
-    let spec = LogSpec {
-        ledgers: LEDGERS,
-        groups: LEDGERS,
-        replication: 1,
-        index_key_id: "index/nfkc-lower-1".to_owned(),
-        held: None,
-    };
-    let key = KeyEncryptionKey::parse(&[7; 32]).unwrap();
-    loop {
-        match create_log(config, &spec, &key, &stack.registry_url()).await {
-            Ok(identity) => return identity,
-            Err(error) => assert!(!error.is_permanent(), "{error}"), // the topics are still being made
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn what_halts_in_one_instance_is_served_by_another() {
     let stack = Stack::builder().redis(false).postgres_clusters(0);
     let stack = stack.start().await.unwrap();
     let config = KafkaConfig::new(stack.kafka_bootstrap(), "halting");
-    let identity = opened(&stack, &config).await;
+    let identity = log::opened(&stack, &config, &log::spec(LEDGERS, LEDGERS)).await;
     let all = usize::try_from(LEDGERS).unwrap();
 
     // Alone, it serves what it can.

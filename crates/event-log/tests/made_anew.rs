@@ -3,6 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+#[path = "opening/log.rs"]
+mod log;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,15 +14,19 @@ use domain::user::{AbandonClaim, User, UserCommand};
 use event_log::identity::{IdentityError, LogIdentity, find_log};
 use event_log::{
     Bus, CommandContext, CreateError, Group, GroupSpec, GroupStatus, Halt, Instance, KafkaConfig,
-    KafkaWriterLog, LogSpec, Owners, create_log, extent,
+    KafkaWriterLog, LogSpec, Owners, extent,
 };
 use local_stack::Stack;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use schemas::{ClaimId, KeyEncryptionKey, RequestId, Stream};
+use schemas::{ClaimId, RequestId, Stream};
 
 const LEDGERS: i32 = 2;
+
+fn spec() -> LogSpec {
+    log::spec(LEDGERS, 1)
+}
 
 struct Log<'a> {
     stack: &'a Stack,
@@ -28,26 +35,13 @@ struct Log<'a> {
 
 impl Log<'_> {
     async fn open(&self) -> Result<LogIdentity, CreateError> {
-        let spec = LogSpec {
-            ledgers: LEDGERS,
-            groups: 1,
-            replication: 1,
-            index_key_id: "index/nfkc-lower-1".to_owned(),
-            held: None,
-        };
-        let key = KeyEncryptionKey::parse(&[7; 32]).unwrap();
-        create_log(&self.config, &spec, &key, &self.stack.registry_url()).await
+        log::open(self.stack, &self.config, &spec()).await
     }
 
     /// A service starts: every ledger has its owner, every topic holds something, and the catalog
     /// knows how far that goes.
     async fn serve(&self) -> Bus {
-        let identity = loop {
-            match self.open().await {
-                Ok(identity) => break identity,
-                Err(error) => assert!(!error.is_permanent(), "{error}"), // the topics are still being made
-            }
-        };
+        let identity = log::opened(self.stack, &self.config, &spec()).await;
         let bus = Bus::new(LEDGERS);
         let log = Arc::new(KafkaWriterLog::new(&self.config, identity.created.log_id).unwrap());
         let (ids, instance) = (Arc::new(identity.schema_ids), Instance::alone());

@@ -2,6 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+#[path = "opening/log.rs"]
+#[expect(dead_code, reason = "shared with tests that open with one key")]
+mod log;
+
 use event_log::identity::{IdentityError, find_log};
 use event_log::{CreateError, KafkaConfig, LogSpec, create_log};
 use local_stack::Stack;
@@ -11,18 +15,10 @@ use rdkafka::client::DefaultClientContext;
 use schemas::{KeyEncryptionKey, RegistryError};
 use serde_json::json;
 
-fn spec() -> LogSpec {
-    LogSpec {
-        ledgers: 4,
-        groups: 2,
-        replication: 1,
-        index_key_id: "index/nfkc-lower-1".to_owned(),
-        held: None,
-    }
-}
+use crate::log::key;
 
-fn key(byte: u8) -> KeyEncryptionKey {
-    KeyEncryptionKey::parse(&[byte; 32]).unwrap()
+fn spec() -> LogSpec {
+    log::spec(4, 2)
 }
 
 async fn open(

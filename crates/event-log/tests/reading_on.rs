@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+#[path = "opening/log.rs"]
+mod log;
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,13 +12,13 @@ use std::time::Duration;
 use domain::user::{AbandonClaim, User, UserCommand};
 use event_log::identity::LogIdentity;
 use event_log::{
-    Bus, CommandContext, Group, GroupSpec, Instance, KafkaConfig, KafkaWriterLog, LogSpec, Owners,
-    RangeReader, WriterLog, create_log,
+    Bus, CommandContext, Group, GroupSpec, Instance, KafkaConfig, KafkaWriterLog, Owners, RangeReader,
+    WriterLog,
 };
 use local_stack::Stack;
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use schemas::{ClaimId, KeyEncryptionKey, RequestId, Stream};
+use schemas::{ClaimId, RequestId, Stream};
 
 const LEDGERS: i32 = 2;
 const PREFIX: &str = "reading";
@@ -32,20 +35,7 @@ struct World {
 impl World {
     async fn open(stack: &Stack) -> Self {
         let config = KafkaConfig::new(stack.kafka_bootstrap(), PREFIX);
-        let spec = LogSpec {
-            ledgers: LEDGERS,
-            groups: 1,
-            replication: 1,
-            index_key_id: "index/nfkc-lower-1".to_owned(),
-            held: None,
-        };
-        let key = KeyEncryptionKey::parse(&[7; 32]).unwrap();
-        let identity = loop {
-            match create_log(&config, &spec, &key, &stack.registry_url()).await {
-                Ok(identity) => break identity,
-                Err(error) => assert!(!error.is_permanent(), "{error}"), // the topics are still being made
-            }
-        };
+        let identity = log::opened(stack, &config, &log::spec(LEDGERS, 1)).await;
         let log = Arc::new(KafkaWriterLog::new(&config, identity.created.log_id).unwrap());
         Self {
             config,
