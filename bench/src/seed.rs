@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use domain::catalog::{AttachPermission, Catalog, CatalogCommand, DefinePermission, DefineRole};
 use domain::identifier::{Confirm, Identifier, IdentifierCommand, Reserve};
-use domain::user::{GrantRole, LogIn, Register, User, UserCommand};
+use domain::user::{GrantRole, LogIn, MAX_SESSIONS, Register, User, UserCommand};
 use event_log::identity::LogIdentity;
 use event_log::{
     Bus, CommandContext, Group, GroupSpec, Instance, KafkaConfig, KafkaWriterLog, LogSpec, NewDataKey,
@@ -266,6 +266,7 @@ impl Seeder {
         let log_in = UserCommand::LogIn(Box::new(LogIn {
             login,
             credentials: 1,
+            max_sessions: MAX_SESSIONS,
         }));
         self.bus.execute::<User>(&id, log_in, system(&[])).await?;
         Ok((user_id, 8))
@@ -280,18 +281,12 @@ impl Seeder {
 }
 
 fn login(nonce: Sealed, address: Sealed) -> UserLoggedIn {
+    let until = Timestamp::now().plus(Duration::from_secs(30 * 24 * 3600));
+    let (session, device) = (SessionId::new_v7(), DeviceId::new_v7());
     UserLoggedIn {
-        session_id: SessionId::new_v7(),
-        nonce,
-        refresh_token_hash: Sha256Digest(rand::random()),
-        expires_at: Timestamp::now().plus(Duration::from_secs(30 * 24 * 3600)),
-        device_id: DeviceId::new_v7(),
-        despite_lock: false,
         ip_network: Some("203.0.0.0/16".to_owned()),
         ip_address: Some(address.clone()),
         user_agent: Some(address),
-        device_fingerprint: None,
-        country_code: None,
-        city: None,
+        ..UserLoggedIn::by_password(session, device, nonce, Sha256Digest(rand::random()), until)
     }
 }

@@ -142,20 +142,13 @@ impl TestApp {
     }
 
     pub fn log_in(&self, user: UserId) -> Position {
-        let event = UserLoggedIn {
-            session_id: session(user),
-            nonce: Sealed::from_bytes(&[]),
-            refresh_token_hash: Sha256Digest([0; 32]),
-            expires_at: Timestamp::now().plus(Duration::from_secs(3_600)),
-            device_id: DeviceId::new_v7(),
-            despite_lock: false,
-            ip_network: None,
-            ip_address: None,
-            user_agent: None,
-            device_fingerprint: None,
-            country_code: None,
-            city: None,
-        };
+        let event = UserLoggedIn::by_password(
+            session(user),
+            DeviceId::new_v7(),
+            Sealed::from_bytes(&[]),
+            Sha256Digest([0; 32]),
+            Timestamp::now().plus(Duration::from_secs(3_600)),
+        );
         self.fed.user(user, &UserEvent::LoggedIn(event))
     }
 

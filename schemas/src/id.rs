@@ -19,6 +19,8 @@ pub mod kind {
     pub enum Permission {}
     pub enum Session {}
     pub enum Device {}
+    pub enum Credential {}
+    pub enum Ceremony {}
     pub enum Claim {}
     pub enum Event {}
     pub enum Request {}
@@ -32,6 +34,10 @@ pub type PermissionId = Id<kind::Permission>;
 pub type SessionId = Id<kind::Session>;
 /// A browser or app that signed in: it brings back the token it was given then.
 pub type DeviceId = Id<kind::Device>;
+/// An authenticator or a passkey that a user has enrolled.
+pub type CredentialId = Id<kind::Credential>;
+/// A challenge that an authenticator answers, once.
+pub type CeremonyId = Id<kind::Ceremony>;
 pub type ClaimId = Id<kind::Claim>;
 pub type EventId = Id<kind::Event>;
 pub type RequestId = Id<kind::Request>;

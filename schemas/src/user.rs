@@ -1,24 +1,35 @@
 //! Events of one person's account. `Sealed` fields are ciphertext; readers copy them unopened.
 
+mod former;
+
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::blind_index::BlindIndex;
 use crate::encryption::Sealed;
 use crate::events::{event_type, events};
-use crate::id::{ClaimId, DeviceId, RoleId, SessionId, UserId};
+use crate::id::{CeremonyId, ClaimId, CredentialId, DeviceId, RoleId, SessionId, UserId};
 use crate::sha256::Sha256Digest;
 use crate::timestamp::Timestamp;
+
+pub use former::{SessionRefreshedV1, UserLoggedInV1};
+
+/// Method reference of a password (RFC 8176).
+pub const PASSWORD: &str = "pwd";
 
 events! {
     /// What can happen to a user. A name and version, once released, never change meaning.
     pub enum UserEvent {
         Registered(UserRegistered) => ("user.registered", 1),
         ClaimAbandoned(ClaimAbandoned) => ("user.claim_abandoned", 1),
-        LoggedIn(UserLoggedIn) => ("user.logged_in", 1),
+        LoggedIn(UserLoggedIn) => ("user.logged_in", 2, from 1: UserLoggedInV1 => former::logged_in_v1_to_v2),
         LoginFailed(LoginFailed) => ("user.login_failed", 1),
         Locked(UserLocked) => ("user.locked", 1),
         PasswordChanged(PasswordChanged) => ("user.password_changed", 1),
-        SessionRefreshed(SessionRefreshed) => ("user.session_refreshed", 1),
+        SessionRefreshed(SessionRefreshed) => (
+            "user.session_refreshed", 2, from 1: SessionRefreshedV1 => former::session_refreshed_v1_to_v2
+        ),
         RefreshReuseDetected(RefreshReuseDetected) => ("user.refresh_reuse_detected", 1),
         SessionRevoked(SessionRevoked) => ("user.session_revoked", 1),
         SessionsRevoked(SessionsRevoked) => ("user.sessions_revoked", 1),
@@ -70,6 +81,75 @@ pub struct UserLoggedIn {
     pub device_fingerprint: Option<Sealed>,
     pub country_code: Option<String>,
     pub city: Option<Sealed>,
+    /// The session's first activity; unknown of sessions that began under version 1.
+    pub authenticated_at: Option<Timestamp>,
+    /// Method references of RFC 8176, such as [`PASSWORD`].
+    pub methods: Vec<String>,
+    /// What was shown besides or instead of a password.
+    pub factor: Option<Factor>,
+    /// Microseconds after its last sign-in or refresh at which the session ends too.
+    pub idle_timeout: Option<i64>,
+    /// The user had not signed in on the device before.
+    pub is_new_device: bool,
+    /// 0 to 100.
+    pub risk_score: i32,
+    /// The rules that gave the score.
+    pub risk_reasons: Vec<String>,
+}
+
+impl UserLoggedIn {
+    /// With a password alone, by a client of which nothing is known.
+    pub fn by_password(
+        session_id: SessionId,
+        device_id: DeviceId,
+        nonce: Sealed,
+        refresh_token_hash: Sha256Digest,
+        expires_at: Timestamp,
+    ) -> Self {
+        former::logged_in_v1_to_v2(UserLoggedInV1 {
+            session_id,
+            nonce,
+            refresh_token_hash,
+            expires_at,
+            device_id,
+            despite_lock: false,
+            ip_network: None,
+            ip_address: None,
+            user_agent: None,
+            device_fingerprint: None,
+            country_code: None,
+            city: None,
+        })
+    }
+
+    /// How long the session lives without a refresh, if that is bounded.
+    pub fn idles_for(&self) -> Option<Duration> {
+        let micros = self.idle_timeout?;
+        Some(Duration::from_micros(u64::try_from(micros).unwrap_or(0)))
+    }
+}
+
+/// A second factor, or what replaces a password. What can be used once is used up by it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "Factor")]
+pub struct Factor {
+    pub kind: FactorKind,
+    /// The enrolled authenticator or passkey.
+    pub credential_id: Option<CredentialId>,
+    /// Time step of the one-time password (RFC 6238).
+    pub totp_step: Option<i64>,
+    pub recovery_code_hash: Option<Sha256Digest>,
+    /// The challenge that was answered.
+    pub ceremony_id: Option<CeremonyId>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "FactorKind", rename_all = "snake_case")]
+pub enum FactorKind {
+    Other,
+    Totp,
+    RecoveryCode,
+    Passkey,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -137,6 +217,12 @@ pub struct SessionRefreshed {
     pub ip_network: Option<String>,
     pub ip_address: Option<Sealed>,
     pub user_agent: Option<Sealed>,
+    pub country_code: Option<String>,
+    pub city: Option<Sealed>,
+    /// 0 to 100.
+    pub risk_score: i32,
+    /// The rules that gave the score.
+    pub risk_reasons: Vec<String>,
 }
 
 /// A refresh token came back after it was replaced; the session ended with this fact.

@@ -4,9 +4,9 @@ use schemas::catalog::{CatalogEvent, PermissionDefined, RoleChanged, RoleDefined
 use schemas::identifier::{IdentifierEvent, IdentifierKind, IdentifierReserved};
 use schemas::log::{LedgerClaimed, LogCreated, LogEvent, SchemaRegistered};
 use schemas::user::{
-    ClaimAbandoned, DeviceFailures, LockReason, LoginFailed, PasswordChanged, RefreshReuseDetected,
-    RevokeReason, RoleGranted, RoleRevoked, SessionRefreshed, SessionRevoked, SessionsRevoked,
-    UserDeactivated, UserEvent, UserLocked, UserLoggedIn, UserReactivated, UserRegistered,
+    ClaimAbandoned, DeviceFailures, Factor, FactorKind, LockReason, LoginFailed, PasswordChanged,
+    RefreshReuseDetected, RevokeReason, RoleGranted, RoleRevoked, SessionRefreshed, SessionRevoked,
+    SessionsRevoked, UserDeactivated, UserEvent, UserLocked, UserLoggedIn, UserReactivated, UserRegistered,
 };
 use schemas::{
     Actor, BlindIndex, Event, Idempotency, Meta, Position, Sealed, Sha256Digest, Stored, Stream, Timestamp,
@@ -81,6 +81,19 @@ fn samples() -> Vec<Event> {
             device_fingerprint: sealed_some(),
             country_code: Some("DE".to_owned()),
             city: sealed_some(),
+            authenticated_at: Some(at(7)),
+            methods: ["pwd", "otp", "mfa"].map(str::to_owned).to_vec(),
+            factor: Some(Factor {
+                kind: FactorKind::RecoveryCode,
+                credential_id: Some(id(48)),
+                totp_step: Some(57_600_000),
+                recovery_code_hash: Some(hash(18)),
+                ceremony_id: Some(id(49)),
+            }),
+            idle_timeout: Some(900_000_000),
+            is_new_device: true,
+            risk_score: 60,
+            risk_reasons: vec!["new_device".to_owned()],
         }),
         UserEvent::LoginFailed(LoginFailed {
             count: 2,
@@ -111,6 +124,10 @@ fn samples() -> Vec<Event> {
             ip_network: network,
             ip_address: sealed_some(),
             user_agent: sealed_some(),
+            country_code: Some("DE".to_owned()),
+            city: sealed_some(),
+            risk_score: 40,
+            risk_reasons: vec!["new_network".to_owned()],
         }),
         UserEvent::RefreshReuseDetected(RefreshReuseDetected {
             session_id: id(35),
@@ -307,6 +324,55 @@ fn released_bytes_stay_readable() {
             "{}",
             event_type.name
         );
+    }
+}
+
+/// Bytes of former versions read as the newest, with what those did not know left out.
+#[test]
+fn bytes_of_former_versions_read_as_the_newest() {
+    let golden = |name: &str| {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("golden/{name}.v1.hex"));
+        let body = hex::decode(std::fs::read_to_string(path).unwrap().trim()).unwrap();
+        Event::decode(name, 1, &body).unwrap().data
+    };
+    for event in samples() {
+        let former = match event {
+            Event::User(UserEvent::LoggedIn(e)) => UserEvent::LoggedIn(UserLoggedIn {
+                authenticated_at: None,
+                methods: vec!["pwd".to_owned()],
+                factor: None,
+                idle_timeout: None,
+                is_new_device: false,
+                risk_score: 0,
+                risk_reasons: vec![],
+                ..e
+            }),
+            Event::User(UserEvent::SessionRefreshed(e)) => UserEvent::SessionRefreshed(SessionRefreshed {
+                country_code: None,
+                city: None,
+                risk_score: 0,
+                risk_reasons: vec![],
+                ..e
+            }),
+            _ => continue,
+        };
+        assert_eq!(golden(former.event_type().name), Event::User(former));
+    }
+}
+
+#[test]
+fn every_former_version_has_golden_bytes_that_read() {
+    let newest = |name: &str| {
+        event_types()
+            .filter(|other| other.name == name)
+            .map(|t| t.version)
+            .max()
+    };
+    for event_type in event_types().filter(|t| Some(t.version) < newest(t.name)) {
+        let file = format!("golden/{}.v{}.hex", event_type.name, event_type.version);
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(&file);
+        let body = hex::decode(std::fs::read_to_string(path).expect(&file).trim()).unwrap();
+        Event::decode_as(event_type, &body).expect(&file);
     }
 }
 

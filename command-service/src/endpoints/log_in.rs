@@ -135,7 +135,11 @@ async fn attempt(
     let outcome = if right {
         let login = login(app, call, seal, user, device)?;
         let credentials = state.credentials;
-        let command = UserCommand::LogIn(Box::new(LogIn { login, credentials }));
+        let command = UserCommand::LogIn(Box::new(LogIn {
+            login,
+            credentials,
+            max_sessions: user::MAX_SESSIONS,
+        }));
         app.bus.execute::<User>(&user.to_string(), command, context).await
     } else {
         let failure = wrong_password(call, seal, state.credentials, device)?;
@@ -161,19 +165,13 @@ fn login(
     let session_id = SessionId::new_v7();
     let token = app.new_refresh_token(seal, user, session_id, user::FIRST_GENERATION)?;
     let client = seal.client(&call.client)?;
+    let device_id = device.unwrap_or_else(DeviceId::new_v7);
+    let expires_at = Timestamp::now().plus(app.session_ttl);
     Ok(UserLoggedIn {
-        session_id,
-        nonce: token.nonce,
-        refresh_token_hash: token.hash,
-        expires_at: Timestamp::now().plus(app.session_ttl),
-        device_id: device.unwrap_or_else(DeviceId::new_v7),
-        despite_lock: false,
         ip_network: client.ip_network,
         ip_address: client.ip_address,
         user_agent: client.user_agent,
-        device_fingerprint: None,
-        country_code: None,
-        city: None,
+        ..UserLoggedIn::by_password(session_id, device_id, token.nonce, token.hash, expires_at)
     })
 }
 

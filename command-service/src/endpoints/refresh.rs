@@ -66,6 +66,8 @@ pub async fn refresh(
         ip_network: client.ip_network,
         ip_address: client.ip_address,
         user_agent: client.user_agent,
+        country_code: None,
+        city: None,
     });
     let context = call.context(
         &app,

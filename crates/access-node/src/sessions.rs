@@ -17,26 +17,33 @@ const SWEEP_EVERY: usize = 10_000;
 pub enum SessionStanding {
     Live,
     Ended,
-    /// Not heard of: the node may lag behind, or the session ended long ago.
+    /// Not heard of, or not for too long: the node may lag behind, or the session ended by itself.
     Unknown,
 }
 
-#[derive(Clone, Copy)]
-struct Session {
-    user: UserId,
-    /// When it ends by itself, or when it was ended.
-    until: Timestamp,
-    ended: bool,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Session {
+    pub(crate) user: UserId,
+    /// When it ends by itself unless it is refreshed, or when it was ended.
+    pub(crate) until: Timestamp,
+    /// It ends then, whatever is refreshed.
+    pub(crate) expires_at: Timestamp,
+    /// How far a refresh moves `until`.
+    pub(crate) idles_for: Option<Duration>,
+    pub(crate) ended: bool,
+}
+
+impl Session {
+    fn active(&mut self, at: Timestamp) {
+        if !self.ended {
+            let idle_until = self.idles_for.map(|span| at.plus(span));
+            self.until = idle_until.map_or(self.expires_at, |idle| idle.min(self.expires_at));
+        }
+    }
 }
 
 /// A session in a snapshot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SessionRow {
-    pub(crate) id: SessionId,
-    pub(crate) user: UserId,
-    pub(crate) until: Timestamp,
-    pub(crate) ended: bool,
-}
+pub(crate) type SessionRow = (SessionId, Session);
 
 /// The sessions of one partition's users.
 #[derive(Default)]
@@ -49,15 +56,23 @@ impl Sessions {
     pub(crate) fn apply(&mut self, user: UserId, event: &UserEvent, at: Timestamp) {
         match event {
             UserEvent::LoggedIn(e) => {
-                self.by_id.insert(
-                    e.session_id,
-                    Session {
-                        user,
-                        until: e.expires_at,
-                        ended: false,
-                    },
-                );
+                let mut session = Session {
+                    user,
+                    until: e.expires_at,
+                    expires_at: e.expires_at,
+                    idles_for: e.idles_for(),
+                    ended: false,
+                };
+                if let Some(at) = e.authenticated_at {
+                    session.active(at);
+                }
+                self.by_id.insert(e.session_id, session);
                 self.changed(at);
+            }
+            UserEvent::SessionRefreshed(e) => {
+                if let Some(session) = self.by_id.get_mut(&e.session_id) {
+                    session.active(e.refreshed_at);
+                }
             }
             UserEvent::SessionRevoked(e) => self.end(&[e.session_id], at),
             UserEvent::SessionsRevoked(e) => self.end(&e.session_ids, at),
@@ -68,7 +83,6 @@ impl Sessions {
             | UserEvent::ClaimAbandoned(_)
             | UserEvent::LoginFailed(_)
             | UserEvent::Locked(_)
-            | UserEvent::SessionRefreshed(_)
             | UserEvent::RoleGranted(_)
             | UserEvent::RoleRevoked(_)
             | UserEvent::Reactivated(_) => {}
@@ -78,7 +92,10 @@ impl Sessions {
     pub(crate) fn standing(&self, user: UserId, session: SessionId, now: Timestamp) -> SessionStanding {
         match self.by_id.get(&session) {
             Some(s) if s.user != user => SessionStanding::Unknown,
-            Some(s) if !s.ended && now < s.until => SessionStanding::Live,
+            Some(s) if s.ended => SessionStanding::Ended,
+            Some(s) if now < s.until => SessionStanding::Live,
+            // A refresh may have come in time that is not applied here yet.
+            Some(s) if now < s.expires_at => SessionStanding::Unknown,
             Some(_) => SessionStanding::Ended,
             None => SessionStanding::Unknown,
         }
@@ -93,23 +110,11 @@ impl Sessions {
     }
 
     pub(crate) fn row(&self, id: SessionId) -> Option<SessionRow> {
-        let Session { user, until, ended } = *self.by_id.get(&id)?;
-        Some(SessionRow {
-            id,
-            user,
-            until,
-            ended,
-        })
+        self.by_id.get(&id).map(|session| (id, *session))
     }
 
     pub(crate) fn restore(&mut self, rows: Vec<SessionRow>) {
-        let session = |row: SessionRow| Session {
-            user: row.user,
-            until: row.until,
-            ended: row.ended,
-        };
-        self.by_id
-            .extend(rows.into_iter().map(|row| (row.id, session(row))));
+        self.by_id.extend(rows);
     }
 
     fn end(&mut self, ids: &[SessionId], at: Timestamp) {
@@ -134,8 +139,8 @@ impl Sessions {
 #[cfg(test)]
 mod tests {
     use schemas::user::{
-        PasswordChanged, RefreshReuseDetected, RevokeReason, SessionRevoked, SessionsRevoked,
-        UserDeactivated, UserLoggedIn,
+        PasswordChanged, RefreshReuseDetected, RevokeReason, SessionRefreshed, SessionRevoked,
+        SessionsRevoked, UserDeactivated, UserLoggedIn,
     };
     use schemas::{DeviceId, Sealed, Sha256Digest};
 
@@ -145,23 +150,14 @@ mod tests {
         Timestamp::from_micros(seconds * 1_000_000)
     }
 
+    fn login(session_id: SessionId) -> UserLoggedIn {
+        let (device, nonce) = (DeviceId::new_v7(), Sealed::from_bytes(&[]));
+        UserLoggedIn::by_password(session_id, device, nonce, Sha256Digest([0; 32]), at(100))
+    }
+
     fn signed_in(user: UserId, session_id: SessionId) -> Sessions {
         let mut sessions = Sessions::default();
-        let login = UserLoggedIn {
-            session_id,
-            nonce: Sealed::from_bytes(&[]),
-            refresh_token_hash: Sha256Digest([0; 32]),
-            expires_at: at(100),
-            device_id: DeviceId::new_v7(),
-            despite_lock: false,
-            ip_network: None,
-            ip_address: None,
-            user_agent: None,
-            device_fingerprint: None,
-            country_code: None,
-            city: None,
-        };
-        sessions.apply(user, &UserEvent::LoggedIn(login), at(0));
+        sessions.apply(user, &UserEvent::LoggedIn(login(session_id)), at(0));
         sessions
     }
 
@@ -172,6 +168,43 @@ mod tests {
         assert_eq!(sessions.standing(user, session, at(99)), SessionStanding::Live);
         assert_eq!(sessions.standing(user, session, at(100)), SessionStanding::Ended);
         assert_eq!(sessions.owner(session), Some(user));
+    }
+
+    #[test]
+    fn a_session_that_idles_too_long_is_not_live_until_a_refresh_is_heard_of() {
+        let (user, session_id) = (UserId::new_v7(), SessionId::new_v7());
+        let idling = UserLoggedIn {
+            authenticated_at: Some(at(0)),
+            idle_timeout: Some(10_000_000),
+            ..login(session_id)
+        };
+        let mut sessions = Sessions::default();
+        sessions.apply(user, &UserEvent::LoggedIn(idling), at(0));
+        let standing = |sessions: &Sessions, now| sessions.standing(user, session_id, at(now));
+        assert_eq!(standing(&sessions, 9), SessionStanding::Live);
+        assert_eq!(standing(&sessions, 10), SessionStanding::Unknown);
+        let refreshed = |seconds| {
+            UserEvent::SessionRefreshed(SessionRefreshed {
+                session_id,
+                generation: 2,
+                nonce: Sealed::from_bytes(&[]),
+                refresh_token_hash: Sha256Digest([1; 32]),
+                refreshed_at: at(seconds),
+                ip_network: None,
+                ip_address: None,
+                user_agent: None,
+                country_code: None,
+                city: None,
+                risk_score: 0,
+                risk_reasons: vec![],
+            })
+        };
+        sessions.apply(user, &refreshed(9), at(9));
+        assert_eq!(standing(&sessions, 18), SessionStanding::Live);
+        assert_eq!(standing(&sessions, 19), SessionStanding::Unknown);
+        sessions.apply(user, &refreshed(95), at(95));
+        assert_eq!(standing(&sessions, 99), SessionStanding::Live);
+        assert_eq!(standing(&sessions, 100), SessionStanding::Ended);
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::fmt::Debug;
 use cqrs_es::Aggregate;
 use schemas::identifier::{IdentifierEvent, IdentifierKind, IdentifierReserved};
 use schemas::user::{
-    LoginFailed, RoleGranted, RoleRevoked, UserDeactivated, UserEvent, UserLoggedIn, UserRegistered,
+    LoginFailed, RoleGranted, RoleRevoked, SessionRefreshed, UserDeactivated, UserEvent, UserLoggedIn,
+    UserRegistered,
 };
 use schemas::{
     BlindIndex, ClaimId, DeviceId, PermissionId, RoleId, Sealed, SessionId, Sha256Digest, Timestamp, UserId,
@@ -53,6 +54,11 @@ impl<A: Aggregate> Given<A> {
 
     pub(crate) fn state(&self) -> &A {
         &self.state
+    }
+
+    #[track_caller]
+    pub(crate) fn decided(&self, command: impl Decide<A>) -> Vec<A::Event> {
+        self.decide(command).unwrap()
     }
 
     fn decide(&self, command: impl Decide<A>) -> Result<Vec<A::Event>, A::Error> {
@@ -135,19 +141,30 @@ pub(crate) fn registered() -> UserEvent {
 
 /// From [`device`] 1. Refresh token hash: [`digest`] of "token 1".
 pub(crate) fn login(session_id: SessionId, expires_at: Timestamp) -> UserLoggedIn {
-    UserLoggedIn {
+    UserLoggedIn::by_password(
         session_id,
-        nonce: sealed("nonce 1"),
-        refresh_token_hash: digest("token 1"),
+        device(1),
+        sealed("nonce 1"),
+        digest("token 1"),
         expires_at,
-        device_id: device(1),
-        despite_lock: false,
+    )
+}
+
+/// To refresh token "token `generation`", from no known place.
+pub(crate) fn refreshed(session_id: SessionId, generation: i32, at: Timestamp) -> SessionRefreshed {
+    SessionRefreshed {
+        session_id,
+        generation,
+        nonce: sealed("next nonce"),
+        refresh_token_hash: digest(&format!("token {generation}")),
+        refreshed_at: at,
         ip_network: None,
         ip_address: None,
         user_agent: None,
-        device_fingerprint: None,
         country_code: None,
         city: None,
+        risk_score: 0,
+        risk_reasons: vec![],
     }
 }
 

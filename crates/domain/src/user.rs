@@ -38,8 +38,8 @@ pub use revoke_role::RevokeRole;
 pub use revoke_session::RevokeSession;
 pub use revoke_sessions::RevokeSessions;
 pub use state::{
-    Account, Device, FIRST_GENERATION, MAX_DEVICES, MAX_GRANTS, MAX_SESSIONS, ReplacedToken, Session, Status,
-    User,
+    Account, Device, FIRST_GENERATION, LastSeen, MAX_DEVICES, MAX_GRANTS, MAX_SESSIONS, Place, ReplacedToken,
+    Session, Status, User,
 };
 pub use unwritten::{FOLDED_FOR, Unwritten};
 pub use write_login_failures::WriteLoginFailures;

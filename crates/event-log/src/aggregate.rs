@@ -53,7 +53,7 @@ pub trait LedgerAggregate:
 
 impl LedgerAggregate for User {
     const STREAM: Stream = Stream::Users;
-    const STATE_VERSION: i32 = 1;
+    const STATE_VERSION: i32 = 2;
 
     fn has_unwritten(&self) -> bool {
         Self::has_unwritten(self)

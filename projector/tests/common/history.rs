@@ -234,19 +234,19 @@ impl History {
     fn log_in(&mut self, i: usize) -> Option<UserEvent> {
         let session_id = SessionId::from_uuid(self.uuid());
         self.users[i].sessions.push(session_id);
+        let (device, nonce) = (self.uuid().into(), self.sealed(44));
+        let (hash, until) = (Sha256Digest(self.rng.random()), self.clock + 3_600_000_000);
+        let until = Timestamp::from_micros(until);
         Some(UserEvent::LoggedIn(UserLoggedIn {
-            session_id,
-            nonce: self.sealed(44),
-            refresh_token_hash: Sha256Digest(self.rng.random()),
-            expires_at: Timestamp::from_micros(self.clock + 3_600_000_000),
-            device_id: self.uuid().into(),
             despite_lock: self.rng.random_ratio(1, 3),
             ip_network: Some("203.0.0.0/16".to_owned()),
             ip_address: Some(self.sealed(42)),
             user_agent: Some(self.sealed(60)),
-            device_fingerprint: None,
             country_code: Some("NO".to_owned()),
-            city: None,
+            authenticated_at: Some(Timestamp::from_micros(self.clock)),
+            idle_timeout: self.rng.random_ratio(1, 2).then_some(1_800_000_000),
+            risk_score: self.rng.random_range(0..=100),
+            ..UserLoggedIn::by_password(session_id, device, nonce, hash, until)
         }))
     }
 
@@ -278,6 +278,10 @@ impl History {
             ip_network: self.rng.random_ratio(1, 2).then(|| "2001:db8::/32".to_owned()),
             ip_address: None,
             user_agent: None,
+            country_code: self.rng.random_ratio(1, 2).then(|| "SE".to_owned()),
+            city: None,
+            risk_score: self.rng.random_range(0..=100),
+            risk_reasons: vec![],
         }))
     }
 

@@ -14,7 +14,8 @@ pub(super) fn describe(event: &UserEvent, roles: &RoleNames) -> String {
             let place = from([e.ip_network.as_deref(), e.country_code.as_deref()]);
             let lock = if e.despite_lock { " despite the lock" } else { "" };
             let (session, until, device) = (e.session_id, e.expires_at, e.device_id);
-            format!("session {session} until {until} on device {device}{lock}{place}")
+            let (by, risk) = (e.methods.join("+"), risk(e.risk_score, &e.risk_reasons));
+            format!("session {session} until {until} by {by} on device {device}{lock}{place}{risk}")
         }
         UserEvent::LoginFailed(e) => {
             let times = if e.count == 1 {
@@ -34,8 +35,12 @@ pub(super) fn describe(event: &UserEvent, roles: &RoleNames) -> String {
         UserEvent::Locked(e) => format!("{} until {}", word(&e.reason), e.locked_until),
         UserEvent::PasswordChanged(e) => ended(&e.revoked_sessions),
         UserEvent::SessionRefreshed(e) => {
-            let place = from([e.ip_network.as_deref(), None]);
-            format!("session {} generation {}{place}", e.session_id, e.generation)
+            let place = from([e.ip_network.as_deref(), e.country_code.as_deref()]);
+            let risk = risk(e.risk_score, &e.risk_reasons);
+            format!(
+                "session {} generation {}{place}{risk}",
+                e.session_id, e.generation
+            )
         }
         UserEvent::RefreshReuseDetected(e) => {
             let (old, new) = (e.presented_generation, e.current_generation);
@@ -86,6 +91,14 @@ fn from(places: [Option<&str>; 2]) -> String {
         String::new()
     } else {
         format!(" from {}", places.join(" "))
+    }
+}
+
+fn risk(score: i32, reasons: &[String]) -> String {
+    if score == 0 {
+        String::new()
+    } else {
+        format!(", risk {score} ({})", reasons.join(", "))
     }
 }
 

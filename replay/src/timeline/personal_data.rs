@@ -109,6 +109,7 @@ pub(super) fn sealed_fields(event: &UserEvent) -> Vec<(&'static str, Field, &Sea
             (field::NONCE, Secret, Some(&e.nonce)),
             (field::IP_ADDRESS, Personal, e.ip_address.as_ref()),
             (field::USER_AGENT, Personal, e.user_agent.as_ref()),
+            (field::CITY, Personal, e.city.as_ref()),
         ],
         UserEvent::PasswordChanged(e) => vec![(field::PASSWORD_HASH, Secret, Some(&e.password_hash))],
         UserEvent::ClaimAbandoned(_)

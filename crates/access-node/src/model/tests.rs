@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use schemas::user::{
-    PasswordChanged, RevokeReason, RoleGranted, RoleRevoked, SessionRevoked, UserDeactivated, UserLoggedIn,
-    UserReactivated,
+    PasswordChanged, RevokeReason, RoleGranted, RoleRevoked, SessionRefreshed, SessionRevoked,
+    UserDeactivated, UserLoggedIn, UserReactivated,
 };
 use schemas::{
     Actor, DeviceId, EventId, RequestId, RoleId, Sealed, SessionId, Sha256Digest, Timestamp, UserId,
@@ -22,19 +22,34 @@ fn session(number: u128) -> SessionId {
 }
 
 fn logged_in(number: u128) -> UserEvent {
+    let login = UserLoggedIn::by_password(
+        session(number),
+        DeviceId::from_uuid(Uuid::nil()),
+        Sealed::from_bytes(&[]),
+        Sha256Digest([0; 32]),
+        Timestamp::from_micros(1_000_000),
+    );
     UserEvent::LoggedIn(UserLoggedIn {
+        authenticated_at: Some(Timestamp::from_micros(0)),
+        idle_timeout: Some(500),
+        ..login
+    })
+}
+
+fn refreshed(number: u128, micros: i64) -> UserEvent {
+    UserEvent::SessionRefreshed(SessionRefreshed {
         session_id: session(number),
+        generation: 2,
         nonce: Sealed::from_bytes(&[]),
         refresh_token_hash: Sha256Digest([0; 32]),
-        expires_at: Timestamp::from_micros(1_000_000),
-        device_id: DeviceId::from_uuid(Uuid::nil()),
-        despite_lock: false,
+        refreshed_at: Timestamp::from_micros(micros),
         ip_network: None,
         ip_address: None,
         user_agent: None,
-        device_fingerprint: None,
         country_code: None,
         city: None,
+        risk_score: 0,
+        risk_reasons: vec![],
     })
 }
 
@@ -47,6 +62,7 @@ fn any_event() -> impl Strategy<Value = UserEvent> {
             .prop_map(|(role_id, expires_at)| UserEvent::RoleGranted(RoleGranted { role_id, expires_at })),
         role.prop_map(|role_id| UserEvent::RoleRevoked(RoleRevoked { role_id })),
         number.clone().prop_map(logged_in),
+        (number.clone(), 0..99_i64).prop_map(|(number, micros)| refreshed(number, micros)),
         number
             .clone()
             .prop_map(|number| UserEvent::SessionRevoked(SessionRevoked {
@@ -99,7 +115,7 @@ fn meta(user: UserId, occurred_at: Timestamp) -> Meta {
 
 fn sorted(mut rows: Rows) -> Rows {
     rows.users.sort_by_key(|(id, _)| *id);
-    rows.sessions.sort_by_key(|row| row.id);
+    rows.sessions.sort_by_key(|(id, _)| *id);
     rows
 }
 

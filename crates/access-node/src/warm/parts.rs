@@ -1,5 +1,7 @@
 //! A snapshot as sealed parts: first how far it reaches, then users and sessions by the thousands.
 
+use std::time::Duration;
+
 use domain::access::{Standing, UserAccess};
 use event_log::Instance;
 use read_model::access_snapshots::Part;
@@ -10,10 +12,10 @@ use uuid::Uuid;
 use super::seal::SealKey;
 use crate::model::Reach;
 use crate::partition::Rows;
-use crate::sessions::SessionRow;
+use crate::sessions::{Session, SessionRow};
 
 /// Raised with every change of what is written here.
-pub(crate) const FORMAT: i32 = 1;
+pub(crate) const FORMAT: i32 = 2;
 /// Users or sessions in one part.
 const PER_PART: usize = 20_000;
 
@@ -61,8 +63,8 @@ struct Content {
 
 /// Role, and microseconds of its expiry.
 type StoredGrant = (Uuid, Option<i64>);
-/// Id, user, microseconds of its end, and whether it was ended.
-type StoredSession = (Uuid, Uuid, i64, bool);
+/// Id, user, microseconds of its end by itself, of its last possible end and of idling, and whether it was ended.
+type StoredSession = (Uuid, Uuid, i64, i64, Option<u64>, bool);
 
 /// Seals a ledger's rows.
 pub(crate) fn make(
@@ -168,18 +170,32 @@ fn load_user((id, standing, grants): (Uuid, Standing, Vec<StoredGrant>)) -> (Use
     (UserId::from_uuid(id), UserAccess::new(standing, grants))
 }
 
-fn store_session(row: &SessionRow) -> StoredSession {
-    let until = row.until.as_micros();
-    (row.id.as_uuid(), row.user.as_uuid(), until, row.ended)
+fn store_session((id, session): &SessionRow) -> StoredSession {
+    let (until, expires_at) = (session.until.as_micros(), session.expires_at.as_micros());
+    let idles_for = session.idles_for.map(micros);
+    (
+        id.as_uuid(),
+        session.user.as_uuid(),
+        until,
+        expires_at,
+        idles_for,
+        session.ended,
+    )
 }
 
-fn load_session((id, user, until, ended): StoredSession) -> SessionRow {
-    SessionRow {
-        id: SessionId::from_uuid(id),
+fn load_session((id, user, until, expires_at, idles_for, ended): StoredSession) -> SessionRow {
+    let session = Session {
         user: UserId::from_uuid(user),
         until: Timestamp::from_micros(until),
+        expires_at: Timestamp::from_micros(expires_at),
+        idles_for: idles_for.map(Duration::from_micros),
         ended,
-    }
+    };
+    (SessionId::from_uuid(id), session)
+}
+
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -12,6 +12,8 @@ pub struct LogIn {
     pub login: UserLoggedIn,
     /// [`User::credentials`] that the password was checked against.
     pub credentials: i64,
+    /// Live sessions that the user may have with this one, up to [`MAX_SESSIONS`].
+    pub max_sessions: usize,
 }
 
 impl Decide<User> for LogIn {
@@ -20,23 +22,26 @@ impl Decide<User> for LogIn {
         user.admits_attempt(self.credentials, Some(self.login.device_id), ctx)?;
         let login = UserLoggedIn {
             despite_lock: user.locked_at(ctx.now).is_some(),
+            is_new_device: user.device(self.login.device_id).is_none(),
+            authenticated_at: Some(ctx.now),
             ..self.login
         };
         let failures = user.unwritten_failures();
-        let room = make_room(user, ctx.now);
+        let room = make_room(user, self.max_sessions, ctx.now);
         let events = failures.into_iter().chain(room);
         Ok(events.chain([UserEvent::LoggedIn(login)]).collect())
     }
 }
 
-/// Ends as many live sessions as the new one needs room, those first that would expire first.
-fn make_room(user: &User, now: Timestamp) -> Vec<UserEvent> {
+/// Ends as many live sessions as the new one needs room, those first that would end first. Where sessions
+/// end for want of use, that is the one not used longest.
+fn make_room(user: &User, max_sessions: usize, now: Timestamp) -> Vec<UserEvent> {
     let mut live: Vec<(Timestamp, SessionId)> = user
         .live_sessions(now)
-        .map(|(id, session)| (session.expires_at, id))
+        .map(|(id, session)| (session.ends_at(), id))
         .collect();
     live.sort_unstable();
-    let surplus = (live.len() + 1).saturating_sub(MAX_SESSIONS);
+    let surplus = (live.len() + 1).saturating_sub(max_sessions.clamp(1, MAX_SESSIONS));
     let revoke = |(_, session_id)| {
         UserEvent::SessionRevoked(SessionRevoked {
             session_id,
@@ -50,7 +55,8 @@ fn make_room(user: &User, now: Timestamp) -> Vec<UserEvent> {
 mod tests {
     use super::*;
     use crate::testing::{
-        NOW, given, logged_in, login, login_failure, minutes, registered, session, user_deactivated,
+        NOW, given, logged_in, login, login_failure, minutes, refreshed, registered, session,
+        user_deactivated,
     };
     use crate::user::{ChangePassword, RecordLoginFailure};
 
@@ -58,7 +64,17 @@ mod tests {
         LogIn {
             login: login(session(number), minutes(60)),
             credentials: 1,
+            max_sessions: MAX_SESSIONS,
         }
+    }
+
+    /// From [`device`] 1, so many minutes from now.
+    fn began(number: u128, minute: i64, is_new_device: bool) -> UserEvent {
+        UserEvent::LoggedIn(UserLoggedIn {
+            authenticated_at: Some(minutes(minute)),
+            is_new_device,
+            ..login(session(number), minutes(60))
+        })
     }
 
     fn revoked(number: u128) -> UserEvent {
@@ -68,9 +84,13 @@ mod tests {
 
     #[test]
     fn a_login_begins_a_session() {
-        given([registered()])
-            .when(log_in(7))
-            .then([logged_in(session(7))]);
+        given([registered()]).when(log_in(7)).then([began(7, 0, true)]);
+    }
+
+    #[test]
+    fn a_device_is_new_once() {
+        let signed_in = given([registered()]).and(log_in(7));
+        signed_in.when(log_in(8)).then([began(8, 0, false)]);
     }
 
     #[test]
@@ -95,10 +115,7 @@ mod tests {
         locked()
             .when(log_in(7))
             .then_error(Error::Locked { until: minutes(1) });
-        locked()
-            .at(minutes(1))
-            .when(log_in(7))
-            .then([logged_in(session(7))]);
+        locked().at(minutes(1)).when(log_in(7)).then([began(7, 1, true)]);
     }
 
     #[test]
@@ -115,7 +132,7 @@ mod tests {
             credentials: 2,
             ..log_in(7)
         };
-        changed().when(checked_again).then([logged_in(session(7))]);
+        changed().when(checked_again).then([began(7, 0, true)]);
     }
 
     #[test]
@@ -128,14 +145,56 @@ mod tests {
         let full = given::<User>([registered(), first_to_expire]).after(others);
         assert_eq!(full.state().sessions.len(), MAX_SESSIONS);
         full.when(log_in(7_000))
-            .then([revoked(50), logged_in(session(7_000))]);
+            .then([revoked(50), began(7_000, 0, false)]);
+    }
+
+    #[test]
+    fn fewer_sessions_may_be_configured_and_the_last_one_stays_possible() {
+        let two = given::<User>([registered()]).after([logged_in(session(1)), logged_in(session(2))]);
+        let limited = |max_sessions| LogIn {
+            max_sessions,
+            ..log_in(7)
+        };
+        let began = || began(7, 0, false);
+        let ends = |max_sessions| two.decided(limited(max_sessions));
+        assert_eq!(ends(3), [began()]);
+        assert_eq!(ends(2), [revoked(1), began()]);
+        assert_eq!(ends(1), [revoked(1), revoked(2), began()]);
+        assert_eq!(ends(0), [revoked(1), revoked(2), began()]);
+    }
+
+    #[test]
+    fn the_session_not_used_longest_makes_room_where_sessions_end_for_want_of_use() {
+        let idling = |number| LogIn {
+            login: UserLoggedIn {
+                idle_timeout: Some(20 * 60_000_000),
+                ..login(session(number), minutes(60))
+            },
+            max_sessions: 2,
+            ..log_in(number)
+        };
+        let refreshed = UserEvent::SessionRefreshed(refreshed(session(1), 2, minutes(2)));
+        given([registered()])
+            .and(idling(1))
+            .at(minutes(1))
+            .and(idling(2))
+            .after([refreshed])
+            .at(minutes(3))
+            .when(idling(3))
+            .then([
+                revoked(2),
+                UserEvent::LoggedIn(UserLoggedIn {
+                    authenticated_at: Some(minutes(3)),
+                    ..idling(3).login
+                }),
+            ]);
     }
 
     #[test]
     fn expired_sessions_make_room_without_an_event() {
         let expired = (1..=100).map(|n| UserEvent::LoggedIn(login(session(n), NOW)));
         let full = || given([registered()]).after(expired.clone());
-        full().when(log_in(7_000)).then([logged_in(session(7_000))]);
+        full().when(log_in(7_000)).then([began(7_000, 0, false)]);
         let after = full().and(log_in(7_000));
         assert_eq!(after.state().sessions.len(), MAX_SESSIONS);
         assert!(after.state().session(session(7_000), NOW).is_some());

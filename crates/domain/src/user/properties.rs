@@ -19,6 +19,8 @@ fn refresh(number: u128, generation: i32, hash_of: i32) -> UserCommand {
         ip_network: None,
         ip_address: None,
         user_agent: None,
+        country_code: None,
+        city: None,
     })
 }
 
@@ -34,7 +36,7 @@ fn any_command() -> impl Strategy<Value = UserCommand> {
             .prop_map(|n| UserCommand::AbandonClaim(AbandonClaim { claim_id: claim(n) })),
         40 => (0..400_u128, 0..300_i64, 1..3_i64).prop_map(|(n, until, credentials)| {
             let login = login(session(n), minutes(until));
-            UserCommand::LogIn(Box::new(LogIn { login, credentials }))
+            UserCommand::LogIn(Box::new(LogIn { login, credentials, max_sessions: MAX_SESSIONS }))
         }),
         2 => (-1..3_i32).prop_map(|count| {
             let failure = login_failure(count);

@@ -92,7 +92,9 @@ mod tests {
         Given, NOW, device, given, logged_in, login, login_failure, minutes, registered, sealed, session,
         user_deactivated,
     };
-    use crate::user::{ChangePassword, FOLDED_FOR, LogIn, MAX_DEVICES, UserCommand, WriteLoginFailures};
+    use crate::user::{
+        ChangePassword, FOLDED_FOR, LogIn, MAX_DEVICES, MAX_SESSIONS, UserCommand, WriteLoginFailures,
+    };
 
     fn fail(count: i32) -> RecordLoginFailure {
         RecordLoginFailure {
@@ -206,7 +208,11 @@ mod tests {
                 ..login(session(number), self.now.plus(super::minutes(60)))
             };
             let credentials = self.user.credentials;
-            self.run(UserCommand::LogIn(Box::new(LogIn { login, credentials })))
+            self.run(UserCommand::LogIn(Box::new(LogIn {
+                login,
+                credentials,
+                max_sessions: MAX_SESSIONS,
+            })))
         }
 
         fn written(&self) -> i64 {

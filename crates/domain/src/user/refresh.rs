@@ -25,6 +25,8 @@ pub struct Refresh {
     pub ip_network: Option<String>,
     pub ip_address: Option<Sealed>,
     pub user_agent: Option<Sealed>,
+    pub country_code: Option<String>,
+    pub city: Option<Sealed>,
 }
 
 impl Decide<User> for Refresh {
@@ -56,6 +58,10 @@ impl Decide<User> for Refresh {
             ip_network: self.ip_network,
             ip_address: self.ip_address,
             user_agent: self.user_agent,
+            country_code: self.country_code,
+            city: self.city,
+            risk_score: 0,
+            risk_reasons: vec![],
         })])
     }
 }
@@ -74,10 +80,12 @@ impl Refresh {
 #[cfg(test)]
 mod tests {
     use schemas::Timestamp;
+    use schemas::user::UserLoggedIn;
 
     use super::*;
     use crate::testing::{
-        Given, NOW, digest, given, logged_in, minutes, registered, sealed, session, user_deactivated,
+        Given, NOW, digest, given, logged_in, login, minutes, refreshed, registered, sealed, session,
+        user_deactivated,
     };
     use crate::user::{Deactivate, FIRST_GENERATION};
 
@@ -92,6 +100,8 @@ mod tests {
             ip_network: None,
             ip_address: None,
             user_agent: None,
+            country_code: None,
+            city: None,
         }
     }
 
@@ -103,16 +113,7 @@ mod tests {
     fn the_current_token_is_replaced_by_the_next_generation() {
         signed_in()
             .when(refresh(FIRST_GENERATION))
-            .then([UserEvent::SessionRefreshed(SessionRefreshed {
-                session_id: session(1),
-                generation: 2,
-                nonce: sealed("next nonce"),
-                refresh_token_hash: digest("token 2"),
-                refreshed_at: NOW,
-                ip_network: None,
-                ip_address: None,
-                user_agent: None,
-            })]);
+            .then([UserEvent::SessionRefreshed(refreshed(session(1), 2, NOW))]);
         let refreshed = signed_in().and(refresh(1)).and(refresh(2));
         let session = &refreshed.state().sessions[&session(1)];
         assert_eq!(
@@ -197,6 +198,26 @@ mod tests {
         refreshed
             .at(minutes(60))
             .when(refresh(2))
+            .then_error(Error::SessionEnded);
+    }
+
+    #[test]
+    fn a_session_that_is_not_used_ends_and_refreshing_is_use() {
+        let idling = UserEvent::LoggedIn(UserLoggedIn {
+            authenticated_at: Some(NOW),
+            idle_timeout: Some(10 * 60_000_000),
+            ..login(session(1), minutes(60))
+        });
+        let signed_in = || given::<User>([registered(), idling.clone()]);
+        signed_in()
+            .at(minutes(10))
+            .when(refresh(1))
+            .then_error(Error::SessionEnded);
+        let used = signed_in().at(minutes(9)).and(refresh(1));
+        let used_again = used.at(minutes(18)).and(refresh(2));
+        used_again
+            .at(minutes(28))
+            .when(refresh(3))
             .then_error(Error::SessionEnded);
     }
 

@@ -1,6 +1,7 @@
 //! What the events of one user add up to.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use schemas::user::{LockReason, LoginFailed, SessionRefreshed, UserEvent, UserLoggedIn, UserRegistered};
 use schemas::{BlindIndex, ClaimId, DeviceId, RoleId, Sealed, SessionId, Sha256Digest, Timestamp, UserId};
@@ -10,7 +11,7 @@ use super::unwritten::Unwritten;
 use super::{Error, FAILURES_TO_LOCK};
 use crate::decider::Context;
 
-/// A user's live sessions; a further sign-in ends the one that would expire first.
+/// A user's live sessions, whatever is configured.
 pub const MAX_SESSIONS: usize = 100;
 /// A user's live grants.
 pub const MAX_GRANTS: usize = 1_000;
@@ -34,6 +35,8 @@ pub struct User {
     pub locked_until: Option<Timestamp>,
     /// Signed in before, the latest last. A lock does not bind them.
     pub devices: Vec<Device>,
+    /// None until a sign-in tells.
+    pub last_seen: Option<LastSeen>,
     /// May hold expired ones: time passes without events. They never count, see [`Self::session`].
     pub sessions: BTreeMap<SessionId, Session>,
     /// Role to expiry, exclusive; may hold expired ones as well.
@@ -63,11 +66,27 @@ pub struct Account {
     pub deactivated: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Device {
     pub id: DeviceId,
     /// Since its last sign-in; with one too many it is as good as unknown.
     pub failures: i64,
+    /// Where it was seen last.
+    pub place: Place,
+}
+
+/// As coarse as events tell it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    pub network: Option<String>,
+    pub country_code: Option<String>,
+}
+
+/// The last sign-in or refresh of all.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastSeen {
+    pub at: Timestamp,
+    pub place: Place,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,7 +98,26 @@ pub struct Session {
     pub refresh_token_hash: Sha256Digest,
     /// The token before that one; none since sign-in.
     pub replaced: Option<ReplacedToken>,
+    /// It ends then, whatever is refreshed.
     pub expires_at: Timestamp,
+    /// It ends so long after its last activity too.
+    pub idle_timeout: Option<Duration>,
+    /// Its last sign-in or refresh, if that was told.
+    pub active_at: Option<Timestamp>,
+    /// How its user proved who they are: method references of RFC 8176.
+    pub methods: Vec<String>,
+    /// And when, if that was told.
+    pub authenticated_at: Option<Timestamp>,
+}
+
+impl Session {
+    /// When it ends by itself unless it is refreshed before.
+    pub fn ends_at(&self) -> Timestamp {
+        match (self.active_at, self.idle_timeout) {
+            (Some(at), Some(idle)) => self.expires_at.min(at.plus(idle)),
+            _ => self.expires_at,
+        }
+    }
 }
 
 /// The refresh token that the valid one has replaced.
@@ -126,11 +164,11 @@ impl User {
 
     /// A session that has not ended.
     pub fn session(&self, id: SessionId, now: Timestamp) -> Option<&Session> {
-        self.sessions.get(&id).filter(|session| now < session.expires_at)
+        self.sessions.get(&id).filter(|session| now < session.ends_at())
     }
 
     pub fn live_sessions(&self, now: Timestamp) -> impl Iterator<Item = (SessionId, &Session)> {
-        let live = move |(_, session): &(SessionId, &Session)| now < session.expires_at;
+        let live = move |(_, session): &(SessionId, &Session)| now < session.ends_at();
         self.sessions
             .iter()
             .map(|(id, session)| (*id, session))
@@ -240,11 +278,19 @@ impl User {
             self.locks = 0;
             self.locked_until = None;
         }
+        let place = Place {
+            network: event.ip_network.clone(),
+            country_code: event.country_code.clone(),
+        };
         self.devices.retain(|device| device.id != event.device_id);
         self.devices.push(Device {
             id: event.device_id,
             failures: 0,
+            place: place.clone(),
         });
+        if let Some(at) = event.authenticated_at {
+            self.last_seen = Some(LastSeen { at, place });
+        }
         let surplus = self.devices.len().saturating_sub(MAX_DEVICES);
         self.devices.drain(..surplus);
         let session = Session {
@@ -254,13 +300,17 @@ impl User {
             refresh_token_hash: event.refresh_token_hash,
             replaced: None,
             expires_at: event.expires_at,
+            idle_timeout: event.idles_for(),
+            active_at: event.authenticated_at,
+            methods: event.methods.clone(),
+            authenticated_at: event.authenticated_at,
         };
         self.sessions.insert(event.session_id, session);
         // The login ended what was live beyond the bound, so only expired ones are forgotten here.
         while self.sessions.len() > MAX_SESSIONS {
             let others = self.sessions.iter().filter(|(id, _)| **id != event.session_id);
             match others
-                .min_by_key(|(id, session)| (session.expires_at, **id))
+                .min_by_key(|(id, session)| (session.ends_at(), **id))
                 .map(|(id, _)| *id)
             {
                 Some(oldest) => self.sessions.remove(&oldest),
@@ -291,6 +341,19 @@ impl User {
         session.generation = event.generation;
         session.nonce = event.nonce.clone();
         session.refresh_token_hash = event.refresh_token_hash;
+        session.active_at = Some(event.refreshed_at);
+        let place = Place {
+            network: event.ip_network.clone(),
+            country_code: event.country_code.clone(),
+        };
+        let is_it = |device: &&mut Device| device.id == session.device_id;
+        if let Some(device) = self.devices.iter_mut().find(is_it) {
+            device.place = place.clone();
+        }
+        self.last_seen = Some(LastSeen {
+            at: event.refreshed_at,
+            place,
+        });
     }
 
     fn grant(&mut self, role_id: RoleId, expires_at: Option<Timestamp>) {

@@ -40,13 +40,20 @@ fn rows() -> Rows {
         (UserId::new_v7(), access)
     };
     let users: Vec<_> = (0..=PER_PART).map(user).collect();
-    let session = |ended| SessionRow {
-        id: SessionId::new_v7(),
-        user: users[0].0,
-        until: Timestamp::from_micros(99),
-        ended,
+    let session = |idles_for, ended| {
+        let session = Session {
+            user: users[0].0,
+            until: Timestamp::from_micros(99),
+            expires_at: Timestamp::from_micros(999),
+            idles_for,
+            ended,
+        };
+        (SessionId::new_v7(), session)
     };
-    let sessions = vec![session(true), session(false)];
+    let sessions = vec![
+        session(None, true),
+        session(Some(Duration::from_micros(98)), false),
+    ];
     Rows { users, sessions }
 }
 

@@ -1,0 +1,82 @@
+//! Payloads as former versions had them, and the step up from each.
+
+use serde::{Deserialize, Serialize};
+
+use super::{PASSWORD, SessionRefreshed, UserLoggedIn};
+use crate::encryption::Sealed;
+use crate::id::{DeviceId, SessionId};
+use crate::sha256::Sha256Digest;
+use crate::timestamp::Timestamp;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "UserLoggedIn")]
+pub struct UserLoggedInV1 {
+    pub session_id: SessionId,
+    pub nonce: Sealed,
+    pub refresh_token_hash: Sha256Digest,
+    pub expires_at: Timestamp,
+    pub device_id: DeviceId,
+    pub despite_lock: bool,
+    pub ip_network: Option<String>,
+    pub ip_address: Option<Sealed>,
+    pub user_agent: Option<Sealed>,
+    pub device_fingerprint: Option<Sealed>,
+    pub country_code: Option<String>,
+    pub city: Option<Sealed>,
+}
+
+/// v1 knew of passwords alone, of no idle time and of no risk.
+pub(super) fn logged_in_v1_to_v2(old: UserLoggedInV1) -> UserLoggedIn {
+    UserLoggedIn {
+        session_id: old.session_id,
+        nonce: old.nonce,
+        refresh_token_hash: old.refresh_token_hash,
+        expires_at: old.expires_at,
+        device_id: old.device_id,
+        despite_lock: old.despite_lock,
+        ip_network: old.ip_network,
+        ip_address: old.ip_address,
+        user_agent: old.user_agent,
+        device_fingerprint: old.device_fingerprint,
+        country_code: old.country_code,
+        city: old.city,
+        authenticated_at: None,
+        methods: vec![PASSWORD.to_owned()],
+        factor: None,
+        idle_timeout: None,
+        is_new_device: false,
+        risk_score: 0,
+        risk_reasons: Vec::new(),
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "SessionRefreshed")]
+pub struct SessionRefreshedV1 {
+    pub session_id: SessionId,
+    pub generation: i32,
+    pub nonce: Sealed,
+    pub refresh_token_hash: Sha256Digest,
+    pub refreshed_at: Timestamp,
+    pub ip_network: Option<String>,
+    pub ip_address: Option<Sealed>,
+    pub user_agent: Option<Sealed>,
+}
+
+/// v1 told neither the country nor how unusual the refresh was.
+pub(super) fn session_refreshed_v1_to_v2(old: SessionRefreshedV1) -> SessionRefreshed {
+    SessionRefreshed {
+        session_id: old.session_id,
+        generation: old.generation,
+        nonce: old.nonce,
+        refresh_token_hash: old.refresh_token_hash,
+        refreshed_at: old.refreshed_at,
+        ip_network: old.ip_network,
+        ip_address: old.ip_address,
+        user_agent: old.user_agent,
+        country_code: None,
+        city: None,
+        risk_score: 0,
+        risk_reasons: Vec::new(),
+    }
+}
