@@ -9,6 +9,7 @@ use event_log::{HighWatermarks, KafkaConfig};
 use futures::TryStreamExt;
 use local_stack::Stack;
 use projector::{Ended, Known, Lane, Projection};
+use read_model::time_series::{self, MonthPartitions};
 use read_model::{PoolSettings, Shards, schema};
 use schemas::Stream;
 use sqlx::PgPool;
@@ -121,7 +122,7 @@ async fn dump(pool: &PgPool) -> Result<Vec<Dump>> {
     let tables: Vec<String> = sqlx::query_scalar(
         "SELECT relname::text FROM pg_class
          WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
-           AND relname NOT IN ('_sqlx_migrations', 'projection_identity', 'projection_checkpoint')
+           AND relname NOT IN ('_sqlx_migrations', 'projection_identity', 'projection_checkpoint', 'time_series')
          ORDER BY oid",
     )
     .fetch_all(pool)
@@ -179,7 +180,7 @@ async fn copy(shards: &Shards, dumps: &[Vec<Dump>]) -> Result<Duration> {
 /// The log is of today: its audit rows need today's month.
 async fn audit_months(pool: &PgPool) -> Result<()> {
     let today = chrono::Utc::now().date_naive();
-    read_model::audit_months::AuditMonths::default()
+    MonthPartitions::of(time_series::AUDIT)
         .ensure(pool, [today])
         .await
         .context("making the audit month")

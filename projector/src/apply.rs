@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use read_model::audit_months::AuditMonths;
 use read_model::checkpoint::{self, Checkpoint};
 use read_model::is_transient;
+use read_model::time_series::MonthPartitions;
 use sqlx::PgPool;
 use sqlx::migrate::MigrateError;
 
@@ -26,7 +26,7 @@ pub enum ApplyError {
 /// Where a worker writes to.
 pub struct Target<'a> {
     pub pool: &'a PgPool,
-    pub months: &'a AuditMonths,
+    pub months: &'a MonthPartitions,
     pub place: &'a Place,
     pub topic: &'a str,
     pub partition: i32,

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use event_log::KafkaConfig;
+use read_model::time_series::Retention;
 
 /// Options, each also an environment variable.
 #[derive(Clone, Debug, clap::Args)]
@@ -38,11 +39,30 @@ pub struct Config {
     /// Connections to each shard: how many batches it takes at once.
     #[arg(long, env = "ROLECALL_SHARD_CONNECTIONS", default_value_t = 3, global = true)]
     pub shard_connections: u32,
+    /// Whole months of audit rows to keep in the shards before the current one; all by default. The log keeps
+    /// everything.
+    #[arg(
+        long,
+        env = "ROLECALL_AUDIT_RETENTION_MONTHS",
+        value_parser = clap::value_parser!(u32).range(1..=1200),
+        global = true
+    )]
+    pub audit_retention_months: Option<u32>,
+    /// Drop audit months that are out of retention, instead of leaving them as tables of their own.
+    #[arg(long, env = "ROLECALL_AUDIT_DROP_DETACHED", global = true)]
+    pub audit_drop_detached: bool,
 }
 
 impl Config {
     pub fn kafka(&self) -> KafkaConfig {
         KafkaConfig::new(&self.kafka, &self.topic_prefix).patient()
+    }
+
+    pub fn audit_retention(&self) -> Option<Retention> {
+        self.audit_retention_months.map(|months| Retention {
+            months,
+            drop_detached: self.audit_drop_detached,
+        })
     }
 
     pub fn shard_dsns(&self) -> Vec<String> {

@@ -22,6 +22,7 @@ mod router;
 mod shard;
 mod source;
 mod status;
+mod upkeep;
 mod worker;
 
 use std::time::Duration;
@@ -118,6 +119,7 @@ async fn project(
     let topic = kafka.topics().projectors();
     let projection = Projection {
         assignment: Assignment::shared(topic, membership.share()),
+        audit_retention: config.audit_retention(),
         ..Projection::new(kafka, Known::from(identity), shards, readiness)
     };
     let outcome = projection.run(shutdown).await;

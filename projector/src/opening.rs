@@ -2,7 +2,6 @@
 
 use event_log::Topics;
 use read_model::Shard;
-use read_model::audit_months::AuditMonths;
 use read_model::checkpoint::{self, Checkpoint};
 use read_model::schema::{self, Identity};
 
@@ -10,6 +9,7 @@ use crate::apply::{ApplyError, Backoff};
 use crate::progress::Lane;
 use crate::projection::{Known, ShardError};
 use crate::status::Status;
+use crate::upkeep::Upkeep;
 
 /// A partition's checkpoint, and whether a failure of an earlier run stands beside it.
 pub type Opened = (Lane, (Checkpoint, bool));
@@ -21,6 +21,7 @@ pub struct Opening<'a> {
     pub status: &'a Status,
     pub known: &'a Known,
     pub topics: Topics,
+    pub upkeep: &'a Upkeep,
 }
 
 impl Opening<'_> {
@@ -59,10 +60,7 @@ impl Opening<'_> {
             shard_id: shard.id,
         };
         schema::prepare(&shard.pool, identity).await?;
-        // The clock decides only which empty partition stands ready, never a row.
-        AuditMonths::default()
-            .ensure(&shard.pool, [chrono::Utc::now().date_naive()])
-            .await?;
+        self.upkeep.tend(&shard.pool).await?;
         let mut checkpoints = Vec::with_capacity(self.lanes.len());
         for &(stream, partition) in self.lanes {
             let topic = topics.of(stream);

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use event_log::identity::LogIdentity;
-use read_model::audit_months::AuditMonths;
 use read_model::checkpoint::Checkpoint;
 use read_model::digest::CATALOG_LEDGER;
+use read_model::time_series::Retention;
 use read_model::{Shard, ShardId, ShardMap};
 use schemas::catalog::ShardMapChanged;
 use schemas::{LogId, SchemaIds, Stream};
@@ -27,6 +27,7 @@ use crate::router::{Follower, QUEUE, Router};
 use crate::shard::ShardContext;
 use crate::source::Log;
 use crate::status::Status;
+use crate::upkeep::Upkeep;
 use crate::worker::{Ended, MAX_BATCH, Pending, Worker};
 
 /// A shard whose workers ran for so long is taken up again without much delay.
@@ -68,6 +69,8 @@ pub struct Projection<L> {
     /// Which of the shards, where several projectors share the work.
     pub assignment: Assignment,
     pub readiness: Readiness,
+    /// Of audit rows; without it they are kept for ever.
+    pub audit_retention: Option<Retention>,
     /// Stop before these offsets, and return when all partitions are there.
     pub stop_at: Option<HashMap<Lane, i64>>,
     /// Most events in one transaction.
@@ -105,6 +108,7 @@ impl<L: Log> Projection<L> {
             map,
             assignment: Assignment::every_shard(),
             readiness,
+            audit_retention: None,
             stop_at: None,
             batch_limit: MAX_BATCH,
         }
@@ -237,12 +241,14 @@ impl<L: Log> Run<L> {
         turn: &CancellationToken,
     ) -> Result<(Vec<Ending>, bool), ShardError> {
         status.down("connecting");
+        let upkeep = Upkeep::new(self.projection.audit_retention);
         let opening = Opening {
             shard,
             lanes,
             status,
             known: &self.projection.known,
             topics: self.projection.log.topics(),
+            upkeep: &upkeep,
         };
         let opened = turn.run_until_cancelled(opening.open()).await;
         let Some(checkpoints) = opened.transpose()? else {
@@ -251,7 +257,7 @@ impl<L: Log> Run<L> {
         let stop = turn.child_token();
         let context = Arc::new(ShardContext {
             pool: shard.pool.clone(),
-            months: AuditMonths::default(),
+            upkeep,
             progress: Progress::default(),
             status: status.clone(),
             schema_ids: self.schema_ids.clone(),

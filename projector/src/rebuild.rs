@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use read_model::checkpoint::Placed;
 use read_model::digest::{DigestsAt, digests};
 use read_model::queries::Snapshot;
-use read_model::{Shard, ShardMap, schema};
+use read_model::{Shard, ShardMap, schema, time_series};
 use schemas::Stream;
 use service_kit::Readiness;
 use tokio_util::sync::CancellationToken;
@@ -61,7 +61,8 @@ impl Comparison {
 }
 
 /// Projects the log from its start up to where `live` stands now into `scratch`, an empty database
-/// that stands in for that shard, and gives the digests of both.
+/// that stands in for that shard, and gives the digests of both. What the live shard does not keep any
+/// more is not rebuilt.
 pub async fn compare<L: Log>(
     log: L,
     known: Known,
@@ -77,6 +78,12 @@ pub async fn compare<L: Log>(
         id: live.id,
         pool: scratch.clone(),
     };
+    require_empty(scratch).await?;
+    if let Some(oldest) = live_digests.audit_from {
+        time_series::retire_before(scratch, time_series::AUDIT, oldest, false)
+            .await
+            .map_err(read_model::Error::from)?;
+    }
     let rebuilt = rebuild(log, known, map, shard, positions, MAX_BATCH, shutdown).await?;
     Ok(Comparison {
         live: live_digests,
@@ -94,15 +101,7 @@ pub async fn rebuild<L: Log>(
     batch_limit: usize,
     shutdown: CancellationToken,
 ) -> Result<DigestsAt, RebuildError> {
-    schema::migrate(&scratch.pool).await?;
-    if !Snapshot::begin(&scratch.pool)
-        .await?
-        .checkpoints()
-        .await?
-        .is_empty()
-    {
-        return Err(RebuildError::NotEmpty);
-    }
+    require_empty(&scratch.pool).await?;
     let ledgers = map.ledgers_of(scratch.id, known.ledgers);
     let projection = Projection {
         log,
@@ -111,11 +110,22 @@ pub async fn rebuild<L: Log>(
         map,
         assignment: Assignment::every_shard(),
         readiness: Readiness::default(),
+        audit_retention: None,
         stop_at: Some(positions),
         batch_limit,
     };
     finished(&projection.run(shutdown).await?)?;
     Ok(digests(&scratch.pool, &ledgers).await?)
+}
+
+/// Makes the tables, and refuses a database that was filled.
+async fn require_empty(scratch: &sqlx::PgPool) -> Result<(), RebuildError> {
+    schema::migrate(scratch).await?;
+    let checkpoints = Snapshot::begin(scratch).await?.checkpoints().await?;
+    match checkpoints.is_empty() {
+        true => Ok(()),
+        false => Err(RebuildError::NotEmpty),
+    }
 }
 
 fn finished(endings: &[Ending]) -> Result<(), RebuildError> {

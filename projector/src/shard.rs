@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use event_log::Topics;
 use read_model::Placement;
-use read_model::audit_months::AuditMonths;
 use read_model::checkpoint::{self, Placed};
 use schemas::SchemaIds;
 use schemas::catalog::ShardMapChanged;
@@ -16,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::apply::{ApplyError, chain};
 use crate::progress::{Lane, Progress};
 use crate::status::Status;
+use crate::upkeep::Upkeep;
 
 /// How often a shard is asked whether it still has what was written.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -29,7 +29,7 @@ const SETTLE: Duration = Duration::from_secs(2);
 /// What the workers of one shard share.
 pub struct ShardContext {
     pub pool: PgPool,
-    pub months: AuditMonths,
+    pub upkeep: Upkeep,
     pub progress: Progress,
     pub status: Status,
     pub schema_ids: watch::Sender<SchemaIds>,
@@ -80,6 +80,14 @@ impl ShardContext {
         }
     }
 
+    async fn look(&self) -> Result<bool, read_model::Error> {
+        let set_back = self.was_set_back().await?;
+        if !set_back {
+            self.upkeep.tend_or_warn(&self.pool).await;
+        }
+        Ok(set_back)
+    }
+
     /// Looks every so often, since a quiet shard would not notice otherwise, and says when the shard is
     /// down. True when the database was set back, and then everything on the shard ends.
     pub async fn watch(&self) -> bool {
@@ -87,7 +95,7 @@ impl ShardContext {
         loop {
             let look = async {
                 tokio::time::sleep(wait).await;
-                tokio::time::timeout(PATIENCE, self.was_set_back()).await
+                tokio::time::timeout(PATIENCE, self.look()).await
             };
             let Some(looked) = self.shutdown.run_until_cancelled(look).await else {
                 return false;
@@ -166,7 +174,7 @@ mod tests {
             pool: PoolSettings::projecting()
                 .pool("postgres://x@127.0.0.1:1/x")
                 .unwrap(),
-            months: AuditMonths::default(),
+            upkeep: Upkeep::new(None),
             progress: Progress::default(),
             status: Status::new(readiness.clone(), 0),
             schema_ids: watch::Sender::new(SchemaIds::default()),

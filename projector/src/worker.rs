@@ -288,7 +288,7 @@ impl Worker {
         let applying = self.shard.applying.spawn(async move {
             let target = Target {
                 pool: &shard.pool,
-                months: &shard.months,
+                months: &shard.upkeep.audit,
                 place: &place,
                 topic: &topic,
                 partition,

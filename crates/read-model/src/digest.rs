@@ -1,8 +1,10 @@
 //! Digests over the rows of a ledger, and of a shard's catalog copy: equal for live tables and a
-//! rebuild at the same positions, whatever the batches and the order between partitions were.
+//! rebuild at the same positions, whatever the batches and the order between partitions were. Audit
+//! rows count from the first month that the shard still keeps; a rebuild keeps the same months.
 
 use std::collections::BTreeMap;
 
+use chrono::NaiveDate;
 use futures::TryStreamExt;
 use schemas::Sha256Digest;
 use sha2::{Digest as _, Sha256};
@@ -11,6 +13,7 @@ use sqlx::{PgConnection, PgPool};
 use crate::Error;
 use crate::checkpoint::{self, Placed};
 use crate::queries::Snapshot;
+use crate::time_series;
 
 /// Digests and the positions at which they hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +22,8 @@ pub struct DigestsAt {
     /// Of the catalog's audit rows, which lie on one shard only; the others have none.
     pub catalog_audit: Sha256Digest,
     pub ledgers: BTreeMap<i32, Sha256Digest>,
+    /// The first month of audit rows that is still kept; `None` keeps all.
+    pub audit_from: Option<NaiveDate>,
     pub checkpoints: Vec<Placed>,
 }
 
@@ -110,6 +115,11 @@ pub async fn catalog_digest(pool: &PgPool) -> Result<Sha256Digest, Error> {
 pub async fn digests(pool: &PgPool, ledgers: &[i32]) -> Result<DigestsAt, Error> {
     let mut snapshot = Snapshot::begin(pool).await?;
     let connection = snapshot.connection();
+    // Takes no snapshot yet: no month is let go after the look.
+    sqlx::query("LOCK TABLE security_audit_log IN ACCESS SHARE MODE")
+        .execute(&mut *connection)
+        .await?;
+    let audit_from = time_series::kept_from(connection, time_series::AUDIT).await?;
     let catalog = of_tables(connection, &CATALOG_TABLES, CATALOG_LEDGER).await?;
     let catalog_audit = of_tables(connection, &[AUDIT], CATALOG_LEDGER).await?;
     let mut found = BTreeMap::new();
@@ -120,6 +130,7 @@ pub async fn digests(pool: &PgPool, ledgers: &[i32]) -> Result<DigestsAt, Error>
         catalog,
         catalog_audit,
         ledgers: found,
+        audit_from,
         checkpoints: checkpoint::all(connection).await?,
     })
 }

@@ -6,7 +6,6 @@
 //! into a file of `queries/`, and add its projection to the projector.
 
 pub mod access_snapshots;
-pub mod audit_months;
 pub mod checkpoint;
 pub mod digest;
 mod error;
@@ -17,6 +16,7 @@ pub mod schema;
 mod shard_map;
 mod shards;
 pub mod snapshots;
+pub mod time_series;
 
 pub use digest::{catalog_digest, digest};
 pub use error::{Error, is_transient};

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use chrono::NaiveDate;
+use read_model::time_series;
 use schemas::catalog::CatalogEvent;
 use schemas::user::{LockReason, LoginFailed, UserEvent};
 use schemas::{Sealed, SessionId, Timestamp};
@@ -78,7 +79,10 @@ impl Audit {
         if self.0.is_empty() {
             return Ok(());
         }
-        audit_copy::write(tx, &self.0).await
+        let oldest = time_series::retained_from(&mut *tx, time_series::AUDIT).await?;
+        let is_kept = |row: &&AuditRow| oldest.is_none_or(|oldest| row.date >= oldest);
+        let kept: Vec<&AuditRow> = self.0.iter().filter(is_kept).collect();
+        audit_copy::write(tx, &kept).await
     }
 }
 

@@ -18,19 +18,21 @@ const COLUMNS: i16 = 16;
 const EPOCH_MICROS: i64 = 946_684_800_000_000;
 const MICROS_A_DAY: i64 = 86_400_000_000;
 
-pub(super) async fn write(tx: &mut PgConnection, rows: &[AuditRow]) -> Result<(), RowError> {
-    if rows.len() < COPY_FROM {
+pub(super) async fn write(tx: &mut PgConnection, rows: &[&AuditRow]) -> Result<(), RowError> {
+    if rows.is_empty() {
+        Ok(()) // all of months that are not kept any more
+    } else if rows.len() < COPY_FROM {
         insert(tx, rows).await
     } else {
         copy(tx, rows).await
     }
 }
 
-const fn status(row: &AuditRow) -> &'static str {
+fn status(row: &&AuditRow) -> &'static str {
     if row.failed { "failure" } else { "success" }
 }
 
-async fn insert(tx: &mut PgConnection, rows: &[AuditRow]) -> Result<(), RowError> {
+async fn insert(tx: &mut PgConnection, rows: &[&AuditRow]) -> Result<(), RowError> {
     let each = || rows.iter();
     sqlx::query(
         "INSERT INTO security_audit_log (risk_score, id, user_id, session_id, event_type, event_status,
@@ -60,7 +62,7 @@ async fn insert(tx: &mut PgConnection, rows: &[AuditRow]) -> Result<(), RowError
     Ok(())
 }
 
-async fn copy(tx: &mut PgConnection, rows: &[AuditRow]) -> Result<(), RowError> {
+async fn copy(tx: &mut PgConnection, rows: &[&AuditRow]) -> Result<(), RowError> {
     let mut out = Rows(Vec::with_capacity(rows.len() * 320));
     out.0.extend_from_slice(b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0");
     for row in rows {
@@ -88,7 +90,7 @@ impl Rows {
         self.optional(row.user_id.as_ref().map(Uuid::as_bytes));
         self.optional(row.session_id.as_ref().map(Uuid::as_bytes));
         self.field(row.event_type.as_bytes());
-        self.field(status(row).as_bytes());
+        self.field(status(&row).as_bytes());
         self.field(row.description.as_bytes());
         self.network(row.network);
         self.optional(row.user_agent.as_ref().map(String::as_bytes));

@@ -31,6 +31,8 @@ pub struct History {
     pub log: LogBuilder,
     ledgers: i32,
     clock: i64,
+    /// Longest time between two events, in microseconds.
+    pub step: i64,
     sequences: BTreeMap<String, i64>,
     users: Vec<Person>,
     roles: Vec<(RoleId, Option<RoleId>)>,
@@ -54,6 +56,7 @@ impl History {
             log: LogBuilder::default(),
             ledgers,
             clock: 1_790_000_000_000_000,
+            step: 3_000_000,
             sequences: BTreeMap::new(),
             users: vec![],
             roles: vec![],
@@ -109,7 +112,7 @@ impl History {
     }
 
     fn append(&mut self, lane: (Stream, i32), aggregate: &str, event: Event) -> i64 {
-        self.clock += self.rng.random_range(1..3_000_000);
+        self.clock += self.rng.random_range(1..self.step);
         let sequence = self.sequences.entry(aggregate.to_owned()).or_default();
         *sequence += 1;
         let sequence = *sequence;

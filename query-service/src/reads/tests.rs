@@ -37,7 +37,7 @@ async fn insert_bob(pool: &PgPool, key: &DataKey, ledger: i32) {
     .execute(pool)
     .await
     .unwrap();
-    sqlx::raw_sql("SELECT ensure_audit_month('2026-03-01')")
+    sqlx::raw_sql("SELECT ensure_month('security_audit_log', '2026-03-01')")
         .execute(pool)
         .await
         .unwrap();
