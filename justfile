@@ -24,6 +24,7 @@ down:
 
 # Format, lints and all tests
 test: setup
+    .ci/setup-tests
     cargo fmt --all --check
     cargo clippy --workspace --all-targets -- -D warnings
     cargo build --workspace --bins

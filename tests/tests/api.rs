@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+#[path = "api/authorisation.rs"]
+mod authorisation;
 #[path = "api/contract.rs"]
 mod contract;
 #[path = "api/idempotency.rs"]
@@ -29,7 +31,8 @@ use tests::{Suite, scenarios};
 
 fn main() -> ExitCode {
     let scenarios = scenarios![
-        contract::every_call_but_the_public_ones_needs_a_token,
+        authorisation::every_call_says_who_may_make_it_and_refuses_all_others,
+        authorisation::public_calls_do_not_look_at_a_token,
         contract::broken_bodies_are_told_apart,
         contract::every_field_is_checked_for_its_type_and_presence,
         contract::forms_are_checked_like_bodies,
@@ -58,7 +61,7 @@ fn main() -> ExitCode {
         rights::a_role_is_never_its_own_ancestor,
         rights::what_is_rolecalls_own_cannot_be_changed,
         rights::a_grant_that_has_expired_already_is_refused,
-        rights::without_permissions_all_calls_about_others_are_403,
+        rights::people_read_what_is_their_own_and_give_themselves_nothing,
         rights::a_revoked_administrator_changes_nothing_any_more,
         rights::nobody_gives_rights_for_longer_than_they_hold_them,
         rights::the_grant_of_a_deleted_role_is_revoked_by_its_id,

@@ -1,0 +1,194 @@
+//! Who may call what: each operation of both services is called without a token, with a foreign one and
+//! by somebody with too few rights. One that the table here does not name fails.
+
+use std::sync::Arc;
+
+use ed25519_dalek::SigningKey;
+use schemas::Timestamp;
+use serde_json::{Value, json};
+use service_kit::jwt::{AccessClaims, Signer, TokenConfig};
+use service_kit::problem::ProblemType as P;
+use tests::{Answer, Call, Person, World};
+use uuid::Uuid;
+
+use crate::contract::{Operation, nobody, operations};
+
+/// What a caller needs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Needs {
+    /// Nothing: no token is asked for, and none looked at.
+    Nothing,
+    /// A permission, whatever it is about.
+    Permission,
+    /// A permission, unless it is about the caller.
+    PermissionForOthers,
+}
+
+use Needs::{Nothing, Permission, PermissionForOthers};
+
+const NEEDS: &[(&str, Needs)] = &[
+    ("POST /v1/users", Nothing),
+    ("POST /v1/sessions", Nothing),
+    ("POST /v1/sessions/refresh", Nothing),
+    ("DELETE /v1/sessions/{id}", PermissionForOthers),
+    ("DELETE /v1/users/{id}/sessions", PermissionForOthers),
+    ("POST /v1/users/{id}/password", PermissionForOthers),
+    ("POST /v1/users/{id}/deactivate", Permission),
+    ("POST /v1/users/{id}/reactivate", Permission),
+    ("PUT /v1/users/{id}/roles/{role}", Permission),
+    ("DELETE /v1/users/{id}/roles/{role}", Permission),
+    ("PUT /v1/roles/{name}", Permission),
+    ("DELETE /v1/roles/{name}", Permission),
+    ("PUT /v1/permissions/{name}", Permission),
+    ("DELETE /v1/permissions/{name}", Permission),
+    ("PUT /v1/roles/{role}/permissions/{permission}", Permission),
+    ("DELETE /v1/roles/{role}/permissions/{permission}", Permission),
+    ("POST /oauth/revoke", Nothing),
+    ("POST /access/v1/evaluation", PermissionForOthers),
+    ("POST /access/v1/evaluations", PermissionForOthers),
+    ("GET /.well-known/authzen-configuration", Nothing),
+    ("GET /.well-known/jwks.json", Nothing),
+    ("POST /oauth/introspect", Permission),
+    ("GET /v1/users/{id}", PermissionForOthers),
+    ("GET /v1/users/{id}/roles", PermissionForOthers),
+    ("GET /v1/users/{id}/permissions", PermissionForOthers),
+    ("GET /v1/users/{id}/sessions", PermissionForOthers),
+    ("GET /v1/users/{id}/audit", PermissionForOthers),
+    ("GET /v1/roles", Permission),
+    ("GET /v1/permissions", Permission),
+];
+
+/// A body that would be taken from whoever has the right.
+fn body(operation: &str, about: &Person) -> Value {
+    let question = json!({
+        "subject": { "type": "user", "id": about.id },
+        "action": { "name": "read" },
+        "resource": { "type": "article", "id": "7" },
+    });
+    match operation {
+        "POST /v1/users/{id}/password" => json!({
+            "current_password": about.password, "new_password": "another long enough phrase",
+        }),
+        "PUT /v1/permissions/{name}" => json!({ "resource": "a", "action": "b" }),
+        "PUT /v1/roles/{name}" => json!({}),
+        "POST /access/v1/evaluation" => question,
+        "POST /access/v1/evaluations" => json!({ "evaluations": [question] }),
+        _ => Value::Null,
+    }
+}
+
+/// The operation about a person and Rolecall's own role and permission.
+fn call(world: &World, operation: &Operation, about: &Person) -> Call {
+    let of_sessions = operation.path.starts_with("/v1/sessions/");
+    let value = |parameter: &str| match parameter {
+        "id" if of_sessions => about.session_id.clone(),
+        "id" => about.id.to_string(),
+        "role" => "administrator".to_owned(),
+        "permission" => "rolecall.user_read".to_owned(),
+        other => nobody(other),
+    };
+    let call = operation.call(&world.client, &value);
+    match body(&operation.name(), about) {
+        Value::Null if operation.form => call.form(&[("token", &about.access_token)]),
+        Value::Null => call,
+        body => call.json(&body),
+    }
+}
+
+fn needs(operation: &Operation) -> Needs {
+    let name = operation.name();
+    let named = NEEDS.iter().find(|(known, _)| *known == name);
+    named
+        .unwrap_or_else(|| panic!("nobody says who may call {name}"))
+        .1
+}
+
+/// A token that is right in everything but the key that signed it.
+fn foreign(person: &Person) -> String {
+    let claims = AccessClaims {
+        user_id: person.id,
+        session_id: person.session_id.parse().unwrap(),
+        client_id: "rolecall".into(),
+        issued_at: Timestamp::now(),
+        expires_at: Timestamp::now().plus(std::time::Duration::from_secs(60)),
+        token_id: Uuid::now_v7(),
+    };
+    let stranger = SigningKey::from_bytes(&rand::random());
+    Signer::new(stranger, TokenConfig::default())
+        .unwrap()
+        .issue(&claims)
+        .unwrap()
+}
+
+fn is_refused(answer: &Answer, operation: &Operation, kind: P) {
+    assert_eq!(
+        answer.status,
+        kind.status().as_u16(),
+        "{}: {}",
+        operation.name(),
+        answer.text
+    );
+    if !operation.is_authzen() {
+        assert_eq!(answer.slug(), kind.slug(), "{}", operation.name());
+    }
+}
+
+pub async fn every_call_says_who_may_make_it_and_refuses_all_others(world: Arc<World>) {
+    let (person, other) = (world.person("plain").await, world.person("other").await);
+    let foreign = foreign(&world.admin);
+    let operations = operations(&world.client).await;
+    for operation in &operations {
+        let needs = needs(operation);
+        assert_eq!(
+            operation.secured,
+            needs != Nothing,
+            "{} is documented otherwise",
+            operation.name()
+        );
+        if needs == Nothing {
+            continue;
+        }
+        for wrong in [None, Some("nonsense"), Some(&foreign)] {
+            let call = call(&world, operation, &other);
+            let call = match wrong {
+                None => call,
+                Some(token) => call.bearer(token),
+            };
+            is_refused(&call.send().await, operation, P::Unauthenticated);
+        }
+        let by_person = |about| call(&world, operation, about).bearer(&person.access_token);
+        is_refused(&by_person(&other).send().await, operation, P::Forbidden);
+        if needs == Permission {
+            is_refused(&by_person(&person).send().await, operation, P::Forbidden);
+        }
+    }
+    for (name, _) in NEEDS {
+        let exists = operations.iter().any(|operation| operation.name() == *name);
+        assert!(exists, "{name} is not there any more");
+    }
+    // Not one of them changed anything.
+    person.query(&format!("/v1/users/{}", person.id), &person.token).await.expect(200);
+    other.query(&format!("/v1/users/{}/roles", other.id), &other.token).await.expect(200);
+}
+
+/// What needs no token does not look at one: refreshing must work with an expired one at hand.
+pub async fn public_calls_do_not_look_at_a_token(world: Arc<World>) {
+    for operation in operations(&world.client).await {
+        if needs(&operation) != Nothing {
+            continue;
+        }
+        for token in [None, Some("nonsense")] {
+            let call = operation.call(&world.client, &nobody);
+            let call = match token {
+                None => call,
+                Some(token) => call.bearer(token),
+            };
+            let answer = call.send().await;
+            assert_ne!(answer.status, 401, "{}: {}", operation.name(), answer.text);
+        }
+    }
+    for path in ["/healthz", "/readyz", "/metrics", "/docs/"] {
+        world.client.command("GET", path).send().await.expect(200);
+        world.client.query("GET", path).send().await.expect(200);
+    }
+}
