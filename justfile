@@ -3,7 +3,7 @@
 # One build folder for all clones of a user.
 export CARGO_TARGET_DIR := env("CARGO_TARGET_DIR", cache_directory() / "rolecall" / "target")
 
-services := "-p command-service -p query-service -p projector -p replay"
+services := "-p command-service -p query-service -p projector -p replay -p rolecall-keys"
 release := CARGO_TARGET_DIR / "release"
 
 [private]
@@ -52,6 +52,10 @@ replay *ARGS: programs
     export ROLECALL_KAFKA=$KAFKA_BOOTSTRAP ROLECALL_TOPIC_PREFIX=$TOPIC_PREFIX
     export ROLECALL_KEY_ENCRYPTION_KEY_FILE=$KEY_ENCRYPTION_KEY_FILE ROLECALL_INDEX_KEY_FILE=$INDEX_KEY_FILE
     {{ release }}/replay {{ ARGS }}
+
+# Make, rotate or list keys; needs ROLECALL_SIGNING_KEYS and ROLECALL_VERIFYING_KEYS (docs/operating.md)
+keys *ARGS: programs
+    {{ release }}/rolecall-keys {{ ARGS }}
 
 # Install the Debian packages that building and the local stack need
 setup:

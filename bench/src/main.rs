@@ -20,6 +20,7 @@ mod report;
 mod seed;
 mod start;
 mod stats;
+mod timing;
 mod visibility;
 mod world;
 mod writer_groups;
@@ -71,6 +72,8 @@ enum Name {
     Ack,
     /// Logins a second, against bare argon2id
     Logins,
+    /// Whether the time of a refusal tells that an account exists
+    Timing,
     /// From a grant to the check that sees it
     Visibility,
     /// Checks a second, against a bare handler
@@ -151,6 +154,7 @@ async fn measure(stack: &Stack, arguments: &Arguments) -> Result<Vec<Section>> {
         Name::Visibility,
         Name::Checks,
         Name::Logins,
+        Name::Timing,
     ];
     let with_services = of_services.into_iter().any(wanted);
     if with_services || wanted(Name::Replay) || wanted(Name::Start) {
@@ -224,6 +228,10 @@ async fn with_world(stack: &Stack, world: &World, wanted: impl Fn(Name) -> bool)
     if wanted(Name::Logins) {
         say("logins");
         sections.push(logins::run(world).await.context("measuring logins")?);
+    }
+    if wanted(Name::Timing) {
+        say("times of refusals");
+        sections.push(timing::run(world).await.context("measuring times of refusals")?);
     }
     Ok(sections)
 }

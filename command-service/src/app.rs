@@ -15,10 +15,13 @@ use service_kit::keys::TokenKey;
 use tokio_util::task::TaskTracker;
 
 use crate::attempts::Attempts;
-use crate::config::Registration;
+use crate::config::{Registration, SessionConfig};
+use crate::decoys::Decoys;
 use crate::guesses::Reminders;
 use crate::passwords::Passwords;
 use crate::peers::Numbers;
+use crate::places::Places;
+use crate::recordings::Recordings;
 
 /// How long a session not heard of is waited for.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -39,9 +42,12 @@ pub struct App {
     pub verifier: Verifier,
     pub passwords: Passwords,
     pub attempts: Attempts,
+    pub decoys: Decoys,
     pub reminders: Reminders,
+    pub recordings: Recordings,
     pub registration: Registration,
-    pub session_ttl: Duration,
+    pub sessions: SessionConfig,
+    pub places: Places,
     pub token_ttl: Duration,
     pub trust_proxy: bool,
     /// Some names may be reserved whose users are registered: to be looked at soon. So at every start.

@@ -4,20 +4,23 @@
 //! the queue of hashes. A device that signed in before has a bucket of its own instead of both:
 //! guessing by others must not keep its owner out.
 
-use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::time::{Duration, Instant};
+use std::num::NonZeroU32;
+use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use clap::Args;
-use parking_lot::Mutex;
+use governor::clock::{Clock, DefaultClock};
+use governor::middleware::NoOpMiddleware;
+use governor::state::keyed::HashMapStateStore;
+use governor::{Quota, RateLimiter};
 use schemas::{BlindIndex, DeviceId, UserId};
 use service_kit::problem::{Problem, ProblemType};
 
 /// Buckets that are not full, at most. Each is full again soon, so that many are tens of thousands
 /// of sources at once.
 const BUCKETS: usize = 65_536;
-const MINUTE: Duration = Duration::from_secs(60);
 
 /// Password attempts let through.
 #[derive(Args, Clone, Copy, Debug)]
@@ -62,13 +65,12 @@ impl Attempts {
         account: Option<Account>,
         known_device: Option<DeviceId>,
     ) -> Result<(), Problem> {
-        let now = Instant::now();
         let admitted = match (known_device, account) {
-            (Some(device), _) => self.devices.take(device, now),
+            (Some(device), _) => self.devices.take(&device),
             (None, account) => self
                 .networks
-                .take(address.map(network), now)
-                .and_then(|()| account.map_or(Ok(()), |account| self.accounts.take(account, now))),
+                .take(&address.map(network))
+                .and_then(|()| account.map_or(Ok(()), |account| self.accounts.take(&account))),
         };
         admitted.map_err(|wait| {
             metrics::counter!("password_attempts_refused_total").increment(1);
@@ -91,67 +93,83 @@ fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// A bucket for each key that holds a minute's worth and fills evenly. Of each only the time is kept
-/// at which it is full again: a full one is not kept at all.
-struct Buckets<K> {
-    fills_in: Duration,
-    one: Duration,
-    full_at: Mutex<HashMap<K, Instant>>,
+/// A bucket for each key that holds a minute's worth and fills evenly.
+struct Buckets<K: Eq + Hash + Clone, C: Clock = DefaultClock> {
+    quota: Quota,
+    clock: C,
+    limiter: ArcSwap<Limiter<K, C>>,
 }
 
-impl<K: Eq + Hash> Buckets<K> {
+type Limiter<K, C> = RateLimiter<K, HashMapStateStore<K>, C, NoOpMiddleware<<C as Clock>::Instant>>;
+
+impl<K: Eq + Hash + Clone> Buckets<K> {
     fn a_minute(count: u32) -> Self {
+        Self::with_clock(count, DefaultClock::default())
+    }
+}
+
+impl<K: Eq + Hash + Clone, C: Clock + Clone> Buckets<K, C> {
+    fn with_clock(count: u32, clock: C) -> Self {
+        let quota = Quota::per_minute(NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN));
+        let limiter = Limiter::new(quota, HashMapStateStore::default(), clock.clone());
         Self {
-            fills_in: MINUTE,
-            one: MINUTE / count.max(1),
-            full_at: Mutex::default(),
+            quota,
+            clock,
+            limiter: ArcSwap::from_pointee(limiter),
         }
     }
 
     /// Takes one, or says how long until there is one.
-    fn take(&self, key: K, now: Instant) -> Result<(), Duration> {
-        let mut full_at = self.full_at.lock();
-        let full = full_at.get(&key).copied().unwrap_or(now).max(now) + self.one;
-        let wait = full.saturating_duration_since(now + self.fills_in);
-        if !wait.is_zero() {
-            return Err(wait);
+    fn take(&self, key: &K) -> Result<(), Duration> {
+        self.bound();
+        let taken = self.limiter.load().check_key(key);
+        taken.map_err(|until| until.wait_time_from(self.clock.now()))
+    }
+
+    fn bound(&self) {
+        let limiter = self.limiter.load();
+        if limiter.len() < BUCKETS {
+            return;
         }
-        if full_at.len() >= BUCKETS && !full_at.contains_key(&key) {
-            full_at.retain(|_, full| *full > now);
-            if full_at.len() >= BUCKETS {
-                // More sources at once than there is memory for: what bounds the hashes is their queue.
-                full_at.clear();
-            }
+        limiter.retain_recent();
+        if limiter.len() > BUCKETS / 2 {
+            // More sources at once than there is memory for: what bounds the hashes is their queue.
+            let empty = Limiter::new(self.quota, HashMapStateStore::default(), self.clock.clone());
+            self.limiter.store(empty.into());
         }
-        full_at.insert(key, full);
-        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use governor::clock::FakeRelativeClock;
+
     use super::*;
 
     #[test]
     fn a_bucket_holds_a_minutes_worth_and_fills_evenly() {
-        let (buckets, start) = (Buckets::a_minute(30), Instant::now());
-        let at = |millis| start + Duration::from_millis(millis);
-        assert!((0..30).all(|_| buckets.take("alice", start).is_ok()));
-        assert_eq!(buckets.take("alice", start), Err(Duration::from_secs(2)));
-        assert_eq!(buckets.take("alice", at(1_500)), Err(Duration::from_millis(500)));
-        assert_eq!(buckets.take("bob", start), Ok(()));
-        assert_eq!(buckets.take("alice", at(2_000)), Ok(()));
-        assert!(buckets.take("alice", at(2_000)).is_err());
-        assert!((0..30).all(|_| buckets.take("alice", at(200_000)).is_ok()));
+        let clock = FakeRelativeClock::default();
+        let buckets = Buckets::with_clock(30, clock.clone());
+        let pass = |millis| clock.advance(Duration::from_millis(millis));
+        assert!((0..30).all(|_| buckets.take(&"alice").is_ok()));
+        assert_eq!(buckets.take(&"alice"), Err(Duration::from_secs(2)));
+        pass(1_500);
+        assert_eq!(buckets.take(&"alice"), Err(Duration::from_millis(500)));
+        assert_eq!(buckets.take(&"bob"), Ok(()));
+        pass(500);
+        assert_eq!(buckets.take(&"alice"), Ok(()));
+        assert!(buckets.take(&"alice").is_err());
+        pass(200_000);
+        assert!((0..30).all(|_| buckets.take(&"alice").is_ok()));
     }
 
     #[test]
     fn memory_is_bounded() {
-        let (buckets, start) = (Buckets::a_minute(30), Instant::now());
+        let buckets = Buckets::with_clock(30, FakeRelativeClock::default());
         for number in 0..BUCKETS * 3 {
-            assert!(buckets.take(number, start).is_ok());
+            assert!(buckets.take(&number).is_ok());
         }
-        assert!(buckets.full_at.lock().len() <= BUCKETS);
+        assert!(buckets.limiter.load().len() <= BUCKETS);
     }
 
     #[test]

@@ -40,6 +40,12 @@ impl FromRequestParts<Arc<App>> for OpenCall {
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
         let Ok(request) = RequestContext::from_request_parts(parts, app).await;
         let Ok(client) = ClientInfo::from_request_parts(parts, app).await;
+        let located = app.places.locate(client.address);
+        let client = ClientInfo {
+            country_code: located.country_code,
+            city: located.city,
+            ..client
+        };
         Ok(Self {
             actor: Actor::Anonymous,
             request,

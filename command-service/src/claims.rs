@@ -246,6 +246,13 @@ impl App {
     }
 
     /// Who holds an identifier for good.
+    /// As [`Self::holder_of`], and somebody's name takes as long as nobody's.
+    pub async fn proven_holder_of(&self, index: BlindIndex) -> Result<Option<UserId>, Problem> {
+        let found = self.bus.inspect_proven::<Identifier>(&index.to_hex()).await;
+        let found = found.map_err(problem)?.aggregate;
+        Ok(found.holder().map(|holder| holder.user_id))
+    }
+
     pub async fn holder_of(&self, index: BlindIndex) -> Result<Option<UserId>, Problem> {
         let index = index.to_hex();
         let found = self.bus.inspect::<Identifier>(&index).await.map_err(problem)?;

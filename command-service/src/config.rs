@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use clap::Parser;
+use clap::{Args, Parser};
 use service_kit::client_info::ProxyConfig;
 use service_kit::jwt::TokenConfig;
 use service_kit::keys::KeyFiles;
@@ -60,9 +61,10 @@ pub struct Config {
     /// Whether people may register without a token.
     #[arg(long, env = "ROLECALL_REGISTRATION", value_enum, default_value_t = Registration::Open)]
     pub registration: Registration,
-    /// Seconds a session lives, whatever is refreshed.
-    #[arg(long, env = "ROLECALL_SESSION_TTL", default_value_t = 30 * 24 * 3600)]
-    pub session_ttl: u64,
+    /// Where addresses are: a file in the MaxMind DB format with countries, and cities if there are any, such as
+    /// GeoLite2 City or DB-IP City Lite. Without it no event tells a country.
+    #[arg(long, env = "ROLECALL_GEOIP_FILE", value_name = "FILE")]
+    pub geoip_file: Option<PathBuf>,
     /// Password hashes computed at once; the cores by default.
     #[arg(long, env = "ROLECALL_HASHING_THREADS")]
     pub hashing_threads: Option<usize>,
@@ -81,6 +83,8 @@ pub struct Config {
     #[arg(long, env = "ROLECALL_ACCESS_SNAPSHOT_EVENTS", default_value_t = 2_000, value_parser = clap::value_parser!(i64).range(1..))]
     pub access_snapshot_events: i64,
     #[command(flatten)]
+    pub sessions: SessionConfig,
+    #[command(flatten)]
     pub attempts: AttemptLimits,
     #[command(flatten)]
     pub keys: KeyFiles,
@@ -94,6 +98,33 @@ impl Config {
     pub(crate) fn shard_dsns(&self) -> Vec<&str> {
         let parts = self.shards.iter().flat_map(|shards| shards.split([',', '\n']));
         parts.map(str::trim).filter(|dsn| !dsn.is_empty()).collect()
+    }
+}
+
+/// How long sessions live, and how many.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct SessionConfig {
+    /// Seconds a session lives, whatever is refreshed.
+    #[arg(long, env = "ROLECALL_SESSION_TTL", default_value_t = 30 * 24 * 3600, value_parser = clap::value_parser!(u64).range(1..))]
+    pub session_ttl: u64,
+    /// Seconds a session lives after its sign-in or last refresh; 0 sets no such end. Longer than an access token
+    /// lives, or whoever uses a session all the time loses it.
+    #[arg(long, env = "ROLECALL_SESSION_IDLE_TIMEOUT", default_value_t = 7 * 24 * 3600)]
+    pub session_idle_timeout: u64,
+    /// Live sessions of one user. A further sign-in ends the one that would end first.
+    #[arg(long, env = "ROLECALL_SESSIONS_PER_USER", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub sessions_per_user: u16,
+}
+
+impl SessionConfig {
+    pub const fn ttl(&self) -> Duration {
+        Duration::from_secs(self.session_ttl)
+    }
+
+    /// In microseconds, as events have it.
+    pub fn idle_timeout(&self) -> Option<i64> {
+        let micros = self.session_idle_timeout.saturating_mul(1_000_000);
+        (micros > 0).then(|| i64::try_from(micros).unwrap_or(i64::MAX))
     }
 }
 

@@ -9,7 +9,7 @@ use domain::user::{self, FOLDED_FOR, RecordLoginFailure, User, UserCommand, Writ
 use event_log::{BusError, CommandContext};
 use parking_lot::Mutex;
 use schemas::user::LoginFailed;
-use schemas::{DeviceId, RequestId, Timestamp, UserId};
+use schemas::{BlindIndex, DeviceId, RequestId, Timestamp, UserId};
 use service_kit::problem::Problem;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -26,11 +26,12 @@ const REMINDERS: usize = 10_000;
 impl App {
     /// Refuses to look at any password while sign-in is locked for whoever comes from this device.
     pub fn refuse_locked(&self, state: &User, device: Option<DeviceId>) -> Result<(), Problem> {
-        let Some(until) = state.locked_for(device, Timestamp::now()) else {
-            return Ok(());
-        };
-        metrics::counter!("password_attempts_locked_total").increment(1);
-        Err(problem(BusError::Refused(user::Error::Locked { until })))
+        refuse_until(state.locked_for(device, Timestamp::now()))
+    }
+
+    /// The same for a name that nobody has.
+    pub fn refuse_locked_decoy(&self, index: BlindIndex) -> Result<(), Problem> {
+        refuse_until(self.decoys.locked(index, Timestamp::now()))
     }
 
     /// A user's state, proven if it `refuses`: what is refused from memory, with no command to follow, must be
@@ -66,6 +67,25 @@ impl App {
             self.remind(user);
         }
         Ok(())
+    }
+
+    /// As [`Self::record_failure`], while the caller is answered.
+    pub async fn record_failure_aside(
+        self: &Arc<Self>,
+        user: UserId,
+        failure: UserCommand,
+        context: CommandContext,
+    ) {
+        let recording = self.recordings.begin(user).await;
+        let app = Arc::clone(self);
+        self.sagas.spawn(async move {
+            match app.record_failure(user, failure, context).await {
+                // Others were quicker: what they did counts for this one too.
+                Ok(()) | Err(BusError::Refused(_)) => {}
+                Err(error) => tracing::warn!(user.id = %user, "A failed sign-in of user {user} is not recorded: {error}"),
+            }
+            drop(recording);
+        });
     }
 
     /// The owner folded the failure. Unless something comes that takes it along, it is written when
@@ -132,6 +152,14 @@ impl Reminders {
             }
         }
     }
+}
+
+fn refuse_until(locked: Option<Timestamp>) -> Result<(), Problem> {
+    let Some(until) = locked else {
+        return Ok(());
+    };
+    metrics::counter!("password_attempts_locked_total").increment(1);
+    Err(problem(BusError::Refused(user::Error::Locked { until })))
 }
 
 /// What a password that did not fit these credentials leaves with the user's owner.

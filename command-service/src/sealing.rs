@@ -19,6 +19,8 @@ pub struct SealedClient {
     pub ip_network: Option<String>,
     pub ip_address: Option<Sealed>,
     pub user_agent: Option<Sealed>,
+    pub country_code: Option<String>,
+    pub city: Option<Sealed>,
 }
 
 impl Seal {
@@ -45,6 +47,8 @@ impl Seal {
             ip_network: client.network(),
             ip_address: seal(field::IP_ADDRESS, address.as_deref())?,
             user_agent: seal(field::USER_AGENT, client.user_agent.as_deref())?,
+            country_code: client.country_code.clone(),
+            city: seal(field::CITY, client.city.as_deref())?,
         })
     }
 }

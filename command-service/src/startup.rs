@@ -28,10 +28,13 @@ use crate::app::App;
 use crate::attempts::Attempts;
 use crate::bootstrap::{BootstrapError, bootstrap};
 use crate::config::Config;
+use crate::decoys::Decoys;
 use crate::extent::record_extent;
 use crate::guesses::Reminders;
 use crate::passwords::Passwords;
 use crate::peers::{self, Numbers, PeerCalls};
+use crate::places::{Places, PlacesError};
+use crate::recordings::Recordings;
 use crate::routes;
 use crate::shards::{self, record_shard_map};
 use crate::stopping::finish_sagas;
@@ -74,8 +77,8 @@ pub enum StartError {
     ShardMap(#[from] domain::catalog::Error),
     #[error("preparing calls to other instances")]
     Peers(#[from] reqwest::Error),
-    #[error("preparing the signing key")]
-    Signing(#[from] serde_json::Error),
+    #[error(transparent)]
+    Places(#[from] PlacesError),
     #[error("ledger {ledger} cannot be served: {reason}")]
     Ledger { ledger: i32, reason: String },
     #[error("the log cannot be followed: {0}")]
@@ -130,6 +133,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
     readiness.set_ready("doors");
     let placement = shards.map(|shards| shards.map().placement(config.ledgers));
     let watching = tokio::spawn(watch(Arc::clone(&app), placement, readiness.clone()));
+    let reread = Duration::from_secs(config.keys.keys_reread);
+    let rereading = tokio::spawn(Arc::clone(app.verifier.keys()).follow(reread));
     shutdown.cancelled().await;
     readiness.set_not_ready("running", "stopping");
     app.reminders.hurry();
@@ -140,6 +145,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
     finish_sagas(&app.sagas, GRACE).await;
     app.bus.shut_down().await;
     watching.abort();
+    rereading.abort();
     outcome
         .map_err(|_| StartError::Stopped)?
         .map_err(StartError::Serve)
@@ -285,7 +291,7 @@ pub(crate) fn app(
 ) -> Result<App, StartError> {
     let created = &identity.created;
     let key_encryption_key = config.keys.key_encryption_key()?;
-    let signing_key = config.keys.signing_key()?;
+    let signing_keys = config.keys.signing_keys()?;
     let threads = config
         .hashing_threads
         .or_else(|| std::thread::available_parallelism().ok().map(usize::from))
@@ -299,13 +305,16 @@ pub(crate) fn app(
         index_key: config.keys.index_key()?,
         key_encryption_key,
         token_key: config.keys.token_key()?,
-        signer: Signer::new(signing_key, config.tokens.clone())?,
-        verifier: Verifier::new(config.keys.verifying_keys()?, config.tokens.clone()),
+        signer: Signer::new(Arc::clone(&signing_keys), config.tokens.clone()),
+        verifier: Verifier::new(signing_keys, config.tokens.clone()),
         passwords: Passwords::new(threads, config.hashing_queue)?,
         attempts: Attempts::new(config.attempts),
+        decoys: Decoys::default(),
         reminders: Reminders::default(),
+        recordings: Recordings::default(),
         registration: config.registration,
-        session_ttl: Duration::from_secs(config.session_ttl),
+        sessions: config.sessions,
+        places: Places::open(config.geoip_file.as_deref())?,
         token_ttl: config.tokens.ttl(),
         trust_proxy: config.proxy.trust_proxy,
         claims_are_open: AtomicBool::new(true),

@@ -9,8 +9,11 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use domain::user::Session;
+use schemas::user::UserLoggedIn;
 use schemas::{Meta, Sealed, SessionId, Sha256Digest, Timestamp, UserId, sealed_field as field};
 use serde::Serialize;
+use service_kit::assurance::Authentication;
 use service_kit::jwt::AccessClaims;
 use service_kit::problem::{Problem, ProblemType};
 use utoipa::ToSchema;
@@ -87,26 +90,55 @@ pub struct SessionAnswer {
     pub device_token: Option<String>,
 }
 
+/// What an access token says of its session besides its id.
+pub struct Standing {
+    pub authentication: Authentication,
+    /// When the session ends unless it is refreshed: no token outlives it.
+    pub ends_at: Timestamp,
+}
+
+impl Standing {
+    /// Of a session that was active then.
+    pub fn of(session: &Session, active_at: Timestamp) -> Self {
+        Self {
+            authentication: Authentication::new(&session.methods, session.authenticated_at),
+            ends_at: session.ends_after(active_at),
+        }
+    }
+
+    pub fn begun_by(event: &UserLoggedIn) -> Self {
+        let idle_until = event.authenticated_at.zip(event.idles_for());
+        let idle_until = idle_until.map(|(at, span)| at.plus(span));
+        Self {
+            authentication: Authentication::new(&event.methods, event.authenticated_at),
+            ends_at: idle_until.map_or(event.expires_at, |at| at.min(event.expires_at)),
+        }
+    }
+}
+
 /// When and under which id an access token is issued.
 pub struct Issue {
     at: Timestamp,
     id: Uuid,
+    standing: Standing,
 }
 
 impl Issue {
     /// By an event, always the same.
-    pub fn by(meta: &Meta) -> Self {
+    pub fn by(meta: &Meta, standing: Standing) -> Self {
         Self {
             at: meta.occurred_at,
             id: meta.event_id.as_uuid(),
+            standing,
         }
     }
 
     /// A further one, of which no event tells.
-    pub fn now() -> Self {
+    pub fn now(standing: Standing) -> Self {
         Self {
             at: Timestamp::now(),
             id: Uuid::now_v7(),
+            standing,
         }
     }
 }
@@ -180,8 +212,9 @@ impl App {
             user_id,
             session_id,
             client_id: "rolecall".into(),
+            authentication: issue.standing.authentication,
             issued_at: issue.at,
-            expires_at: issue.at.plus(self.token_ttl),
+            expires_at: issue.at.plus(self.token_ttl).min(issue.standing.ends_at),
             token_id: issue.id,
         };
         Ok(SessionAnswer {

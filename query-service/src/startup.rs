@@ -83,9 +83,12 @@ pub async fn run_on(
         app = start(&config, config.public_url(address)) => app?,
     };
     doors.open(health.merge(routes::router(Arc::clone(&app))));
+    let reread = Duration::from_secs(config.keys.keys_reread);
+    let rereading = tokio::spawn(Arc::clone(app.verifier.keys()).follow(reread));
     let watching = tokio::spawn(watch(app, readiness));
     let served = serving.await;
     watching.abort();
+    rereading.abort();
     Ok(served?)
 }
 

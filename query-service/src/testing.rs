@@ -9,7 +9,6 @@ use axum::http::{HeaderMap, Request, header};
 use domain::catalog::Catalog;
 use domain::rolecall_permissions::{administrator_role_id, bootstrap_commands};
 use domain::{Context, Decide};
-use ed25519_dalek::SigningKey;
 use event_log::Topics;
 use read_model::Shards;
 use schemas::catalog::{CatalogEvent, PermissionAttached, PermissionDefined, RoleDefined};
@@ -18,7 +17,10 @@ use schemas::user::{RoleGranted, SessionRevoked, UserDeactivated, UserEvent, Use
 use schemas::{BlindIndex, DataKey, DeviceId, LogId, PermissionId, RoleId, Sealed, SessionId, Sha256Digest};
 use schemas::{ClaimId, Position, Timestamp, UserId};
 use serde_json::Value;
+use service_kit::assurance::Authentication;
 use service_kit::jwt::{AccessClaims, Signer, TokenConfig, Verifier};
+use service_kit::key_folder::KeyFolder;
+use service_kit::signing::{Algorithm, PrivateKey};
 use tower::ServiceExt;
 use uuid::Uuid;
 
@@ -74,14 +76,14 @@ impl TestApp {
     /// As [`Self::new`], with one shard, and one data key for all unless they are erased.
     pub fn with_shard(dsn: &str, data_key: Option<DataKey>) -> Self {
         let fed = FedNode::new(LOG, LEDGERS);
-        let key = SigningKey::from_bytes(&[1; 32]);
+        let keys = KeyFolder::fixed(PrivateKey::generate(Algorithm::EdDsa));
         let tokens = TokenConfig::default();
         let mut settings = pool_settings(2);
         settings.acquire_timeout = Duration::from_millis(500);
         let shards = Shards::connect_lazy(&[dsn], &settings).unwrap();
         let app = Arc::new(App {
             node: Arc::clone(&fed.node),
-            verifier: Verifier::new([key.verifying_key()], tokens.clone()),
+            verifier: Verifier::new(Arc::clone(&keys), tokens.clone()),
             tokens: tokens.clone(),
             data_keys: DataKeys::Fixed(data_key),
             shards: ShardReads::new(shards, Topics::new("rolecall"), LOG, LEDGERS),
@@ -91,7 +93,7 @@ impl TestApp {
         let test = Self {
             fed,
             app,
-            signer: Signer::new(key, tokens).unwrap(),
+            signer: Signer::new(keys, tokens),
         };
         test.fill();
         test
@@ -184,6 +186,7 @@ impl TestApp {
             user_id: user,
             session_id: session(user),
             client_id: "rolecall".into(),
+            authentication: Authentication::new(&["pwd".to_owned(), "otp".to_owned()], Some(issued_at)),
             issued_at,
             expires_at: issued_at.plus(Duration::from_secs(300)),
             token_id: Uuid::from_u128(3),

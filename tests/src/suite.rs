@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::stream::{self, StreamExt};
+use local_rolecall::{Builder, LocalRolecall};
 
 use crate::World;
 
@@ -49,6 +50,11 @@ pub struct Suite {
 
 impl Suite {
     pub fn main(self) -> ExitCode {
+        self.main_with(|builder| builder)
+    }
+
+    /// As [`Self::main`], with services that are started otherwise.
+    pub fn main_with(self, change: impl FnOnce(Builder) -> Builder) -> ExitCode {
         let arguments: Vec<String> = std::env::args().skip(1).collect();
         // For nextest, which runs each test in a process of its own, all of them are one.
         if arguments.iter().any(|it| it == "--list") {
@@ -73,7 +79,8 @@ impl Suite {
         }
         name_the_scenario_in_panics();
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        let failed = runtime.block_on(run(chosen, self.at_once, self.shards));
+        let builder = change(LocalRolecall::builder());
+        let failed = runtime.block_on(run(chosen, self.at_once, self.shards, builder));
         runtime.shutdown_background();
         if failed.is_empty() {
             return ExitCode::SUCCESS;
@@ -84,9 +91,9 @@ impl Suite {
     }
 }
 
-async fn run(scenarios: Vec<Scenario>, at_once: usize, shards: usize) -> Vec<&'static str> {
+async fn run(scenarios: Vec<Scenario>, at_once: usize, shards: usize, builder: Builder) -> Vec<&'static str> {
     let started = Instant::now();
-    let world = Arc::new(World::start(shards).await);
+    let world = Arc::new(World::start(shards, builder).await);
     println!("started in {:.1} s", started.elapsed().as_secs_f64());
     let runs = scenarios.into_iter().map(|scenario| {
         let future = RUNNING.scope(scenario.name, (scenario.run)(Arc::clone(&world)));

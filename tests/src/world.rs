@@ -22,13 +22,13 @@ pub struct World {
 }
 
 impl World {
-    pub async fn start(shards: usize) -> Self {
+    pub async fn start(shards: usize, builder: local_rolecall::Builder) -> Self {
         let stack = Stack::builder()
             .shards(shards)
             .start()
             .await
             .unwrap_or_else(|error| panic!("{error}"));
-        Self::on(stack, LocalRolecall::builder()).await
+        Self::on(stack, builder).await
     }
 
     /// The services, as many as `builder` says, on a stack of any shape.
@@ -66,7 +66,12 @@ impl World {
 
     /// Runs the program `replay` on this log: its exit code and what it printed.
     pub async fn replay(&self, arguments: &[&str]) -> (i32, String) {
-        let output = Command::new(programs().await.join("replay"))
+        self.run("replay", arguments).await
+    }
+
+    /// Runs a program with what the services were started with: its exit code and what it printed.
+    pub async fn run(&self, program: &str, arguments: &[&str]) -> (i32, String) {
+        let output = Command::new(programs().await.join(program))
             .args(arguments)
             .envs(
                 self.rolecall
@@ -131,7 +136,13 @@ pub(crate) async fn programs() -> PathBuf {
             if folder.ends_with("deps") {
                 folder.pop();
             }
-            let packages = ["command-service", "query-service", "projector", "replay"];
+            let packages = [
+                "command-service",
+                "query-service",
+                "projector",
+                "replay",
+                "rolecall-keys",
+            ];
             let mut build = Command::new(env!("CARGO"));
             build
                 .args(["build", "--quiet", "--bins"])

@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::call::OpenCall;
 use crate::refusals::{SOON, problem};
 use crate::sealing::Seal;
-use crate::tokens::{Issue, RefreshToken, SessionAnswer, not_a_refresh_token};
+use crate::tokens::{Issue, RefreshToken, SessionAnswer, Standing, not_a_refresh_token};
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -66,8 +66,8 @@ pub async fn refresh(
         ip_network: client.ip_network,
         ip_address: client.ip_address,
         user_agent: client.user_agent,
-        country_code: None,
-        city: None,
+        country_code: client.country_code,
+        city: client.city,
     });
     let context = call.context(
         &app,
@@ -86,7 +86,10 @@ pub async fn refresh(
         match &record.event {
             UserEvent::SessionRefreshed(event) => {
                 let generation = (event.generation, &event.nonce);
-                let issue = Issue::by(&record.meta);
+                // An answer that is repeated after the session has ended opens nothing.
+                let session = known.sessions.get(&event.session_id);
+                let session = session.ok_or(ProblemType::SessionEnded)?;
+                let issue = Issue::by(&record.meta, Standing::of(session, event.refreshed_at));
                 let answer = app.session_answer(&seal, issue, user, event.session_id, generation)?;
                 return Ok(Written::new(answer, call.token(&app, &[], &receipt)));
             }
@@ -110,9 +113,9 @@ async fn answer_again(
     let successor = |user: &User| {
         let session = user.session(presented.session_id, Timestamp::now())?;
         let is_next = presented.generation.checked_add(1) == Some(session.generation);
-        is_next.then(|| (session.generation, session.nonce.clone()))
+        is_next.then(|| session.clone())
     };
-    let (generation, nonce) = match successor(&before) {
+    let found = match successor(&before) {
         Some(found) => found,
         // The first try was under way when this one looked.
         None => {
@@ -123,5 +126,7 @@ async fn answer_again(
         }
     };
     let (user, session) = (presented.user_id, presented.session_id);
-    app.session_answer(seal, Issue::now(), user, session, (generation, &nonce))
+    let standing = Standing::of(&found, found.active_at.unwrap_or_else(Timestamp::now));
+    let generation = (found.generation, &found.nonce);
+    app.session_answer(seal, Issue::now(standing), user, session, generation)
 }

@@ -12,6 +12,7 @@ mod register;
 mod revoke_role;
 mod revoke_session;
 mod revoke_sessions;
+mod risk;
 mod state;
 mod unwritten;
 mod write_login_failures;
@@ -37,6 +38,7 @@ pub use register::Register;
 pub use revoke_role::RevokeRole;
 pub use revoke_session::RevokeSession;
 pub use revoke_sessions::RevokeSessions;
+pub use risk::{SUSPICIOUS_FROM, score_of};
 pub use state::{
     Account, Device, FIRST_GENERATION, LastSeen, MAX_DEVICES, MAX_GRANTS, MAX_SESSIONS, Place, ReplacedToken,
     Session, Status, User,

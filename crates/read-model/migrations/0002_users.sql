@@ -51,8 +51,13 @@ CREATE TABLE user_sessions (
     device_fingerprint text,
     country_code       char(2),
     city               varchar,
+    device_id          uuid NOT NULL,
+    -- How the user proved who they are: method references of RFC 8176.
+    methods            text[] NOT NULL,
     created_at         timestamptz NOT NULL,
+    -- It ends then, whatever is refreshed, and so long after its last activity too.
     expires_at         timestamptz NOT NULL,
+    idle_timeout       interval,
     last_activity_at   timestamptz NOT NULL,
     is_active          boolean NOT NULL,
     revoked_at         timestamptz,

@@ -39,8 +39,8 @@ const LEDGER_TABLES: [(&str, &str); 8] = [
     (
         "user_sessions",
         "SELECT ROW(id, user_id, session_token, refresh_token_hash, ip_address, ip_address_sealed, user_agent,
-            device_fingerprint, country_code, city, created_at, expires_at, last_activity_at, is_active, revoked_at,
-            revoked_reason)::text
+            device_fingerprint, country_code, city, device_id, methods, created_at, expires_at, idle_timeout,
+            last_activity_at, is_active, revoked_at, revoked_reason)::text
          FROM user_sessions WHERE ledger = $1 ORDER BY id",
     ),
     (

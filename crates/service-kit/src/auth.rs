@@ -8,6 +8,7 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use schemas::{SessionId, Timestamp, UserId};
 
+use crate::assurance::Assurance;
 use crate::jwt::{AccessClaims, TokenError, Verifier};
 use crate::problem::{Problem, ProblemType};
 
@@ -67,6 +68,10 @@ impl<T: Authenticate> Authenticate for Arc<T> {
 pub struct Caller {
     pub user_id: UserId,
     pub session_id: SessionId,
+    /// How sure it is that the session is the user's.
+    pub assurance: Assurance,
+    /// When the user last proved who they are, if that was noted.
+    pub authenticated_at: Option<Timestamp>,
 }
 
 impl Caller {
@@ -85,6 +90,8 @@ impl Caller {
             SessionState::Live => Ok(Some(Self {
                 user_id: claims.user_id,
                 session_id: claims.session_id,
+                assurance: claims.authentication.assurance(),
+                authenticated_at: claims.authentication.at,
             })),
             // Which of the two it was is not the business of whoever holds the token.
             SessionState::Ended | SessionState::UserInactive => Err(ProblemType::SessionEnded.into()),
@@ -163,12 +170,14 @@ mod tests {
     use axum::body::Body;
     use axum::http::Request;
     use axum::routing::get;
-    use ed25519_dalek::SigningKey;
     use uuid::Uuid;
 
     use super::*;
+    use crate::assurance::Authentication;
     use crate::http;
     use crate::jwt::{Signer, TokenConfig};
+    use crate::key_folder::KeyFolder;
+    use crate::signing::PrivateKey;
     use crate::testing::{Answer, send};
 
     struct App {
@@ -191,6 +200,10 @@ mod tests {
         }
     }
 
+    fn key() -> PrivateKey {
+        PrivateKey::Ed25519(ed25519_dalek::SigningKey::from_bytes(&[1; 32]))
+    }
+
     fn token(age: Duration) -> String {
         let issued_at =
             Timestamp::from_micros(Timestamp::now().as_micros() - i64::try_from(age.as_micros()).unwrap());
@@ -198,11 +211,12 @@ mod tests {
             user_id: UserId::from_uuid(Uuid::from_u128(1)),
             session_id: SessionId::from_uuid(Uuid::from_u128(2)),
             client_id: "rolecall".into(),
+            authentication: Authentication::new(&["pwd".to_owned(), "otp".to_owned()], None),
             issued_at,
             expires_at: issued_at.plus(Duration::from_secs(300)),
             token_id: Uuid::from_u128(3),
         };
-        let signer = Signer::new(SigningKey::from_bytes(&[1; 32]), TokenConfig::default()).unwrap();
+        let signer = Signer::new(KeyFolder::fixed(key()), TokenConfig::default());
         signer.issue(&claims).unwrap()
     }
 
@@ -216,14 +230,14 @@ mod tests {
         settled: SessionState,
         authorization: &[String],
     ) -> Answer {
-        let key = SigningKey::from_bytes(&[1; 32]).verifying_key();
         let app = Arc::new(App {
-            verifier: Verifier::new([key], TokenConfig::default()),
+            verifier: Verifier::new(KeyFolder::fixed(key()), TokenConfig::default()),
             session,
             settled,
         });
         let router = Router::new()
             .route("/me", get(async |caller: Caller| caller.user_id.to_string()))
+            .route("/assurance", get(async |caller: Caller| caller.assurance.name()))
             .with_state(app);
         let mut request = Request::get(path);
         for value in authorization {
@@ -243,6 +257,12 @@ mod tests {
             (answer.status, answer.text.as_str()),
             (200, "00000000-0000-0000-0000-000000000001")
         );
+    }
+
+    #[tokio::test]
+    async fn a_caller_is_known_by_how_they_signed_in() {
+        let answer = ask("/assurance", SessionState::Live, &[fresh()]).await;
+        assert_eq!((answer.status, answer.text.as_str()), (200, "aal2"));
     }
 
     #[tokio::test]

@@ -38,6 +38,9 @@ pub struct ClientInfo {
     pub address: Option<IpAddr>,
     /// At most 512 bytes, without control characters.
     pub user_agent: Option<String>,
+    /// ISO 3166-1 alpha-2, if the service knows where addresses are.
+    pub country_code: Option<String>,
+    pub city: Option<String>,
 }
 
 impl ClientInfo {
@@ -53,6 +56,8 @@ impl ClientInfo {
                 .or(peer.map(|peer| peer.ip()))
                 .map(|address| address.to_canonical()),
             user_agent: user_agent(headers),
+            country_code: None,
+            city: None,
         }
     }
 }

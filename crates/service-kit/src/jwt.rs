@@ -1,23 +1,24 @@
-//! Access tokens: RFC 9068 JWTs under EdDSA, and the public keys to check them with.
+//! Access tokens: RFC 9068 JWTs under EdDSA or ES256.
 //!
-//! Nothing of a token but its signature decides how it is checked: the only algorithm is Ed25519.
+//! A token names its key, and the key alone decides how it is checked: a token that names another algorithm
+//! than its key has is refused (RFC 8725, section 3.1).
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::Args;
-use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use moka::sync::Cache;
 use schemas::{SessionId, Sha256Digest, Timestamp, UserId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 use uuid::Uuid;
 
-const ALGORITHM: &str = "EdDSA";
+use crate::assurance::Authentication;
+use crate::key_folder::{KeyFolder, Timeline};
+use crate::signing::Jwks;
+
 const TYPE: &str = "at+jwt";
 /// No token of ours comes near; longer text is not worth hashing.
 const MAX_TOKEN: usize = 4096;
@@ -66,7 +67,7 @@ pub enum TokenError {
     WrongIssuer,
     #[error("the access token is for another audience")]
     WrongAudience,
-    #[error("this is not an access token signed with EdDSA")]
+    #[error("this is not an access token, or its algorithm is not that of its key")]
     WrongType,
     #[error("the access token is signed with an unknown key")]
     UnknownKey,
@@ -78,6 +79,7 @@ pub struct AccessClaims {
     pub user_id: UserId,
     pub session_id: SessionId,
     pub client_id: Arc<str>,
+    pub authentication: Authentication,
     /// To the second.
     pub issued_at: Timestamp,
     /// To the second.
@@ -107,6 +109,13 @@ struct Claims {
     exp: i64,
     jti: Uuid,
     sid: SessionId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auth_time: Option<i64>,
+    /// Follows from `amr`, and is told for others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    acr: Option<String>,
+    #[serde(default, skip_serializing_if = "no_methods")]
+    amr: Arc<[String]>,
 }
 
 /// RFC 7519 lets `aud` be one or several.
@@ -126,36 +135,44 @@ impl Audience {
     }
 }
 
+/// No token can be made.
+#[derive(Debug, thiserror::Error)]
+pub enum SignError {
+    #[error("there is no private key to sign access tokens with")]
+    NoKey,
+    #[error("writing an access token")]
+    Json(#[from] serde_json::Error),
+}
+
 /// Makes access tokens.
 #[derive(Clone)]
 pub struct Signer {
-    key: SigningKey,
-    header: String,
+    keys: Arc<KeyFolder>,
     config: TokenConfig,
 }
 
 impl Signer {
-    pub fn new(key: SigningKey, config: TokenConfig) -> Result<Self, serde_json::Error> {
-        let kid = thumbprint(&key.verifying_key());
-        let header = encode(&Header {
-            alg: ALGORITHM.to_owned(),
-            typ: TYPE.to_owned(),
-            kid,
-            crit: None,
-        })?;
-        Ok(Self { key, header, config })
-    }
-
-    pub fn verifying_key(&self) -> VerifyingKey {
-        self.key.verifying_key()
+    pub fn new(keys: Arc<KeyFolder>, config: TokenConfig) -> Self {
+        Self { keys, config }
     }
 
     pub const fn config(&self) -> &TokenConfig {
         &self.config
     }
 
-    /// Equal claims give equal tokens, so a lost answer can be given again.
-    pub fn issue(&self, claims: &AccessClaims) -> Result<String, serde_json::Error> {
+    /// Signed with the key of the moment of issue, so equal claims give equal tokens: a lost answer can be
+    /// given again.
+    pub fn issue(&self, claims: &AccessClaims) -> Result<String, SignError> {
+        let keys = self.keys.timeline();
+        let key = keys.signing_at(claims.issued_at).ok_or(SignError::NoKey)?;
+        let private = key.private.as_ref().ok_or(SignError::NoKey)?;
+        let header = encode(&Header {
+            alg: key.public.algorithm().name().to_owned(),
+            typ: TYPE.to_owned(),
+            kid: key.kid.clone(),
+            crit: None,
+        })?;
+        let authentication = &claims.authentication;
         let payload = encode(&Claims {
             iss: self.config.issuer.clone(),
             sub: claims.user_id,
@@ -165,30 +182,39 @@ impl Signer {
             exp: seconds(claims.expires_at),
             jti: claims.token_id,
             sid: claims.session_id,
+            auth_time: authentication.at.map(seconds),
+            acr: (!authentication.methods.is_empty()).then(|| authentication.assurance().name().to_owned()),
+            amr: Arc::clone(&authentication.methods),
         })?;
-        let mut token = format!("{}.{payload}", self.header);
-        let signature = self.key.sign(token.as_bytes());
+        let mut token = format!("{header}.{payload}");
+        let signature = private.sign(token.as_bytes());
         token.push('.');
-        URL_SAFE_NO_PAD.encode_string(signature.to_bytes(), &mut token);
+        URL_SAFE_NO_PAD.encode_string(signature, &mut token);
         Ok(token)
     }
 }
 
-/// Checks access tokens. A verified one is remembered, since an Ed25519 verification costs
-/// about 30 us; its expiry is checked every time.
+/// Checks access tokens. A verified one is remembered, since a verification costs 30 us and more; its expiry is
+/// checked every time.
 pub struct Verifier {
-    keys: HashMap<String, VerifyingKey>,
+    keys: Arc<KeyFolder>,
     config: TokenConfig,
-    verified: Cache<Sha256Digest, AccessClaims>,
+    verified: Cache<Sha256Digest, Verified>,
+}
+
+/// Good for as long as the keys are the same: one that is gone verifies nothing any more.
+#[derive(Clone)]
+struct Verified {
+    claims: AccessClaims,
+    by: Arc<Timeline>,
 }
 
 impl Verifier {
-    pub fn new(keys: impl IntoIterator<Item = VerifyingKey>, config: TokenConfig) -> Self {
+    pub fn new(keys: Arc<KeyFolder>, config: TokenConfig) -> Self {
         let verified = Cache::builder()
             .max_capacity(CACHED_TOKENS)
             .time_to_live(config.ttl())
             .build();
-        let keys = keys.into_iter().map(|key| (thumbprint(&key), key)).collect();
         Self {
             keys,
             config,
@@ -196,41 +222,59 @@ impl Verifier {
         }
     }
 
+    pub const fn keys(&self) -> &Arc<KeyFolder> {
+        &self.keys
+    }
+
     pub fn verify(&self, token: &str, now: Timestamp) -> Result<AccessClaims, TokenError> {
         if token.len() > MAX_TOKEN {
             return Err(TokenError::Malformed);
         }
         let digest = Sha256Digest::of(token.as_bytes());
-        if let Some(claims) = self.verified.get(&digest) {
-            return unexpired(claims, now);
+        let keys = self.keys.timeline();
+        if let Some(known) = self.verified.get(&digest)
+            && Arc::ptr_eq(&known.by, &keys)
+        {
+            return unexpired(known.claims, now);
         }
-        let claims = unexpired(self.verify_anew(token)?, now)?;
-        self.verified.insert(digest, claims.clone());
+        let claims = unexpired(self.verify_anew(token, &keys, now)?, now)?;
+        let verified = Verified {
+            claims: claims.clone(),
+            by: keys,
+        };
+        self.verified.insert(digest, verified);
         Ok(claims)
     }
 
-    pub fn jwks(&self) -> Jwks {
-        Jwks::of(self.keys.values())
+    /// The keys whose tokens may be good, and the next one.
+    pub fn jwks(&self, now: Timestamp) -> Jwks {
+        let keys = self.keys.timeline();
+        Jwks::of(keys.published_at(now, self.config.ttl()).map(|key| &key.public))
     }
 
-    fn verify_anew(&self, token: &str) -> Result<AccessClaims, TokenError> {
+    fn verify_anew(&self, token: &str, keys: &Timeline, now: Timestamp) -> Result<AccessClaims, TokenError> {
         let (signed, signature) = token.rsplit_once('.').ok_or(TokenError::Malformed)?;
         let (header, payload) = signed.split_once('.').ok_or(TokenError::Malformed)?;
         let header: Header = decode(header)?;
         if header.crit.is_some() {
             return Err(TokenError::Malformed);
         }
-        if header.alg != ALGORITHM || !is_access_token(&header.typ) {
+        if !is_access_token(&header.typ) {
             return Err(TokenError::WrongType);
         }
-        let key = self.keys.get(&header.kid).ok_or(TokenError::UnknownKey)?;
+        let mut published = keys.published_at(now, self.config.ttl());
+        let key = published
+            .find(|key| key.kid == header.kid)
+            .ok_or(TokenError::UnknownKey)?;
+        if header.alg != key.public.algorithm().name() {
+            return Err(TokenError::WrongType);
+        }
         let signature = URL_SAFE_NO_PAD
             .decode(signature)
             .map_err(|_| TokenError::Malformed)?;
-        let signature = Signature::from_slice(&signature).map_err(|_| TokenError::Malformed)?;
-        // Strict: keys and signatures that fit several messages are refused too.
-        key.verify_strict(signed.as_bytes(), &signature)
-            .map_err(|_| TokenError::BadSignature)?;
+        if !key.public.verifies(signed.as_bytes(), &signature) {
+            return Err(TokenError::BadSignature);
+        }
         let claims: Claims = decode(payload)?;
         if claims.iss != self.config.issuer {
             return Err(TokenError::WrongIssuer);
@@ -242,11 +286,19 @@ impl Verifier {
             user_id: claims.sub,
             session_id: claims.sid,
             client_id: claims.client_id,
+            authentication: Authentication {
+                methods: claims.amr,
+                at: claims.auth_time.map(from_seconds),
+            },
             issued_at: from_seconds(claims.iat),
             expires_at: from_seconds(claims.exp),
             token_id: claims.jti,
         })
     }
+}
+
+fn no_methods(methods: &Arc<[String]>) -> bool {
+    methods.is_empty()
 }
 
 fn unexpired(claims: AccessClaims, now: Timestamp) -> Result<AccessClaims, TokenError> {
@@ -260,57 +312,6 @@ fn unexpired(claims: AccessClaims, now: Timestamp) -> Result<AccessClaims, Token
 /// RFC 9068 section 4: with or without the media type's prefix, in any case.
 fn is_access_token(typ: &str) -> bool {
     typ.eq_ignore_ascii_case(TYPE) || typ.eq_ignore_ascii_case("application/at+jwt")
-}
-
-/// A key set as `/.well-known/jwks.json` gives it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Jwks {
-    pub keys: Vec<Jwk>,
-}
-
-/// An Ed25519 public key (RFC 8037).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Jwk {
-    #[schema(example = "OKP")]
-    pub kty: String,
-    #[schema(example = "Ed25519")]
-    pub crv: String,
-    pub x: String,
-    pub kid: String,
-    #[serde(rename = "use")]
-    #[schema(example = "sig")]
-    pub usage: String,
-    #[schema(example = "EdDSA")]
-    pub alg: String,
-}
-
-impl Jwks {
-    /// In the order of the key ids, so that equal sets give equal documents.
-    pub fn of<'a>(keys: impl IntoIterator<Item = &'a VerifyingKey>) -> Self {
-        let mut keys: Vec<Jwk> = keys.into_iter().map(Jwk::of).collect();
-        keys.sort_by(|a, b| a.kid.cmp(&b.kid));
-        Self { keys }
-    }
-}
-
-impl Jwk {
-    fn of(key: &VerifyingKey) -> Self {
-        Self {
-            kty: "OKP".to_owned(),
-            crv: "Ed25519".to_owned(),
-            x: URL_SAFE_NO_PAD.encode(key.as_bytes()),
-            kid: thumbprint(key),
-            usage: "sig".to_owned(),
-            alg: ALGORITHM.to_owned(),
-        }
-    }
-}
-
-/// RFC 7638: the digest of the key's required members, in this order and without spaces.
-pub fn thumbprint(key: &VerifyingKey) -> String {
-    let x = URL_SAFE_NO_PAD.encode(key.as_bytes());
-    let members = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#);
-    URL_SAFE_NO_PAD.encode(Sha256Digest::of(members.as_bytes()).0)
 }
 
 fn encode<T: Serialize>(part: &T) -> Result<String, serde_json::Error> {

@@ -4,22 +4,23 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
-use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
-use ed25519_dalek::pkcs8::{DecodePrivateKey, DecodePublicKey, EncodePrivateKey, EncodePublicKey};
-use ed25519_dalek::{SigningKey, VerifyingKey};
 use hmac::{Hmac, KeyInit, Mac};
-use schemas::{IndexKey, KeyEncryptionKey};
+use schemas::{IndexKey, KeyEncryptionKey, Timestamp};
 use sha2::Sha256;
 use uuid::Uuid;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
+use crate::key_folder::{KeyFolder, KeyFolders};
+use crate::signing::Algorithm;
+
 const KEY_ENCRYPTION_KEY: &str = "ROLECALL_KEY_ENCRYPTION_KEY_FILE";
 const INDEX_KEY: &str = "ROLECALL_INDEX_KEY_FILE";
 const TOKEN_KEY: &str = "ROLECALL_TOKEN_KEY_FILE";
-const SIGNING_KEY: &str = "ROLECALL_SIGNING_KEY_FILE";
-const VERIFYING_KEYS: &str = "ROLECALL_VERIFYING_KEY_FILES";
+const SIGNING_KEYS: &str = "ROLECALL_SIGNING_KEYS";
+const VERIFYING_KEYS: &str = "ROLECALL_VERIFYING_KEYS";
 
 /// Each message is the one line an operator needs: which file or variable, and what is wrong.
 #[derive(Debug, thiserror::Error)]
@@ -46,12 +47,16 @@ pub struct KeyFiles {
     /// Derives refresh and other tokens: 32 bytes, raw or in hexadecimal.
     #[arg(long, env = TOKEN_KEY, value_name = "FILE")]
     pub token_key_file: Option<PathBuf>,
-    /// Signs access tokens: Ed25519, PKCS#8 PEM.
-    #[arg(long, env = SIGNING_KEY, value_name = "FILE")]
-    pub signing_key_file: Option<PathBuf>,
-    /// Verify access tokens: Ed25519 public keys in PEM, several by commas.
-    #[arg(long, env = VERIFYING_KEYS, value_name = "FILES", value_delimiter = ',')]
-    pub verifying_key_files: Vec<PathBuf>,
+    /// Folder of the keys that sign access tokens: PKCS#8 PEM of Ed25519 or P-256, each named after the time from
+    /// which it signs, such as 20261130T120000Z.pem.
+    #[arg(long, env = SIGNING_KEYS, value_name = "FOLDER")]
+    pub signing_keys: Option<PathBuf>,
+    /// Folder of their public halves, of the same names, for services that only verify.
+    #[arg(long, env = VERIFYING_KEYS, value_name = "FOLDER")]
+    pub verifying_keys: Option<PathBuf>,
+    /// Seconds between two looks into that folder.
+    #[arg(long, env = "ROLECALL_KEYS_REREAD", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    pub keys_reread: u64,
 }
 
 impl KeyFiles {
@@ -70,51 +75,29 @@ impl KeyFiles {
         TokenKey::parse(&bytes).ok_or_else(|| content(path, &"a key must be 32 bytes, in hexadecimal or raw"))
     }
 
-    pub fn signing_key(&self) -> Result<SigningKey, KeyError> {
-        let (path, bytes) = read_secret(self.signing_key_file.as_deref(), SIGNING_KEY)?;
-        let pem = std::str::from_utf8(&bytes).map_err(|error| content(path, &error))?;
-        SigningKey::from_pkcs8_pem(pem).map_err(|error| content(path, &error))
+    /// To sign access tokens with, and to verify them.
+    pub fn signing_keys(&self) -> Result<Arc<KeyFolder>, KeyError> {
+        let folder = self.signing_keys.as_deref();
+        KeyFolder::open(folder.ok_or(KeyError::NotSet(SIGNING_KEYS))?)
     }
 
-    /// The public half of the signing key, if there is one, and all verifying keys.
-    pub fn verifying_keys(&self) -> Result<Vec<VerifyingKey>, KeyError> {
-        let mut keys = Vec::new();
-        if self.signing_key_file.is_some() {
-            keys.push(self.signing_key()?.verifying_key());
-        }
-        for path in &self.verifying_key_files {
-            let pem = fs::read_to_string(path).map_err(|cause| KeyError::Read {
-                path: path.clone(),
-                cause,
-            })?;
-            let key = VerifyingKey::from_public_key_pem(&pem).map_err(|error| content(path, &error))?;
-            if !keys.contains(&key) {
-                keys.push(key);
-            }
-        }
-        if keys.is_empty() {
-            Err(KeyError::NotSet(VERIFYING_KEYS))
-        } else {
-            Ok(keys)
-        }
+    /// To verify access tokens with: the public keys, or else those that sign.
+    pub fn verifying_keys(&self) -> Result<Arc<KeyFolder>, KeyError> {
+        let folder = self.verifying_keys.as_deref().or(self.signing_keys.as_deref());
+        KeyFolder::open(folder.ok_or(KeyError::NotSet(VERIFYING_KEYS))?)
     }
 
     /// As environment variables for a child process.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
-        let verifying: Vec<String> = self
-            .verifying_key_files
-            .iter()
-            .map(|path| path.display().to_string())
-            .collect();
         [
             (KEY_ENCRYPTION_KEY, self.key_encryption_key_file.as_deref()),
             (INDEX_KEY, self.index_key_file.as_deref()),
             (TOKEN_KEY, self.token_key_file.as_deref()),
-            (SIGNING_KEY, self.signing_key_file.as_deref()),
+            (SIGNING_KEYS, self.signing_keys.as_deref()),
+            (VERIFYING_KEYS, self.verifying_keys.as_deref()),
         ]
         .into_iter()
         .filter_map(|(name, path)| Some((name, path?.display().to_string())))
-        .chain((!verifying.is_empty()).then(|| (VERIFYING_KEYS, verifying.join(","))))
         .collect()
     }
 }
@@ -156,36 +139,28 @@ pub fn generate_key_files(dir: &Path) -> Result<KeyFiles, KeyError> {
         path: dir.to_owned(),
         cause,
     })?;
-    let files = KeyFiles {
+    let folders = KeyFolders {
+        signing: dir.join("signing"),
+        verifying: dir.join("verifying"),
+    };
+    let has_keys = |folder: &Path| folder.is_dir() && KeyFolder::open(folder).is_ok();
+    if !has_keys(&folders.signing) {
+        folders.add(Algorithm::default(), Timestamp::now())?;
+    }
+    Ok(KeyFiles {
         key_encryption_key_file: Some(random_key(dir.join("key-encryption.key"))?),
         index_key_file: Some(random_key(dir.join("index.key"))?),
         token_key_file: Some(random_key(dir.join("token.key"))?),
-        signing_key_file: Some(signing_key(dir.join("signing.pem"))?),
-        verifying_key_files: vec![dir.join("verifying.pem")],
-    };
-    let path = dir.join("verifying.pem");
-    let public = files
-        .signing_key()?
-        .verifying_key()
-        .to_public_key_pem(LineEnding::LF)
-        .map_err(|error| content(&path, &error))?;
-    write_new(&path, public.as_bytes())?;
-    Ok(files)
+        signing_keys: Some(folders.signing),
+        verifying_keys: Some(folders.verifying),
+        keys_reread: 10,
+    })
 }
 
 fn random_key(path: PathBuf) -> Result<PathBuf, KeyError> {
     let key = Zeroizing::new(rand::random::<[u8; 32]>());
     let line = Zeroizing::new(format!("{}\n", hex::encode(key.as_slice())));
     write_new(&path, line.as_bytes())?;
-    Ok(path)
-}
-
-fn signing_key(path: PathBuf) -> Result<PathBuf, KeyError> {
-    let seed = Zeroizing::new(rand::random::<[u8; 32]>());
-    let pem = SigningKey::from_bytes(&seed)
-        .to_pkcs8_pem(LineEnding::LF)
-        .map_err(|error| content(&path, &error))?;
-    write_new(&path, pem.as_bytes())?;
     Ok(path)
 }
 
@@ -240,17 +215,18 @@ mod tests {
         files.key_encryption_key().unwrap();
         files.index_key().unwrap();
         files.token_key().unwrap();
+        let kid = |keys: Arc<KeyFolder>| keys.timeline().all()[0].kid.clone();
         assert_eq!(
-            files.verifying_keys().unwrap(),
-            [files.signing_key().unwrap().verifying_key()]
+            kid(files.verifying_keys().unwrap()),
+            kid(files.signing_keys().unwrap())
         );
-        for entry in fs::read_dir(dir.path().join("keys")).unwrap() {
-            let entry = entry.unwrap();
-            assert_eq!(
-                entry.metadata().unwrap().permissions().mode() & 0o777,
-                0o600,
-                "{entry:?}"
-            );
+        for folder in ["keys", "keys/signing", "keys/verifying"] {
+            for entry in fs::read_dir(dir.path().join(folder)).unwrap() {
+                let entry = entry.unwrap();
+                let metadata = entry.metadata().unwrap();
+                let is_private = metadata.permissions().mode() & 0o777 == 0o600;
+                assert!(metadata.is_dir() || is_private, "{entry:?}");
+            }
         }
         assert_eq!(files.environment().len(), 5);
     }
@@ -259,10 +235,11 @@ mod tests {
     fn generating_again_keeps_every_key() {
         let dir = tempfile::tempdir().unwrap();
         let id = |files: &KeyFiles| files.key_encryption_key().unwrap().id();
+        let kid = |files: &KeyFiles| files.signing_keys().unwrap().timeline().all()[0].kid.clone();
         let first = generate_key_files(dir.path()).unwrap();
-        let before = (id(&first), first.signing_key().unwrap().to_bytes());
+        let before = (id(&first), kid(&first));
         let second = generate_key_files(dir.path()).unwrap();
-        assert_eq!((id(&second), second.signing_key().unwrap().to_bytes()), before);
+        assert_eq!((id(&second), kid(&second)), before);
     }
 
     #[test]
@@ -272,15 +249,15 @@ mod tests {
         fs::write(&path, "abc").unwrap();
         let files = KeyFiles {
             key_encryption_key_file: Some(path.clone()),
-            token_key_file: Some(path.clone()),
-            signing_key_file: Some(path),
+            token_key_file: Some(path),
+            signing_keys: Some(dir.path().join("missing")),
             index_key_file: Some(dir.path().join("missing.key")),
             ..KeyFiles::default()
         };
         let messages = [
             files.key_encryption_key().err().unwrap().to_string(),
             files.token_key().err().unwrap().to_string(),
-            files.signing_key().err().unwrap().to_string(),
+            files.signing_keys().err().unwrap().to_string(),
             files.index_key().err().unwrap().to_string(),
         ];
         for message in &messages {
@@ -289,8 +266,8 @@ mod tests {
                 "{message}"
             );
         }
-        let unset = KeyFiles::default().signing_key().unwrap_err().to_string();
-        assert_eq!(unset, "ROLECALL_SIGNING_KEY_FILE is not set");
+        let unset = KeyFiles::default().signing_keys().err().unwrap().to_string();
+        assert_eq!(unset, "ROLECALL_SIGNING_KEYS is not set");
     }
 
     #[test]

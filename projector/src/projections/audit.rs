@@ -4,9 +4,10 @@
 use std::borrow::Cow;
 
 use chrono::NaiveDate;
+use domain::user::{SUSPICIOUS_FROM, score_of};
 use read_model::time_series;
 use schemas::catalog::CatalogEvent;
-use schemas::user::{LockReason, LoginFailed, UserEvent};
+use schemas::user::{LockReason, LoginFailed, UserEvent, UserLoggedIn};
 use schemas::{Sealed, SessionId, Timestamp};
 use sqlx::PgConnection;
 use sqlx::types::ipnetwork::IpNetwork;
@@ -27,7 +28,7 @@ pub(super) struct AuditRow {
     pub network: Option<IpNetwork>,
     pub user_agent: Option<String>,
     pub request_id: Uuid,
-    pub is_suspicious: bool,
+    pub risk_score: i32,
     pub occurred_at: Timestamp,
     pub date: NaiveDate,
     pub actor: String,
@@ -41,7 +42,6 @@ struct Told<'a> {
     description: Cow<'static, str>,
     session: Option<SessionId>,
     failed: bool,
-    suspicious: bool,
     network: Option<&'a String>,
     user_agent: Option<&'a Sealed>,
 }
@@ -52,7 +52,8 @@ impl Audit {
         let mut row = AuditRow::of(at, event.event_type().name, told.description);
         row.user_id = Some(at.user()?);
         row.session_id = told.session.map(|id| id.as_uuid());
-        (row.failed, row.is_suspicious) = (told.failed, told.suspicious);
+        row.failed = told.failed;
+        row.risk_score = score_of(event);
         row.network = network(told.network)?;
         row.user_agent = text(told.user_agent);
         self.0.push(row);
@@ -87,6 +88,10 @@ impl Audit {
 }
 
 impl AuditRow {
+    pub const fn is_suspicious(&self) -> bool {
+        self.risk_score >= SUSPICIOUS_FROM
+    }
+
     fn of(at: &At<'_>, event_type: &'static str, description: Cow<'static, str>) -> Self {
         Self {
             id: at.meta.event_id.as_uuid(),
@@ -98,7 +103,7 @@ impl AuditRow {
             network: None,
             user_agent: None,
             request_id: at.meta.request_id.as_uuid(),
-            is_suspicious: false,
+            risk_score: 0,
             occurred_at: at.meta.occurred_at,
             date: at.time().date_naive(),
             actor: at.meta.actor.to_string(),
@@ -116,11 +121,7 @@ fn tell(event: &UserEvent) -> Told<'_> {
             session: Some(e.session_id),
             network: e.ip_network.as_ref(),
             user_agent: e.user_agent.as_ref(),
-            ..says(if e.despite_lock {
-                "signed in from a known device while sign-in was locked"
-            } else {
-                "signed in"
-            })
+            ..says(tell_sign_in(e))
         },
         UserEvent::LoginFailed(e) => Told {
             failed: true,
@@ -128,14 +129,11 @@ fn tell(event: &UserEvent) -> Told<'_> {
             user_agent: e.user_agent.as_ref(),
             ..says(tell_failures(e))
         },
-        UserEvent::Locked(e) => Told {
-            suspicious: e.reason == LockReason::FailedLogins,
-            ..says(match e.reason {
-                LockReason::FailedLogins => "locked after failed sign-ins",
-                LockReason::Administrator => "locked by an administrator",
-                LockReason::Other => "locked",
-            })
-        },
+        UserEvent::Locked(e) => says(match e.reason {
+            LockReason::FailedLogins => "locked after failed sign-ins",
+            LockReason::Administrator => "locked by an administrator",
+            LockReason::Other => "locked",
+        }),
         UserEvent::PasswordChanged(e) => says(format!(
             "password changed, {} session(s) ended",
             e.revoked_sessions.len()
@@ -144,12 +142,11 @@ fn tell(event: &UserEvent) -> Told<'_> {
             session: Some(e.session_id),
             network: e.ip_network.as_ref(),
             user_agent: e.user_agent.as_ref(),
-            ..says("session refreshed")
+            ..says(format!("session refreshed{}", tell_reasons(&e.risk_reasons)))
         },
         UserEvent::RefreshReuseDetected(e) => Told {
             session: Some(e.session_id),
             failed: true,
-            suspicious: true,
             ..says("replaced refresh token presented again, session ended")
         },
         UserEvent::SessionRevoked(e) => Told {
@@ -161,6 +158,24 @@ fn tell(event: &UserEvent) -> Told<'_> {
         UserEvent::RoleRevoked(e) => says(format!("role {} revoked", e.role_id)),
         UserEvent::Deactivated(_) => says("account deactivated"),
         UserEvent::Reactivated(_) => says("account reactivated"),
+    }
+}
+
+fn tell_sign_in(login: &UserLoggedIn) -> String {
+    let how = if login.despite_lock {
+        "signed in from a known device while sign-in was locked"
+    } else {
+        "signed in"
+    };
+    let (by, reasons) = (login.methods.join("+"), tell_reasons(&login.risk_reasons));
+    format!("{how} by {by}{reasons}")
+}
+
+fn tell_reasons(reasons: &[String]) -> String {
+    if reasons.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", reasons.join(", "))
     }
 }
 

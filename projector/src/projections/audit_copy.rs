@@ -35,12 +35,12 @@ fn status(row: &&AuditRow) -> &'static str {
 async fn insert(tx: &mut PgConnection, rows: &[&AuditRow]) -> Result<(), RowError> {
     let each = || rows.iter();
     sqlx::query(
-        "INSERT INTO security_audit_log (risk_score, id, user_id, session_id, event_type, event_status,
+        "INSERT INTO security_audit_log (id, user_id, session_id, event_type, event_status,
              event_description, ip_address, user_agent, request_id, is_suspicious, occurred_at, partition_date, actor,
-             ledger, log_offset)
-         SELECT 0, n.* FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::inet[],
+             ledger, log_offset, risk_score)
+         SELECT n.* FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::inet[],
              $8::text[], $9::uuid[], $10::bool[], $11::timestamptz[], $12::date[], $13::text[], $14::int2[],
-             $15::int8[]) AS n",
+             $15::int8[], $16::int4[]) AS n",
     )
     .bind(each().map(|it| it.id).collect::<Vec<_>>())
     .bind(each().map(|it| it.user_id).collect::<Vec<_>>())
@@ -51,12 +51,13 @@ async fn insert(tx: &mut PgConnection, rows: &[&AuditRow]) -> Result<(), RowErro
     .bind(each().map(|it| it.network).collect::<Vec<Option<IpNetwork>>>())
     .bind(each().map(|it| it.user_agent.as_deref()).collect::<Vec<_>>())
     .bind(each().map(|it| it.request_id).collect::<Vec<_>>())
-    .bind(each().map(|it| it.is_suspicious).collect::<Vec<_>>())
+    .bind(each().map(AuditRow::is_suspicious).collect::<Vec<_>>())
     .bind(each().map(|it| it.occurred_at.to_utc()).collect::<Vec<DateTime<Utc>>>())
     .bind(each().map(|it| it.date).collect::<Vec<_>>())
     .bind(each().map(|it| it.actor.as_str()).collect::<Vec<_>>())
     .bind(each().map(|it| it.ledger).collect::<Vec<_>>())
     .bind(each().map(|it| it.offset).collect::<Vec<_>>())
+    .bind(each().map(|it| it.risk_score).collect::<Vec<_>>())
     .execute(tx)
     .await?;
     Ok(())
@@ -95,8 +96,8 @@ impl Rows {
         self.network(row.network);
         self.optional(row.user_agent.as_ref().map(String::as_bytes));
         self.field(row.request_id.as_bytes());
-        self.field(&0i32.to_be_bytes());
-        self.field(&[u8::from(row.is_suspicious)]);
+        self.field(&row.risk_score.to_be_bytes());
+        self.field(&[u8::from(row.is_suspicious())]);
         self.time_and_date(row.occurred_at);
         self.field(row.actor.as_bytes());
         self.field(&row.ledger.to_be_bytes());

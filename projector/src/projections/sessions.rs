@@ -24,11 +24,14 @@ struct Row {
 struct New {
     user_id: Uuid,
     session_token: String,
+    device_id: Uuid,
     device_fingerprint: Option<String>,
-    country_code: Option<String>,
-    city: Option<String>,
+    /// By spaces.
+    methods: String,
     created_at: DateTime<Utc>,
     expires_at: DateTime<Utc>,
+    /// Microseconds.
+    idle_timeout: Option<i64>,
 }
 
 /// `None` leaves a column as it is.
@@ -39,6 +42,8 @@ struct Change {
     network: Option<IpNetwork>,
     address: Option<String>,
     user_agent: Option<String>,
+    country_code: Option<String>,
+    city: Option<String>,
     revoked: Option<(DateTime<Utc>, &'static str)>,
 }
 
@@ -95,17 +100,20 @@ impl Row {
         self.new = Some(New {
             user_id: at.user()?,
             session_token: session_token(event.session_id),
+            device_id: event.device_id.as_uuid(),
             device_fingerprint: text(event.device_fingerprint.as_ref()),
-            country_code: event.country_code.clone(),
-            city: text(event.city.as_ref()),
+            methods: event.methods.join(" "),
             created_at: at.time(),
             expires_at: utc(event.expires_at),
+            idle_timeout: event.idle_timeout,
         });
         self.change.refresh_token_hash = Some(event.refresh_token_hash.to_hex());
         self.change.last_activity_at = Some(at.time());
         self.change.network = network(event.ip_network.as_ref())?;
         self.change.address = text(event.ip_address.as_ref());
         self.change.user_agent = text(event.user_agent.as_ref());
+        self.change.country_code = event.country_code.clone();
+        self.change.city = text(event.city.as_ref());
         Ok(())
     }
 }
@@ -118,6 +126,10 @@ impl Change {
         self.network = network(event.ip_network.as_ref())?.or(self.network);
         self.address = text(event.ip_address.as_ref()).or(self.address.take());
         self.user_agent = text(event.user_agent.as_ref()).or(self.user_agent.take());
+        if event.country_code.is_some() {
+            self.country_code.clone_from(&event.country_code);
+        }
+        self.city = text(event.city.as_ref()).or(self.city.take());
         Ok(())
     }
 }
@@ -141,14 +153,15 @@ async fn insert(
     sqlx::query(
         "INSERT INTO user_sessions (id, user_id, ledger, shard_id, session_token, refresh_token_hash, ip_address,
              ip_address_sealed, user_agent, device_fingerprint, country_code, city, created_at, expires_at,
-             last_activity_at, is_active, revoked_at, revoked_reason)
-         SELECT id, user_id, $1, $2, token, refresh_hash, ip, ip_sealed, agent, device, country, city, created_at,
-             expires_at, active_at, revoked_at IS NULL, revoked_at, reason
+             last_activity_at, is_active, revoked_at, revoked_reason, device_id, methods, idle_timeout)
+         SELECT id, user_id, $1, $2, token, refresh_hash, ip, ip_sealed, agent, fingerprint, country, city, created_at,
+             expires_at, active_at, revoked_at IS NULL, revoked_at, reason, device, string_to_array(methods, ' '),
+             idle * interval '1 microsecond'
          FROM unnest($3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::inet[], $8::text[], $9::text[], $10::text[],
              $11::text[], $12::text[], $13::timestamptz[], $14::timestamptz[], $15::timestamptz[], $16::timestamptz[],
-             $17::text[])
-             AS n (id, user_id, token, refresh_hash, ip, ip_sealed, agent, device, country, city, created_at,
-             expires_at, active_at, revoked_at, reason)",
+             $17::text[], $18::uuid[], $19::text[], $20::int8[])
+             AS n (id, user_id, token, refresh_hash, ip, ip_sealed, agent, fingerprint, country, city, created_at,
+             expires_at, active_at, revoked_at, reason, device, methods, idle)",
     )
     .bind(place.ledger)
     .bind(place.shard_id)
@@ -160,13 +173,16 @@ async fn insert(
     .bind(now().map(|it| it.address.as_deref()).collect::<Vec<_>>())
     .bind(now().map(|it| it.user_agent.as_deref()).collect::<Vec<_>>())
     .bind(new().map(|it| it.device_fingerprint.as_deref()).collect::<Vec<_>>())
-    .bind(new().map(|it| it.country_code.as_deref()).collect::<Vec<_>>())
-    .bind(new().map(|it| it.city.as_deref()).collect::<Vec<_>>())
+    .bind(now().map(|it| it.country_code.as_deref()).collect::<Vec<_>>())
+    .bind(now().map(|it| it.city.as_deref()).collect::<Vec<_>>())
     .bind(new().map(|it| it.created_at).collect::<Vec<_>>())
     .bind(new().map(|it| it.expires_at).collect::<Vec<_>>())
     .bind(now().map(|it| it.last_activity_at).collect::<Vec<_>>())
     .bind(now().map(|it| it.revoked.map(|(at, _)| at)).collect::<Vec<_>>())
     .bind(now().map(|it| it.revoked.map(|(_, reason)| reason)).collect::<Vec<_>>())
+    .bind(new().map(|it| it.device_id).collect::<Vec<_>>())
+    .bind(new().map(|it| it.methods.as_str()).collect::<Vec<_>>())
+    .bind(new().map(|it| it.idle_timeout).collect::<Vec<_>>())
     .execute(tx)
     .await?;
     Ok(())
@@ -181,11 +197,14 @@ async fn update(tx: &mut PgConnection, rows: &[(&Uuid, &Row)]) -> Result<(), Row
              ip_address = coalesce(c.ip, user_sessions.ip_address),
              ip_address_sealed = coalesce(c.ip_sealed, user_sessions.ip_address_sealed),
              user_agent = coalesce(c.agent, user_sessions.user_agent),
+             country_code = coalesce(c.country, user_sessions.country_code),
+             city = coalesce(c.city, user_sessions.city),
              is_active = user_sessions.is_active AND c.revoked_at IS NULL,
              revoked_at = coalesce(c.revoked_at, user_sessions.revoked_at),
              revoked_reason = coalesce(c.reason, user_sessions.revoked_reason)
          FROM unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::inet[], $5::text[], $6::text[], $7::timestamptz[],
-             $8::text[]) AS c (id, refresh_hash, active_at, ip, ip_sealed, agent, revoked_at, reason)
+             $8::text[], $9::text[], $10::text[])
+             AS c (id, refresh_hash, active_at, ip, ip_sealed, agent, revoked_at, reason, country, city)
          WHERE user_sessions.id = c.id",
     )
     .bind(rows.iter().map(|(id, _)| **id).collect::<Vec<_>>())
@@ -196,6 +215,8 @@ async fn update(tx: &mut PgConnection, rows: &[(&Uuid, &Row)]) -> Result<(), Row
     .bind(each().map(|it| it.user_agent.as_deref()).collect::<Vec<_>>())
     .bind(each().map(|it| it.revoked.map(|(at, _)| at)).collect::<Vec<_>>())
     .bind(each().map(|it| it.revoked.map(|(_, reason)| reason)).collect::<Vec<_>>())
+    .bind(each().map(|it| it.country_code.as_deref()).collect::<Vec<_>>())
+    .bind(each().map(|it| it.city.as_deref()).collect::<Vec<_>>())
     .execute(tx)
     .await?;
     all_changed("user_sessions", rows.len(), done.rows_affected())

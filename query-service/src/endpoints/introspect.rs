@@ -7,8 +7,9 @@ use axum::extract::State;
 use axum::extract::rejection::FormRejection;
 use axum::response::{IntoResponse, Response};
 use domain::rolecall_permissions::Permission;
-use schemas::{SessionId, UserId};
+use schemas::{SessionId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
+use service_kit::assurance::Assurance;
 use service_kit::at_least::AtLeast;
 use service_kit::auth::{Authenticate, Caller, SessionState};
 use service_kit::json::Json;
@@ -53,6 +54,14 @@ pub struct IntrospectedClaims {
     /// Seconds since the Unix epoch.
     iat: i64,
     exp: i64,
+    /// When the user last proved who they are, in seconds since the Unix epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auth_time: Option<i64>,
+    /// How sure it is: `aal2` after two factors of different kinds, else `aal1`.
+    acr: Assurance,
+    /// How they did (RFC 8176).
+    #[schema(value_type = Vec<String>)]
+    amr: Arc<[String]>,
 }
 
 /// Whether a token is good at this moment
@@ -122,13 +131,20 @@ fn active(app: &App, claims: AccessClaims) -> Introspection {
         client_id: claims.client_id,
         sid: claims.session_id,
         jti: claims.token_id,
-        iat: claims.issued_at.as_micros().div_euclid(1_000_000),
-        exp: claims.expires_at.as_micros().div_euclid(1_000_000),
+        iat: seconds(claims.issued_at),
+        exp: seconds(claims.expires_at),
+        auth_time: claims.authentication.at.map(seconds),
+        acr: claims.authentication.assurance(),
+        amr: claims.authentication.methods,
     };
     Introspection {
         active: true,
         claims: Some(claims),
     }
+}
+
+fn seconds(time: Timestamp) -> i64 {
+    time.as_micros().div_euclid(1_000_000)
 }
 
 /// OAuth clients look for `error`; the rest is as everywhere.

@@ -23,10 +23,12 @@ async fn a_live_token_is_active_and_says_who() {
     let mut answer = introspect(&test, ADMIN, &form).await;
     let (iat, exp) = (answer.body["iat"].take(), answer.body["exp"].take());
     assert_eq!(exp.as_i64().unwrap() - iat.as_i64().unwrap(), 300);
+    assert_eq!(answer.body["auth_time"].take(), iat);
     let expected = json!({
         "active": true, "token_type": "Bearer", "iss": "rolecall", "aud": "rolecall",
         "sub": ALICE, "sid": session(ALICE), "client_id": "rolecall",
         "jti": "00000000-0000-0000-0000-000000000003", "iat": null, "exp": null,
+        "auth_time": null, "acr": "aal2", "amr": ["pwd", "otp"],
     });
     assert_eq!(answer.body, expected);
     assert_eq!(answer.header("rolecall-token"), test.app.basis(ALICE).to_string());

@@ -6,8 +6,9 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use domain::rolecall_permissions::Permission;
 use read_model::queries::{SessionRow, sessions_of_user};
-use schemas::{SessionId, Timestamp, UserId, sealed_field as field};
+use schemas::{DeviceId, SessionId, Timestamp, UserId, sealed_field as field};
 use serde::{Deserialize, Serialize};
+use service_kit::assurance::Assurance;
 use service_kit::at_least::AtLeast;
 use service_kit::auth::{Authenticate, Caller};
 use service_kit::json::Json;
@@ -41,8 +42,16 @@ pub struct SessionAnswer {
     live: bool,
     /// The session this request came with.
     current: bool,
+    /// The same for sessions of one browser or app that showed its device token.
+    #[schema(value_type = Uuid)]
+    device_id: DeviceId,
+    /// How sure it is that the session is the user's.
+    assurance: Assurance,
+    /// How the user proved who they are (RFC 8176).
+    methods: Vec<String>,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
+    /// When it ends by itself: at its end, or for want of use unless it is refreshed before.
     #[schema(value_type = String, format = DateTime)]
     expires_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
@@ -54,7 +63,9 @@ pub struct SessionAnswer {
     network: Option<String>,
     ip_address: Option<String>,
     user_agent: Option<String>,
+    device_fingerprint: Option<String>,
     country_code: Option<String>,
+    city: Option<String>,
 }
 
 /// Sessions of a user, newest first, ended ones too
@@ -105,16 +116,21 @@ fn answer(
 ) -> Result<SessionAnswer, Problem> {
     Ok(SessionAnswer {
         id: row.id,
-        live: row.is_active && now < row.expires_at,
+        live: row.is_active && now < row.ends_at,
         current: row.id == caller.session_id,
+        device_id: row.device_id,
+        assurance: Assurance::of(&row.methods),
+        methods: row.methods,
         created_at: row.created_at,
-        expires_at: row.expires_at,
+        expires_at: row.ends_at,
         last_activity_at: row.last_activity_at,
         revoked_at: row.revoked_at,
         revoked_reason: row.revoked_reason,
         network: row.ip_network,
         ip_address: personal.open_some(field::IP_ADDRESS, row.ip_address.as_ref())?,
         user_agent: personal.open_some(field::USER_AGENT, row.user_agent.as_ref())?,
+        device_fingerprint: personal.open_some(field::DEVICE_FINGERPRINT, row.device_fingerprint.as_ref())?,
         country_code: row.country_code,
+        city: personal.open_some(field::CITY, row.city.as_ref())?,
     })
 }

@@ -7,6 +7,7 @@ use schemas::catalog::{CatalogEvent, ShardMapChanged};
 use schemas::{DataKey, Position, sealed_field as field};
 use serde_json::json;
 use sqlx::PgPool;
+use uuid::Uuid;
 
 use super::pool_settings;
 use crate::testing::{ADMIN, BOB, LOG, TestApp, session};
@@ -27,13 +28,18 @@ async fn insert_bob(pool: &PgPool, key: &DataKey, ledger: i32) {
     .unwrap();
     sqlx::query(
         "INSERT INTO user_sessions (id, user_id, ledger, shard_id, session_token, refresh_token_hash, ip_address,
-                                    ip_address_sealed, created_at, expires_at, last_activity_at, is_active)
-         VALUES ($1, $2, $3::int::smallint, 0, 'a', 'b', '10.1.0.0/16', $4, 'epoch', '2999-01-01Z', 'epoch', true)",
+                                    ip_address_sealed, device_fingerprint, country_code, city, device_id, methods, created_at,
+                                    expires_at, idle_timeout, last_activity_at, is_active)
+         VALUES ($1, $2, $3::int::smallint, 0, 'a', 'b', '10.1.0.0/16', $4, $5, 'DE', $6, $7, '{pwd,otp}', 'epoch',
+                 '2999-01-01Z', '7 days', '2998-12-30Z', true)",
     )
     .bind(session(BOB).as_uuid())
     .bind(BOB.as_uuid())
     .bind(ledger)
     .bind(seal(field::IP_ADDRESS, "10.1.2.3"))
+    .bind(seal(field::DEVICE_FINGERPRINT, "canvas 17"))
+    .bind(seal(field::CITY, "Berlin"))
+    .bind(Uuid::from_u128(0xDE))
     .execute(pool)
     .await
     .unwrap();
@@ -144,6 +150,29 @@ async fn sessions_and_audit(test: &TestApp, path: &str) {
         (&session["ip_address"], &session["network"]),
         (&json!("10.1.2.3"), &json!("10.1.0.0/16"))
     );
+    // Used again two days before its end, it would have idled past that.
+    let mut session = session.clone();
+    let told = [
+        "device_id",
+        "device_fingerprint",
+        "country_code",
+        "city",
+        "assurance",
+        "methods",
+        "expires_at",
+    ]
+    .map(|name| session[name].take());
+    let device = "00000000-0000-0000-0000-0000000000de";
+    let expected = json!([
+        device,
+        "canvas 17",
+        "DE",
+        "Berlin",
+        "aal2",
+        ["pwd", "otp"],
+        "2999-01-01T00:00:00.000000Z"
+    ]);
+    assert_eq!(json!(told), expected);
     let by_admin = test.get(&format!("{path}/sessions"), ADMIN).await;
     assert_eq!(by_admin.body["sessions"][0]["current"], false);
 

@@ -69,6 +69,24 @@ pub async fn unknown_users_and_wrong_passwords_look_alike(world: Arc<World>) {
         };
         assert_eq!(names(&known), names(&answer));
     }
+    // They lock alike, too.
+    let (nobody, keys) = (unique("nobody"), |answer: &Answer| {
+        let body = answer.body.as_object().unwrap();
+        body.keys().cloned().collect::<Vec<_>>()
+    });
+    for _ in 0..4 {
+        log_in(&world, &person.name, "wrong")
+            .await
+            .refused(P::InvalidCredentials);
+    }
+    for _ in 0..5 {
+        log_in(&world, &nobody, "wrong")
+            .await
+            .refused(P::InvalidCredentials);
+    }
+    let locked = log_in(&world, &person.name, "wrong").await.refused(P::UserLocked);
+    let unknown = log_in(&world, &nobody, "wrong").await.refused(P::UserLocked);
+    assert_eq!(keys(&locked), keys(&unknown));
     for body in [
         json!({ "password": "x" }),
         json!({ "username": "a", "email": "b@c.org", "password": "x" }),

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ed25519_dalek::SigningKey;
 use schemas::Timestamp;
 use serde_json::{Value, json};
+use service_kit::assurance::Authentication;
 use service_kit::jwt::{AccessClaims, Signer, TokenConfig};
+use service_kit::key_folder::KeyFolder;
 use service_kit::problem::ProblemType as P;
+use service_kit::signing::{Algorithm, PrivateKey, PublicKey};
 use tests::{Answer, Person, World};
 use uuid::Uuid;
 
@@ -35,6 +37,7 @@ fn claims(person: &Person) -> AccessClaims {
         user_id: person.id,
         session_id: person.session_id.parse().unwrap(),
         client_id: "rolecall".into(),
+        authentication: Authentication::default(),
         issued_at: Timestamp::now(),
         expires_at: Timestamp::now().plus(Duration::from_secs(60)),
         token_id: Uuid::now_v7(),
@@ -56,7 +59,19 @@ pub async fn forged_tokens_are_refused_by_both_services(world: Arc<World>) {
     names.sort_unstable();
     assert_eq!(
         names,
-        ["aud", "client_id", "exp", "iat", "iss", "jti", "sid", "sub"]
+        [
+            "acr",
+            "amr",
+            "aud",
+            "auth_time",
+            "client_id",
+            "exp",
+            "iat",
+            "iss",
+            "jti",
+            "sid",
+            "sub"
+        ]
     );
 
     let with = |value: &Value, field: &str, new: Value| {
@@ -64,13 +79,12 @@ pub async fn forged_tokens_are_refused_by_both_services(world: Arc<World>) {
         value[field] = new;
         encoded(&value)
     };
-    let own_key = world.rolecall.keys().signing_key().unwrap();
-    let stranger = SigningKey::from_bytes(&rand::random());
-    let signed = |key: &SigningKey, config: TokenConfig| {
-        Signer::new(key.clone(), config)
-            .unwrap()
-            .issue(&claims(&world.admin))
-            .unwrap()
+    let own_keys = world.rolecall.keys().signing_keys().unwrap();
+    let [stranger, other_kind] = [Algorithm::EdDsa, Algorithm::Es256]
+        .map(|algorithm| KeyFolder::fixed(PrivateKey::generate(algorithm)));
+    let signed = |keys: &Arc<KeyFolder>, config: TokenConfig| {
+        let signer = Signer::new(Arc::clone(keys), config);
+        signer.issue(&claims(&world.admin)).unwrap()
     };
     let other_audience = TokenConfig {
         audience: "elsewhere".to_owned(),
@@ -115,8 +129,15 @@ pub async fn forged_tokens_are_refused_by_both_services(world: Arc<World>) {
         ),
         format!("{}.{}.{}", parts[0], parts[1], URL_SAFE_NO_PAD.encode(flipped)),
         signed(&stranger, TokenConfig::default()),
-        signed(&own_key, other_audience),
-        signed(&own_key, other_issuer),
+        signed(&other_kind, TokenConfig::default()),
+        format!(
+            "{}.{}.{}",
+            with(&header, "alg", json!("ES256")),
+            parts[1],
+            parts[2]
+        ),
+        signed(&own_keys, other_audience),
+        signed(&own_keys, other_issuer),
         format!("{genuine}.{}", parts[2]),
         "x".repeat(10_000),
     ] {
@@ -130,10 +151,8 @@ pub async fn forged_tokens_are_refused_by_both_services(world: Arc<World>) {
     invented.session_id = Uuid::now_v7().into();
     borrowed.session_id = person.session_id.parse().unwrap();
     for claims in [invented, borrowed] {
-        let token = Signer::new(own_key.clone(), TokenConfig::default())
-            .unwrap()
-            .issue(&claims)
-            .unwrap();
+        let signer = Signer::new(Arc::clone(&own_keys), TokenConfig::default());
+        let token = signer.issue(&claims).unwrap();
         for answer in presented(&world, &token).await {
             answer.refused(P::SessionEnded);
         }
@@ -142,7 +161,10 @@ pub async fn forged_tokens_are_refused_by_both_services(world: Arc<World>) {
 
 /// Signed with what everybody knows, the public key, as if it were a secret.
 fn hs256(world: &World, header: &str, payload: &str) -> String {
-    let public = world.rolecall.keys().signing_key().unwrap().verifying_key();
+    let keys = world.rolecall.keys().signing_keys().unwrap().timeline();
+    let PublicKey::Ed25519(public) = keys.all()[0].public else {
+        panic!("another key than made at the start");
+    };
     let text = format!("{header}.{payload}");
     let tag = hmac_sha256(public.as_bytes(), text.as_bytes());
     format!("{text}.{}", URL_SAFE_NO_PAD.encode(tag))
@@ -159,17 +181,15 @@ fn hmac_sha256(key: &[u8; 32], text: &[u8]) -> [u8; 32] {
 }
 
 pub async fn an_expired_token_is_named_as_such(world: Arc<World>) {
-    let own_key = world.rolecall.keys().signing_key().unwrap();
+    let own_keys = world.rolecall.keys().signing_keys().unwrap();
     let now = Timestamp::now().as_micros();
     let claims = AccessClaims {
         issued_at: Timestamp::from_micros(now - 3_600_000_000),
         expires_at: Timestamp::from_micros(now - 2_000_000),
         ..claims(&world.admin)
     };
-    let token = Signer::new(own_key, TokenConfig::default())
-        .unwrap()
-        .issue(&claims)
-        .unwrap();
+    let signer = Signer::new(own_keys, TokenConfig::default());
+    let token = signer.issue(&claims).unwrap();
     for answer in presented(&world, &token).await {
         answer.refused(P::TokenExpired);
     }

@@ -4,6 +4,7 @@ use schemas::user::{RevokeReason, SessionRevoked, UserEvent, UserLoggedIn};
 use schemas::{SessionId, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::risk::Risk;
 use super::{Error, MAX_SESSIONS, User};
 use crate::decider::{Context, Decide};
 
@@ -25,6 +26,12 @@ impl Decide<User> for LogIn {
             is_new_device: user.device(self.login.device_id).is_none(),
             authenticated_at: Some(ctx.now),
             ..self.login
+        };
+        let risk = Risk::of_sign_in(user, &login, ctx.now);
+        let login = UserLoggedIn {
+            risk_score: risk.score,
+            risk_reasons: risk.reasons,
+            ..login
         };
         let failures = user.unwritten_failures();
         let room = make_room(user, self.max_sessions, ctx.now);

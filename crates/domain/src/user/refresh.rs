@@ -6,7 +6,8 @@ use schemas::user::{RefreshReuseDetected, SessionRefreshed, UserEvent};
 use schemas::{Sealed, SessionId, Sha256Digest};
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Session, User};
+use super::risk::Risk;
+use super::{Error, Place, Session, User};
 use crate::decider::{Context, Decide};
 
 /// So long the token just replaced is not reuse: whoever lost the answer tries again with it. It
@@ -49,6 +50,11 @@ impl Decide<User> for Refresh {
         if !current || self.presented_hash != session.refresh_token_hash {
             return Err(Error::InvalidToken);
         }
+        let place = Place {
+            network: self.ip_network.clone(),
+            country_code: self.country_code.clone(),
+        };
+        let risk = Risk::of_refresh(user, &place, ctx.now);
         Ok(vec![UserEvent::SessionRefreshed(SessionRefreshed {
             session_id: self.session_id,
             generation: session.generation.checked_add(1).ok_or(Error::SessionEnded)?,
@@ -60,8 +66,8 @@ impl Decide<User> for Refresh {
             user_agent: self.user_agent,
             country_code: self.country_code,
             city: self.city,
-            risk_score: 0,
-            risk_reasons: vec![],
+            risk_score: risk.score,
+            risk_reasons: risk.reasons,
         })])
     }
 }

@@ -82,8 +82,19 @@ pub struct Place {
     pub country_code: Option<String>,
 }
 
+impl Place {
+    /// What this one does not tell is as it was before.
+    #[must_use]
+    fn or(self, before: &Self) -> Self {
+        Self {
+            network: self.network.or_else(|| before.network.clone()),
+            country_code: self.country_code.or_else(|| before.country_code.clone()),
+        }
+    }
+}
+
 /// The last sign-in or refresh of all.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastSeen {
     pub at: Timestamp,
     pub place: Place,
@@ -113,10 +124,13 @@ pub struct Session {
 impl Session {
     /// When it ends by itself unless it is refreshed before.
     pub fn ends_at(&self) -> Timestamp {
-        match (self.active_at, self.idle_timeout) {
-            (Some(at), Some(idle)) => self.expires_at.min(at.plus(idle)),
-            _ => self.expires_at,
-        }
+        self.active_at.map_or(self.expires_at, |at| self.ends_after(at))
+    }
+
+    /// As [`Self::ends_at`], if that was its last activity.
+    pub fn ends_after(&self, active_at: Timestamp) -> Timestamp {
+        let idle = self.idle_timeout.map(|span| active_at.plus(span));
+        idle.map_or(self.expires_at, |idle| idle.min(self.expires_at))
     }
 }
 
@@ -348,11 +362,12 @@ impl User {
         };
         let is_it = |device: &&mut Device| device.id == session.device_id;
         if let Some(device) = self.devices.iter_mut().find(is_it) {
-            device.place = place.clone();
+            device.place = place.clone().or(&device.place);
         }
+        let before = self.last_seen.take().unwrap_or_default();
         self.last_seen = Some(LastSeen {
             at: event.refreshed_at,
-            place,
+            place: place.or(&before.place),
         });
     }
 

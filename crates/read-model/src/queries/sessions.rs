@@ -1,6 +1,6 @@
 //! Reads of `user_sessions`.
 
-use schemas::{Sealed, SessionId, Timestamp, UserId};
+use schemas::{DeviceId, Sealed, SessionId, Timestamp, UserId};
 use sqlx::Row;
 use uuid::Uuid;
 
@@ -19,8 +19,12 @@ pub struct SessionRow {
     pub device_fingerprint: Option<Sealed>,
     pub country_code: Option<String>,
     pub city: Option<Sealed>,
+    pub device_id: DeviceId,
+    /// Method references of RFC 8176.
+    pub methods: Vec<String>,
     pub created_at: Timestamp,
-    pub expires_at: Timestamp,
+    /// Unless it is refreshed before, where it ends for want of use.
+    pub ends_at: Timestamp,
     pub last_activity_at: Timestamp,
     pub is_active: bool,
     pub revoked_at: Option<Timestamp>,
@@ -35,7 +39,9 @@ pub async fn sessions_of_user(
 ) -> Result<Vec<SessionRow>, Error> {
     let rows = sqlx::query(
         "SELECT id, user_id, ip_address::text AS ip_address, ip_address_sealed, user_agent, device_fingerprint,
-                country_code, city, created_at, expires_at, last_activity_at, is_active, revoked_at, revoked_reason
+                country_code, city, device_id, methods, created_at,
+                least(expires_at, last_activity_at + idle_timeout) AS ends_at, last_activity_at, is_active, revoked_at,
+                revoked_reason
          FROM user_sessions WHERE user_id = $1 ORDER BY created_at DESC, id DESC LIMIT $2",
     )
     .bind(user.as_uuid())
@@ -48,7 +54,9 @@ pub async fn sessions_of_user(
 pub async fn session_by_id(snapshot: &mut Snapshot, session: SessionId) -> Result<Option<SessionRow>, Error> {
     let row = sqlx::query(
         "SELECT id, user_id, ip_address::text AS ip_address, ip_address_sealed, user_agent, device_fingerprint,
-                country_code, city, created_at, expires_at, last_activity_at, is_active, revoked_at, revoked_reason
+                country_code, city, device_id, methods, created_at,
+                least(expires_at, last_activity_at + idle_timeout) AS ends_at, last_activity_at, is_active, revoked_at,
+                revoked_reason
          FROM user_sessions WHERE id = $1",
     )
     .bind(session.as_uuid())
@@ -67,8 +75,10 @@ fn read(row: &PgRow) -> Result<SessionRow, Error> {
         device_fingerprint: optional_sealed(row, "device_fingerprint")?,
         country_code: row.try_get("country_code")?,
         city: optional_sealed(row, "city")?,
+        device_id: row.try_get::<Uuid, _>("device_id")?.into(),
+        methods: row.try_get("methods")?,
         created_at: time(row, "created_at")?,
-        expires_at: time(row, "expires_at")?,
+        ends_at: time(row, "ends_at")?,
         last_activity_at: time(row, "last_activity_at")?,
         is_active: row.try_get("is_active")?,
         revoked_at: optional_time(row, "revoked_at")?,
