@@ -152,13 +152,23 @@ impl Table {
     }
 
     async fn measure(&self, pool: &PgPool) -> Result<Vec<Row>> {
-        let source = format!("CREATE TABLE source AS {}", self.source.replace("$1", &self.rows.to_string()));
-        execute(pool, format!("DROP TABLE IF EXISTS source; {source}; ALTER TABLE source ADD PRIMARY KEY (n)")).await?;
+        let source = format!(
+            "CREATE TABLE source AS {}",
+            self.source.replace("$1", &self.rows.to_string())
+        );
+        execute(
+            pool,
+            format!("DROP TABLE IF EXISTS source; {source}; ALTER TABLE source ADD PRIMARY KEY (n)"),
+        )
+        .await?;
         for parts in VARIANTS {
             self.create(pool, parts).await?;
         }
         let rows = count(self.rows as f64);
-        let mut all = self.compared(&format!("{BATCH} inserted, {rows} in the end"), self.insert(pool).await?);
+        let mut all = self.compared(
+            &format!("{BATCH} inserted, {rows} in the end"),
+            self.insert(pool).await?,
+        );
         execute(pool, "VACUUM (ANALYZE)").await?;
         let changed = self.change(pool, self.change).await?;
         all.extend(self.compared(&format!("{CHANGED} changed by id"), changed));
@@ -180,7 +190,8 @@ impl Table {
         )
         .fetch_one(pool)
         .await?;
-        let sql = format!("INSERT INTO {{t}} ({columns}) SELECT {columns} FROM source WHERE n > $1 AND n <= $2");
+        let sql =
+            format!("INSERT INTO {{t}} ({columns}) SELECT {columns} FROM source WHERE n > $1 AND n <= $2");
         let mut samples: [Samples; 3] = Default::default();
         for first in (0..self.rows).step_by(BATCH) {
             for (parts, samples) in VARIANTS.into_iter().zip(&mut samples) {
@@ -222,13 +233,17 @@ impl Table {
             .map(|_| rand::rng().random_range(1..=self.rows as i64))
             .collect();
         let sql = format!("SELECT DISTINCT id, {} FROM source WHERE n = ANY($1)", self.user);
-        let rows: Vec<(Uuid, Uuid)> = sqlx::query_as(AssertSqlSafe(sql)).bind(numbers).fetch_all(pool).await?;
+        let rows: Vec<(Uuid, Uuid)> = sqlx::query_as(AssertSqlSafe(sql))
+            .bind(numbers)
+            .fetch_all(pool)
+            .await?;
         Ok(rows.into_iter().unzip())
     }
 
     fn compared(&self, what: &str, [whole, rest @ ..]: [Samples; 3]) -> Vec<Row> {
         let row = |(parts, cut): (usize, Samples)| {
-            let text = |samples: &Samples| format!("p50 {}, p99 {}", millis(samples.p50()), millis(samples.p99()));
+            let text =
+                |samples: &Samples| format!("p50 {}, p99 {}", millis(samples.p50()), millis(samples.p99()));
             Row::new(format!("{}: {what}", self.name), text(&whole))
                 .against(format!("{parts} partitions: {}", text(&cut)))
                 .ratio(whole.p50().as_secs_f64() / cut.p50().as_secs_f64())

@@ -265,6 +265,7 @@ impl Stack {
         }
         if !self.postgres.is_empty() {
             variables.push(("SHARD_DSNS", self.shard_dsns().join(",")));
+            variables.push(("READER_DSNS", self.shard_dsns_of("rolecall_reader").join(",")));
         }
         if self.redis.is_some() {
             variables.push(("REDIS_URL", self.redis_url()));

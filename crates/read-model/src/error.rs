@@ -55,10 +55,8 @@ impl Error {
         let Self::Sql(sqlx::Error::Database(db)) = self else {
             return false;
         };
-        db.code().is_some_and(|code| {
-            let code = code.as_ref();
-            code == UNDEFINED_TABLE || code == INSUFFICIENT_PRIVILEGE
-        })
+        db.code()
+            .is_some_and(|code| code == UNDEFINED_TABLE || code == INSUFFICIENT_PRIVILEGE)
     }
 }
 

@@ -79,19 +79,17 @@ impl PoolSettings {
         } else {
             options.username(self.role)
         };
-        let options = options
-            .application_name(self.application_name)
-            .options([
-                ("statement_timeout", statement_timeout.as_str()),
-                ("lock_timeout", "10s"),
-                // A frozen projector must not keep the rows that it locked from whoever replaces it.
-                ("idle_in_transaction_session_timeout", "10s"),
-                ("client_min_messages", "warning"),
-                // Digests hash the text of rows.
-                ("timezone", "UTC"),
-                ("datestyle", "ISO"),
-                ("bytea_output", "hex"),
-            ]);
+        let options = options.application_name(self.application_name).options([
+            ("statement_timeout", statement_timeout.as_str()),
+            ("lock_timeout", "10s"),
+            // A frozen projector must not keep the rows that it locked from whoever replaces it.
+            ("idle_in_transaction_session_timeout", "10s"),
+            ("client_min_messages", "warning"),
+            // Digests hash the text of rows.
+            ("timezone", "UTC"),
+            ("datestyle", "ISO"),
+            ("bytea_output", "hex"),
+        ]);
         Ok(PgPoolOptions::new()
             .max_connections(self.max_connections)
             .min_connections(0)

@@ -87,7 +87,11 @@ struct Shard {
 
 impl Shard {
     async fn start() -> Self {
-        let builder = Stack::builder().kafka_nodes(0).registry(false).redis(false).shards(1);
+        let builder = Stack::builder()
+            .kafka_nodes(0)
+            .registry(false)
+            .redis(false)
+            .shards(1);
         let stack = builder.start().await.unwrap();
         let pool = PoolSettings::owning().pool(&stack.shard_dsns()[0]).unwrap();
         Self { stack, pool }
@@ -96,9 +100,13 @@ impl Shard {
     /// With its tables, made by their owner.
     async fn migrated() -> Self {
         let shard = Self::start().await;
-        schema::migrate(&PoolSettings::owning().pool(&shard.stack.service_dsns()[0]).unwrap())
-            .await
-            .unwrap();
+        schema::migrate(
+            &PoolSettings::owning()
+                .pool(&shard.stack.service_dsns()[0])
+                .unwrap(),
+        )
+        .await
+        .unwrap();
         shard
     }
 
@@ -116,9 +124,13 @@ impl Shard {
 /// Whether the role may, whatever else the statement fails for.
 async fn may(connection: &mut PgConnection, statement: String) -> bool {
     let mut transaction = connection.begin().await.unwrap();
-    let done = sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *transaction).await;
+    let done = sqlx::raw_sql(AssertSqlSafe(statement))
+        .execute(&mut *transaction)
+        .await;
     transaction.rollback().await.unwrap();
-    let code = done.err().and_then(|error| Some(error.as_database_error()?.code()?.into_owned()));
+    let code = done
+        .err()
+        .and_then(|error| Some(error.as_database_error()?.code()?.into_owned()));
     code.as_deref() != Some(REFUSED)
 }
 
@@ -163,7 +175,10 @@ async fn every_verb_of_every_role_on_every_table() {
             of_roles.push(verbs(connection, table, column).await);
         }
         if *is_partition {
-            assert!(of_roles.iter().all(String::is_empty), "only through its table: {table} {of_roles:?}");
+            assert!(
+                of_roles.iter().all(String::is_empty),
+                "only through its table: {table} {of_roles:?}"
+            );
         } else {
             found.push((table.as_str(), of_roles));
         }
@@ -172,7 +187,11 @@ async fn every_verb_of_every_role_on_every_table() {
     assert_eq!(found, expected);
 
     for (mut connection, role) in connections.into_iter().zip(ROLES) {
-        for statement in ["CREATE TABLE own (id int)", "CREATE TEMP TABLE own (id int)", "DROP TABLE users"] {
+        for statement in [
+            "CREATE TABLE own (id int)",
+            "CREATE TEMP TABLE own (id int)",
+            "DROP TABLE users",
+        ] {
             let allowed = may(&mut connection, statement.to_owned()).await;
             assert_eq!(allowed, statement.contains("TEMP"), "{role}: {statement}");
         }
@@ -194,9 +213,18 @@ async fn functions_are_for_those_who_call_them() {
     .fetch_all(&shard.pool)
     .await
     .unwrap();
-    assert!(found.iter().all(|(_, _, by_everybody)| !by_everybody), "{found:?}");
-    let found: Vec<_> = found.drain(..).map(|(name, of_roles, _)| (name, of_roles)).collect();
-    let expected: Vec<_> = FUNCTIONS.iter().map(|(name, of)| ((*name).to_owned(), of.to_vec())).collect();
+    assert!(
+        found.iter().all(|(_, _, by_everybody)| !by_everybody),
+        "{found:?}"
+    );
+    let found: Vec<_> = found
+        .drain(..)
+        .map(|(name, of_roles, _)| (name, of_roles))
+        .collect();
+    let expected: Vec<_> = FUNCTIONS
+        .iter()
+        .map(|(name, of)| ((*name).to_owned(), of.to_vec()))
+        .collect();
     assert_eq!(found, expected);
     shard.end().await;
 }
@@ -294,7 +322,10 @@ async fn readers_see_one_persons_rows_and_the_owner_none() {
         let rows: Vec<u128> = (1..=2).filter(|it| *it == user).collect();
         assert_eq!(seen(&mut reader, &OF_PEOPLE).await, all_see(&rows), "as {user}");
     }
-    sqlx::raw_sql("RESET rolecall.user_id").execute(&mut reader).await.unwrap();
+    sqlx::raw_sql("RESET rolecall.user_id")
+        .execute(&mut reader)
+        .await
+        .unwrap();
     assert_eq!(seen(&mut reader, &OF_PEOPLE).await, all_see(&[]));
 
     let mut owner = shard.connect("owner").await;
@@ -306,7 +337,10 @@ async fn readers_see_one_persons_rows_and_the_owner_none() {
     let mut projector = shard.connect("projector").await;
     assert_eq!(seen(&mut projector, &OF_PEOPLE).await, all_see(&[1, 2]));
     let mut query = shard.connect("query").await;
-    let queried: Vec<_> = OF_PEOPLE.into_iter().filter(|(table, _)| !table.contains("lookup")).collect();
+    let queried: Vec<_> = OF_PEOPLE
+        .into_iter()
+        .filter(|(table, _)| !table.contains("lookup"))
+        .collect();
     assert_eq!(seen(&mut query, &queried).await, vec![vec![1, 2]; queried.len()]);
     shard.end().await;
 }
@@ -319,8 +353,14 @@ async fn services_wait_for_the_owner_to_make_the_tables() {
     let refused = schema::migrate(&projector).await.unwrap_err();
     assert!(matches!(refused, Error::Unmigrated(_)), "{refused:?}");
     assert_eq!(schema::identity(&projector).await.unwrap(), None);
-    schema::migrate(&PoolSettings::owning().pool(&dsn).unwrap()).await.unwrap();
-    for settings in [PoolSettings::projecting(), PoolSettings::saving(), PoolSettings::reading("test")] {
+    schema::migrate(&PoolSettings::owning().pool(&dsn).unwrap())
+        .await
+        .unwrap();
+    for settings in [
+        PoolSettings::projecting(),
+        PoolSettings::saving(),
+        PoolSettings::reading("test"),
+    ] {
         let pool = settings.pool(&dsn).unwrap();
         schema::migrate(&pool).await.unwrap();
         assert_eq!(schema::identity(&pool).await.unwrap(), None);
