@@ -11,6 +11,7 @@ mod bare_handler;
 mod bare_producer;
 mod checks;
 mod client;
+mod hash_partitions;
 mod instances;
 mod logins;
 mod memory;
@@ -88,6 +89,8 @@ enum Name {
     Instances,
     /// Starts of the command service, with and without snapshots
     Start,
+    /// Users and sessions of a shard in one table, against hash partitions
+    HashPartitions,
 }
 
 #[tokio::main]
@@ -203,6 +206,11 @@ async fn measure(stack: &Stack, arguments: &Arguments) -> Result<Vec<Section>> {
                 .await
                 .context("measuring writer groups")?,
         );
+    }
+    if wanted(Name::HashPartitions) {
+        say("hash partitions");
+        let measured = hash_partitions::run(stack, arguments.users).await;
+        sections.push(measured.context("measuring hash partitions")?);
     }
     if wanted(Name::Instances) {
         say("instances");

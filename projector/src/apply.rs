@@ -75,6 +75,8 @@ impl From<read_model::Error> for ApplyError {
             read_model::Error::Migrate(
                 MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _),
             ) => error.into(),
+            // Whoever may will do it.
+            read_model::Error::Unmigrated(_) => Self::Transient(error.to_string()),
             other => Self::Permanent(chain(&other)),
         }
     }

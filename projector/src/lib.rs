@@ -30,7 +30,7 @@ use std::time::Duration;
 use event_log::identity::{IdentityError, LogIdentity, await_log};
 use event_log::{KafkaConfig, Membership, create_projectors};
 use rdkafka::error::KafkaError;
-use read_model::{PoolSettings, Shards};
+use read_model::{PoolSettings, Shards, schema};
 use service_kit::{Readiness, ServeError};
 use tokio_util::sync::CancellationToken;
 
@@ -87,6 +87,14 @@ pub fn shards(config: &Config) -> Result<Shards, RunError> {
         ..PoolSettings::projecting()
     };
     Ok(Shards::connect_lazy(&config.shard_dsns(), &settings)?)
+}
+
+/// Brings the tables of all shards up to date, as their owner.
+pub async fn migrate(config: &Config) -> Result<(), RunError> {
+    let shards = Shards::connect_lazy(&config.shard_dsns(), &PoolSettings::owning())?;
+    let migrating = shards.iter().map(|shard| schema::migrate(&shard.pool));
+    futures::future::try_join_all(migrating).await?;
+    Ok(())
 }
 
 /// Refuses shards that are not those of the log. Nothing is written before.

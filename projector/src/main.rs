@@ -1,4 +1,4 @@
-//! The projector: `projector`, or `projector rebuild --verify`.
+//! The projector: `projector`, `projector migrate`, or `projector rebuild --verify`.
 
 use std::process::ExitCode;
 
@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use clap::Parser;
 use event_log::identity::await_log;
 use projector::{Config, Known};
-use read_model::PoolSettings;
+use read_model::{PoolSettings, schema};
 use service_kit::telemetry;
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +22,9 @@ struct Arguments {
 
 #[derive(clap::Subcommand)]
 enum Command {
+    /// Make the shards' tables, or bring them up to date, as the role that owns them: rolecall_owner, unless the DSNs
+    /// or PGUSER name another.
+    Migrate,
     /// Project a shard anew from the log's start into an empty database.
     Rebuild {
         /// The shard to rebuild.
@@ -53,6 +56,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let shutdown = service_kit::shutdown_signal()?;
     match arguments.command {
         None => Ok(projector::run(arguments.config, shutdown).await?),
+        Some(Command::Migrate) => Ok(projector::migrate(&arguments.config).await?),
         Some(Command::Rebuild {
             shard,
             scratch,
@@ -72,9 +76,10 @@ async fn rebuild(
     let live = shards
         .get(shard)
         .with_context(|| format!("no shard {shard} is configured"))?;
-    let scratch = PoolSettings::projecting()
-        .pool(scratch)
-        .context("the DSN of the scratch database")?;
+    let scratch_as =
+        |settings: PoolSettings| settings.pool(scratch).context("the DSN of the scratch database");
+    schema::migrate(&scratch_as(PoolSettings::owning())?).await?;
+    let scratch = scratch_as(PoolSettings::projecting())?;
     let kafka = config.kafka();
     let log = await_log(&kafka).await?;
     projector::refuse_misfit(&shards, &log).await?;

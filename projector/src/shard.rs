@@ -58,7 +58,7 @@ impl ShardContext {
         let left = self.progress.checkpoints();
         let mut connection = self.pool.acquire().await?;
         match checkpoint::all(&mut connection).await {
-            Err(error) if error.is_missing_table() => Ok(true),
+            Err(error) if error.is_unprepared() => Ok(true),
             found => Ok(is_behind(&left, &found?, &self.topics)),
         }
     }

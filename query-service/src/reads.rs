@@ -22,7 +22,6 @@ use crate::freshness::{WAIT, not_yet};
 const LIMIT: Duration = Duration::from_secs(4);
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
-const UNDEFINED_TABLE: &str = "42P01";
 
 /// The shards of one log.
 pub struct ShardReads {
@@ -58,7 +57,7 @@ impl From<ReadError> for Problem {
         match &error {
             ReadError::NotYet => not_yet(),
             ReadError::TimedOut => Self::unavailable(&error),
-            ReadError::Shard(read_model::Error::Sql(sql)) if may_pass(sql) => Self::unavailable(&error),
+            ReadError::Shard(shard) if may_pass(shard) => Self::unavailable(&error),
             ReadError::Shard(
                 read_model::Error::Foreign { .. }
                 | read_model::Error::ShardCount { .. }
@@ -70,9 +69,8 @@ impl From<ReadError> for Problem {
 }
 
 /// A database without tables is one that its projector has not come to yet.
-fn may_pass(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|database| database.code());
-    code.as_deref() == Some(UNDEFINED_TABLE) || read_model::is_transient(error)
+fn may_pass(error: &read_model::Error) -> bool {
+    error.is_unprepared() || matches!(error, read_model::Error::Sql(sql) if read_model::is_transient(sql))
 }
 
 /// Settings of the pools. Connections are made when used: a shard that is down must keep neither

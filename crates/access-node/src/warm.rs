@@ -128,7 +128,7 @@ impl WarmStart {
                 Err(read_model::Error::Sql(error)) if is_transient(&error) => {
                     tracing::debug!(%error, ledger, "The snapshot is asked for again");
                 }
-                Err(error) if error.is_missing_table() => return Ok(Vec::new()),
+                Err(error) if error.is_unprepared() => return Ok(Vec::new()),
                 outcome => return outcome,
             }
             tokio::time::sleep(AGAIN).await;

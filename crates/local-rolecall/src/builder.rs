@@ -137,6 +137,7 @@ impl Builder {
             stack,
             env: &env,
         };
+        migrate(&place).await?;
         // The first command service creates the log that the others wait for; they start at the same time.
         let first = async {
             match self.counts[Service::Command as usize] {
@@ -221,7 +222,7 @@ impl Builder {
             ("ROLECALL_KAFKA", stack.kafka_bootstrap()),
             ("ROLECALL_TOPIC_PREFIX", prefix.to_owned()),
             ("ROLECALL_SCHEMA_REGISTRY_URL", stack.registry_url()),
-            ("ROLECALL_SHARDS", stack.shard_dsns().join(",")),
+            ("ROLECALL_SHARDS", stack.service_dsns().join(",")),
             // Everybody comes from one network here.
             ("ROLECALL_ATTEMPTS_PER_NETWORK", "1000000".to_owned()),
             ("ROLECALL_ADMIN_USERNAME", ADMIN_USERNAME.to_owned()),
@@ -244,6 +245,30 @@ struct Place<'a> {
     prefix: &'a str,
     stack: &'a Stack,
     env: &'a [(String, String)],
+}
+
+/// Makes the tables, as their owner: no service may.
+async fn migrate(place: &Place<'_>) -> Result<(), Error> {
+    let program = place.programs.join(Service::Projector.name());
+    if !program.exists() {
+        return Err(Error::NotBuilt(program));
+    }
+    let migrating = tokio::process::Command::new(program)
+        .arg("migrate")
+        .envs(place.env.iter().map(|(name, value)| (name, value)))
+        .stdin(std::process::Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = migrating.await.map_err(|cause| Error::Io {
+        doing: "running projector migrate".to_owned(),
+        cause,
+    })?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(Error::Migrating(
+            String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        )),
+    }
 }
 
 /// Test programs lie one folder below the programs themselves.

@@ -40,6 +40,8 @@ pub enum Error {
     Io { doing: String, cause: std::io::Error },
     #[error("no free port between {} and {}", PORTS.start, PORTS.end)]
     NoFreePort,
+    #[error("making the tables of the shards: {0}")]
+    Migrating(String),
     #[error("the program {0} is not built: run cargo build first")]
     NotBuilt(PathBuf),
 }

@@ -70,20 +70,24 @@ impl Postgres {
             ]);
             initdb.args(["--auth-local=trust", "--auth-host=trust"]);
             files::run(&mut initdb)?;
-            self.create_databases(&data, shards)?;
+            self.single_user(&data, "template1", EXTENSIONS)?;
+            let databases = (0..shards).map(create_database);
+            let statements: Vec<String> = statements(ROLES).map(str::to_owned).chain(databases).collect();
+            self.single_user(&data, "postgres", &statements.join("\n"))?;
             files::append(&data.join("postgresql.conf"), SETTINGS)?;
             files::copy_tree(&data, &partial.join("data"))
         })
     }
 
-    /// The server's single-user mode: no server to wait for, and no flush for each database.
-    fn create_databases(&self, data: &Path, shards: usize) -> Result<()> {
+    /// Runs a statement a line in the server's single-user mode: no server to wait for, and no flush for each
+    /// database.
+    fn single_user(&self, data: &Path, database: &str, script: &str) -> Result<()> {
         let mut single = self.command("postgres");
         single
             .current_dir(data)
             .args(["--single", "-c", "fsync=off", "-D"])
             .arg(data)
-            .arg("postgres");
+            .arg(database);
         let mut child = single
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -91,14 +95,11 @@ impl Postgres {
             .spawn()
             .map_err(Error::io("run postgres --single"))?;
         if let Some(mut input) = child.stdin.take() {
-            for shard in 0..shards {
-                writeln!(input, "CREATE DATABASE {} STRATEGY FILE_COPY", database(shard))
-                    .map_err(Error::io("create the shard databases"))?;
-            }
+            writeln!(input, "{script}").map_err(Error::io("write to postgres --single"))?;
         }
         let output = child
             .wait_with_output()
-            .map_err(Error::io("create the shard databases"))?;
+            .map_err(Error::io("wait for postgres --single"))?;
         let printed = String::from_utf8_lossy(&output.stderr).into_owned();
         if output.status.success() && !printed.contains("ERROR") {
             return Ok(());
@@ -144,8 +145,11 @@ impl Postgres {
     }
 
     fn template(&self, shards: usize) -> PathBuf {
+        let mut hasher = DefaultHasher::new();
+        (ROLES, EXTENSIONS, SETTINGS).hash(&mut hasher);
+        let (version, content) = (self.version, hasher.finish());
         self.templates
-            .join(format!("postgres-{}-with-{shards}-shards", self.version))
+            .join(format!("postgres-{version}-with-{shards}-shards-{content:016x}"))
     }
 
     fn command(&self, program: &str) -> Command {
@@ -206,9 +210,10 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     /// Through the Unix socket: no TCP stack between. Without "&", so a shell may read it unquoted.
-    pub fn dsn(&self, shard: usize) -> String {
+    pub fn dsn(&self, user: Option<&str>, shard: usize) -> String {
         let folder = self.socket_dir.display().to_string().replace('/', "%2F");
-        format!("postgres://{USER}@{folder}:{}/{}", self.port, database(shard))
+        let user = user.map(|user| format!("{user}@")).unwrap_or_default();
+        format!("postgres://{user}{folder}:{}/{}", self.port, database(shard))
     }
 
     fn socket(&self) -> PathBuf {
@@ -218,6 +223,18 @@ impl Cluster {
 
 pub(crate) fn database(shard: usize) -> String {
     format!("rolecall_shard_{shard:02}")
+}
+
+fn create_database(shard: usize) -> String {
+    let database = database(shard);
+    format!("CREATE DATABASE {database} OWNER rolecall_owner STRATEGY FILE_COPY")
+}
+
+/// Of a script with one a line.
+fn statements(script: &str) -> impl Iterator<Item = &str> {
+    script
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with("--"))
 }
 
 /// `postgres (PostgreSQL) 15.13 (Debian ...)`
@@ -247,6 +264,13 @@ fn account() -> Result<Option<(u32, u32)>> {
     }
 }
 
+/// As for any cluster that holds shards.
+const ROLES: &str = include_str!("../../read-model/roles.sql");
+
+/// In each database; in a schema of their own, so that the tables' can be dropped.
+const EXTENSIONS: &str = "CREATE SCHEMA monitoring
+CREATE EXTENSION pg_stat_statements SCHEMA monitoring";
+
 /// Durable as in production; in the file, not on the command line, so a test can change them.
 const SETTINGS: &str = "
 # Rolecall's local stack
@@ -257,6 +281,7 @@ fsync = on
 synchronous_commit = on
 max_wal_size = 2GB
 jit = off
+shared_preload_libraries = 'pg_stat_statements'
 timezone = 'UTC'
 log_timezone = 'UTC'
 ";
@@ -273,12 +298,13 @@ mod tests {
             port: 20_001,
             socket_dir: "/tmp/rcX".into(),
         };
-        let options: PgConnectOptions = cluster.dsn(3).parse().unwrap();
+        let options: PgConnectOptions = cluster.dsn(Some(USER), 3).parse().unwrap();
         assert_eq!(
             options.get_socket().map(PathBuf::as_path),
             Some(Path::new("/tmp/rcX"))
         );
         assert_eq!((options.get_port(), options.get_username()), (20_001, "rolecall"));
         assert_eq!(options.get_database(), Some("rolecall_shard_03"));
+        assert!(!cluster.dsn(None, 3).contains('@'));
     }
 }

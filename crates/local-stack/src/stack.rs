@@ -207,13 +207,28 @@ impl Stack {
         format!("redis://127.0.0.1:{}", part(self.redis.as_ref(), "Redis").address)
     }
 
-    /// One address per shard, through the Unix socket, as sqlx reads them.
+    /// One address per shard, through the Unix socket, as sqlx reads them; of the superuser, whom nothing is
+    /// refused.
     pub fn shard_dsns(&self) -> Vec<String> {
+        self.dsns(Some(crate::postgres::USER))
+    }
+
+    /// As [`Self::shard_dsns`], for one of the roles that `crates/read-model/roles.sql` makes.
+    pub fn shard_dsns_of(&self, role: &str) -> Vec<String> {
+        self.dsns(Some(role))
+    }
+
+    /// As [`Self::shard_dsns`], for services: each connects as its own role.
+    pub fn service_dsns(&self) -> Vec<String> {
+        self.dsns(None)
+    }
+
+    fn dsns(&self, user: Option<&str>) -> Vec<String> {
         let clusters = self.postgres.iter().cycle();
         clusters
             .take(if self.postgres.is_empty() { 0 } else { self.shards })
             .enumerate()
-            .map(dsn)
+            .map(|(shard, cluster)| cluster.address.dsn(user, shard))
             .collect()
     }
 
@@ -222,12 +237,11 @@ impl Stack {
         self.postgres.iter().map(|it| it.address.port).collect()
     }
 
-    /// As [`Self::shard_dsns`], but by TCP through these addresses, one for each cluster.
+    /// As [`Self::service_dsns`], but by TCP through these addresses, one for each cluster.
     pub fn shard_dsns_through(&self, addresses: &[SocketAddrV4]) -> Vec<String> {
-        let user = crate::postgres::USER;
         let shards = 0..if addresses.is_empty() { 0 } else { self.shards };
         let dsn = |(shard, address): (usize, &SocketAddrV4)| {
-            format!("postgres://{user}@{address}/{}?sslmode=disable", database(shard))
+            format!("postgres://{address}/{}?sslmode=disable", database(shard))
         };
         shards.zip(addresses.iter().cycle()).map(dsn).collect()
     }
@@ -251,6 +265,7 @@ impl Stack {
         }
         if !self.postgres.is_empty() {
             variables.push(("SHARD_DSNS", self.shard_dsns().join(",")));
+            variables.push(("READER_DSNS", self.shard_dsns_of("rolecall_reader").join(",")));
         }
         if self.redis.is_some() {
             variables.push(("REDIS_URL", self.redis_url()));
@@ -341,10 +356,6 @@ impl Stack {
             .into_iter()
             .collect()
     }
-}
-
-fn dsn((shard, cluster): (usize, &Part<Cluster>)) -> String {
-    cluster.address.dsn(shard)
 }
 
 fn part<'a, T>(part: Option<&'a Part<T>>, name: &str) -> &'a Part<T> {

@@ -15,7 +15,6 @@ CREATE TABLE roles (
     deleted_at     timestamptz
 );
 CREATE UNIQUE INDEX roles_living_name ON roles (name) WHERE deleted_at IS NULL;
-CREATE INDEX roles_by_parent ON roles (parent_role_id) WHERE parent_role_id IS NOT NULL;
 
 CREATE TABLE permissions (
     id           uuid PRIMARY KEY,

@@ -80,4 +80,4 @@ CREATE TABLE user_roles (
     is_active  boolean NOT NULL,
     UNIQUE (user_id, role_id)
 ) WITH (fillfactor = 85);
-CREATE INDEX user_roles_by_role ON user_roles (role_id) INCLUDE (user_id, expires_at) WHERE is_active;
+CREATE INDEX user_roles_by_role ON user_roles (role_id) INCLUDE (user_id) WHERE is_active;

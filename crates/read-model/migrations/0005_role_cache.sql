@@ -62,7 +62,8 @@ CREATE FUNCTION refresh_user_role_cache(concerned uuid[]) RETURNS void LANGUAGE 
         permission_count = excluded.permission_count, cache_updated_at = excluded.cache_updated_at
 $$;
 
--- The same for everybody who holds one of these roles, directly or through a role below it.
+-- The same for everybody who holds one of these roles, directly or through a role below it. As an array, since the
+-- planner takes a recursive query for many roles and would read all grants.
 CREATE FUNCTION refresh_user_role_cache_of_roles(changed_roles uuid[]) RETURNS void LANGUAGE sql AS $$
     WITH RECURSIVE below (role_id) AS (
         SELECT unnest(changed_roles)
@@ -70,5 +71,6 @@ CREATE FUNCTION refresh_user_role_cache_of_roles(changed_roles uuid[]) RETURNS v
         SELECT r.id FROM roles r JOIN below b ON r.parent_role_id = b.role_id
     )
     SELECT refresh_user_role_cache(ARRAY(
-        SELECT DISTINCT ur.user_id FROM user_roles ur JOIN below b ON b.role_id = ur.role_id WHERE ur.is_active))
+        SELECT DISTINCT ur.user_id FROM user_roles ur
+        WHERE ur.role_id = ANY (ARRAY(SELECT role_id FROM below)) AND ur.is_active))
 $$;

@@ -2,6 +2,9 @@
 
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
+const UNDEFINED_TABLE: &str = "42P01";
+pub(crate) const INSUFFICIENT_PRIVILEGE: &str = "42501";
+
 /// Reading or writing a shard failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -11,6 +14,8 @@ pub enum Error {
     Interrupted(#[from] tokio::task::JoinError),
     #[error("bringing the shard's schema up to date")]
     Migrate(#[from] sqlx::migrate::MigrateError),
+    #[error("the tables are not those of this version: run `projector migrate`")]
+    Unmigrated(#[source] sqlx::migrate::MigrateError),
     #[error("the DSN of shard {0} cannot be read")]
     Dsn(i32, #[source] sqlx::Error),
     #[error(
@@ -45,9 +50,13 @@ pub enum Error {
 }
 
 impl Error {
-    /// The database has not this schema, or none at all.
-    pub fn is_missing_table(&self) -> bool {
-        matches!(self, Self::Sql(sqlx::Error::Database(db)) if db.code().is_some_and(|code| code == "42P01"))
+    /// The database has not this schema, or none at all, or nobody has said yet who may read it.
+    pub fn is_unprepared(&self) -> bool {
+        let Self::Sql(sqlx::Error::Database(db)) = self else {
+            return false;
+        };
+        db.code()
+            .is_some_and(|code| code == UNDEFINED_TABLE || code == INSUFFICIENT_PRIVILEGE)
     }
 }
 

@@ -2,8 +2,9 @@
 //! that services make. Rows depend on events and their positions alone, so that a rebuild from
 //! the log gives the same digest as the live tables.
 //!
-//! To add a table: write the next file in `migrations/`, list it in `digest.rs`, put its reads
-//! into a file of `queries/`, and add its projection to the projector.
+//! To add a table: write the next file in `migrations/`, list it in `0020_access.sql` (who may do what) and in
+//! `tests/roles.rs`, list it in `digest.rs`, put its reads into a file of `queries/`, its indexes into
+//! docs/indexes.md, and add its projection to the projector.
 
 pub mod access_snapshots;
 pub mod checkpoint;

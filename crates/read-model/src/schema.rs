@@ -2,8 +2,10 @@
 
 use schemas::LogId;
 use sqlx::PgPool;
+use sqlx::migrate::MigrateError;
 use uuid::Uuid;
 
+use crate::error::INSUFFICIENT_PRIVILEGE;
 use crate::{Error, ShardId};
 
 static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
@@ -16,9 +18,40 @@ pub struct Identity {
     pub shard_id: ShardId,
 }
 
-/// Runs missing migrations; safe from several processes at once.
+/// Runs missing migrations; safe from several processes at once. Whoever does not own the tables may ask too:
+/// [`Error::Unmigrated`] if there are any.
 pub async fn migrate(pool: &PgPool) -> Result<(), Error> {
-    Ok(MIGRATOR.run(pool).await?)
+    if is_current(pool).await? {
+        return Ok(());
+    }
+    match MIGRATOR.run(pool).await {
+        Err(error) if is_refused(&error) => Err(Error::Unmigrated(error)),
+        done => Ok(done?),
+    }
+}
+
+/// By what every role may see.
+async fn is_current(pool: &PgPool) -> Result<bool, Error> {
+    let found = sqlx::query_as("SELECT version, checksum, success FROM _sqlx_migrations ORDER BY version")
+        .fetch_all(pool)
+        .await
+        .map_err(Error::from);
+    let found: Vec<(i64, Vec<u8>, bool)> = match found {
+        Err(error) if error.is_unprepared() => return Ok(false),
+        found => found?,
+    };
+    let found = found
+        .iter()
+        .map(|(version, checksum, success)| (*version, checksum.as_slice(), *success));
+    Ok(found.eq(MIGRATOR.iter().map(|it| (it.version, &*it.checksum, true))))
+}
+
+fn is_refused(error: &MigrateError) -> bool {
+    let (MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _)) = error else {
+        return false;
+    };
+    let code = cause.as_database_error().and_then(|database| database.code());
+    code.is_some_and(|code| code == INSUFFICIENT_PRIVILEGE)
 }
 
 /// Whose the database is; `None` where nobody has claimed it yet.
@@ -28,7 +61,7 @@ pub async fn identity(pool: &PgPool) -> Result<Option<Identity>, Error> {
         .await
         .map_err(Error::from);
     let found: Option<(Uuid, i32, i32)> = match found {
-        Err(error) if error.is_missing_table() => None,
+        Err(error) if error.is_unprepared() => None,
         found => found?,
     };
     Ok(found.map(|(log_id, ledgers, shard_id)| Identity {
@@ -38,7 +71,7 @@ pub async fn identity(pool: &PgPool) -> Result<Option<Identity>, Error> {
     }))
 }
 
-/// Brings the schema up to date and marks an empty database as this shard of this log. One that is
+/// Brings the schema up to date, if this role may, and marks an empty database as this shard of this log. One that is
 /// another's is refused and stays as it is.
 ///
 /// In a task: dropped half way, it would leave the lock on migrations with a connection of the pool, and

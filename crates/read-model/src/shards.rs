@@ -13,11 +13,13 @@ use tokio::sync::OnceCell;
 use crate::schema::{self, Identity};
 use crate::{Error, ShardId, ShardMap};
 
-/// Bounds of one shard's pool.
+/// Who connects to a shard, and within what bounds.
 #[derive(Clone, Debug)]
 pub struct PoolSettings {
     /// As it appears in `pg_stat_activity`.
     pub application_name: &'static str,
+    /// Connects as this role (`roles.sql`), unless the DSN or PGUSER names another.
+    pub role: &'static str,
     pub max_connections: u32,
     pub acquire_timeout: Duration,
     pub statement_timeout: Duration,
@@ -28,6 +30,7 @@ impl PoolSettings {
     pub const fn reading(application_name: &'static str) -> Self {
         Self {
             application_name,
+            role: "rolecall_query",
             max_connections: 8,
             acquire_timeout: Duration::from_secs(2),
             statement_timeout: Duration::from_secs(5),
@@ -38,6 +41,7 @@ impl PoolSettings {
     pub const fn projecting() -> Self {
         Self {
             application_name: "rolecall-projector",
+            role: "rolecall_projector",
             max_connections: 3,
             acquire_timeout: Duration::from_secs(30),
             statement_timeout: Duration::from_secs(60),
@@ -48,28 +52,44 @@ impl PoolSettings {
     pub const fn saving() -> Self {
         Self {
             application_name: "rolecall-command",
+            role: "rolecall_command",
             max_connections: 4,
             acquire_timeout: Duration::from_secs(2),
             statement_timeout: Duration::from_secs(60),
         }
     }
 
+    /// For whoever makes the tables.
+    pub const fn owning() -> Self {
+        Self {
+            application_name: "rolecall-migrate",
+            role: "rolecall_owner",
+            max_connections: 1,
+            acquire_timeout: Duration::from_secs(30),
+            statement_timeout: Duration::from_secs(3600),
+        }
+    }
+
     /// A pool that connects when it is first used.
     pub fn pool(&self, dsn: &str) -> Result<PgPool, sqlx::Error> {
         let statement_timeout = self.statement_timeout.as_millis().to_string();
-        let options = PgConnectOptions::from_str(dsn)?
-            .application_name(self.application_name)
-            .options([
-                ("statement_timeout", statement_timeout.as_str()),
-                ("lock_timeout", "10s"),
-                // A frozen projector must not keep the rows that it locked from whoever replaces it.
-                ("idle_in_transaction_session_timeout", "10s"),
-                ("client_min_messages", "warning"),
-                // Digests hash the text of rows.
-                ("timezone", "UTC"),
-                ("datestyle", "ISO"),
-                ("bytea_output", "hex"),
-            ]);
+        let options = PgConnectOptions::from_str(dsn)?;
+        let options = if names_user(dsn) {
+            options
+        } else {
+            options.username(self.role)
+        };
+        let options = options.application_name(self.application_name).options([
+            ("statement_timeout", statement_timeout.as_str()),
+            ("lock_timeout", "10s"),
+            // A frozen projector must not keep the rows that it locked from whoever replaces it.
+            ("idle_in_transaction_session_timeout", "10s"),
+            ("client_min_messages", "warning"),
+            // Digests hash the text of rows.
+            ("timezone", "UTC"),
+            ("datestyle", "ISO"),
+            ("bytea_output", "hex"),
+        ]);
         Ok(PgPoolOptions::new()
             .max_connections(self.max_connections)
             .min_connections(0)
@@ -161,6 +181,13 @@ impl Shards {
     pub fn get(&self, id: ShardId) -> Option<&Shard> {
         self.shards.iter().find(|shard| shard.id == id)
     }
+}
+
+/// `postgres://user@host`, `postgres://host?user=user`, or PGUSER.
+fn names_user(dsn: &str) -> bool {
+    let (address, parameters) = dsn.split_once('?').unwrap_or((dsn, ""));
+    let names_one = |parameter: &str| parameter.starts_with("user=");
+    address.contains('@') || parameters.split('&').any(names_one) || std::env::var_os("PGUSER").is_some()
 }
 
 /// Two names of one database are found out when it is asked.

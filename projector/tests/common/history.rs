@@ -201,13 +201,14 @@ impl History {
             self.identifier_event(index, IdentifierEvent::Confirmed(confirmed));
         }
         if self.rng.random_ratio(1, 20) {
+            let (kind, index) = of[self.pick(of.len())];
             let released = IdentifierReleased {
-                kind: IdentifierKind::Email,
+                kind,
                 user_id,
                 claim_id,
                 index_key_id: "key".to_owned(),
             };
-            self.identifier_event(email_index, IdentifierEvent::Released(released));
+            self.identifier_event(index, IdentifierEvent::Released(released));
         }
         self.users.push(Person {
             id: user_id,

@@ -1,0 +1,225 @@
+//! Each index serves the query that docs/indexes.md names, with the planner's own settings, on a populated shard.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests may fail like tests")]
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use common::history::{History, Mix};
+use common::{VecLog, databases};
+use projector::{Ended, Projection};
+use read_model::queries::{
+    Snapshot, audit_of_user, grants_of_user, role_cache_of_user, session_by_id, sessions_of_user, user_by_id,
+};
+use read_model::{Error, PoolSettings, Shards, access_snapshots, schema, snapshots};
+use schemas::{LogId, SessionId, UserId};
+use service_kit::Readiness;
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// What the projector's own statements, and the checks of foreign keys that they cause, go by.
+const OF_PROJECTOR: [&str; 10] = [
+    "email_shard_lookup_pkey",
+    "permissions_pkey",
+    "role_permissions_by_permission",
+    "role_permissions_role_id_permission_id_key",
+    "roles_pkey",
+    "user_roles_by_role",
+    "user_roles_user_id_role_id_key",
+    "user_sessions_pkey",
+    "username_shard_lookup_pkey",
+    "users_pkey",
+];
+
+/// They keep keys unique, and no query goes by them.
+const CONSTRAINTS: [&str; 9] = [
+    "permissions_living_name",
+    "role_permissions_pkey",
+    "security_audit_log_pkey",
+    "session_shard_lookup_pkey",
+    "user_roles_pkey",
+    "user_sessions_refresh_token_hash_key",
+    "user_sessions_session_token_key",
+    "users_email",
+    "users_username",
+];
+
+/// Of tables with few rows, which are read whole.
+const OF_SMALL_TABLES: [&str; 6] = [
+    "_sqlx_migrations_pkey",
+    "projection_checkpoint_pkey",
+    "projection_failure_pkey",
+    "projection_identity_pkey",
+    "snapshot_positions_pkey",
+    "time_series_pkey",
+];
+
+/// Scans of each index so far; those of partitions count for the index of their table.
+async fn scans(pool: &PgPool) -> BTreeMap<String, i64> {
+    let flush = sqlx::query("SELECT pg_stat_force_next_flush()");
+    flush.execute(pool).await.unwrap();
+    let scans: Vec<(String, i64)> = sqlx::query_as(
+        "SELECT coalesce(pg_partition_root(indexrelid), indexrelid)::regclass::text, sum(idx_scan)::bigint
+         FROM pg_stat_user_indexes WHERE schemaname = 'public' GROUP BY 1",
+    )
+    .fetch_all(pool)
+    .await
+    .unwrap();
+    scans.into_iter().collect()
+}
+
+/// What was scanned while it ran.
+async fn used_by(pool: &PgPool, run: impl AsyncFnOnce()) -> BTreeSet<String> {
+    let before = scans(pool).await;
+    run().await;
+    let after = scans(pool).await;
+    let more = after
+        .into_iter()
+        .filter(|(index, count)| before.get(index) < Some(count));
+    more.map(|(index, _)| index).collect()
+}
+
+async fn read_by<T>(
+    pool: &PgPool,
+    index: &str,
+    read: impl AsyncFnOnce(&mut Snapshot) -> Result<T, Error>,
+) -> String {
+    let used = used_by(pool, async || {
+        let mut snapshot = Snapshot::begin(pool).await.unwrap();
+        read(&mut snapshot).await.unwrap();
+    });
+    assert!(used.await.contains(index), "{index}");
+    index.to_owned()
+}
+
+/// The ids that populate.sql makes.
+async fn numbered(pool: &PgPool, kind: &str) -> Uuid {
+    let id = sqlx::query_scalar("SELECT numbered($1, 17)");
+    id.bind(kind).fetch_one(pool).await.unwrap()
+}
+
+/// The reads of services.
+async fn reads(pool: &PgPool) -> Vec<String> {
+    let user = UserId::from(numbered(pool, "user").await);
+    let session = SessionId::from(numbered(pool, "session").await);
+    let mut used = vec![
+        read_by(pool, "users_pkey", async |s| user_by_id(s, user).await).await,
+        read_by(pool, "user_sessions_by_user", async |s| {
+            sessions_of_user(s, user, 10).await
+        })
+        .await,
+        read_by(pool, "user_sessions_pkey", async |s| {
+            session_by_id(s, session).await
+        })
+        .await,
+        read_by(pool, "user_roles_user_id_role_id_key", async |s| {
+            grants_of_user(s, user).await
+        })
+        .await,
+        read_by(pool, "user_role_cache_pkey", async |s| {
+            role_cache_of_user(s, user).await
+        })
+        .await,
+        read_by(pool, "security_audit_log_by_user", async |s| {
+            audit_of_user(s, user, None, 10).await
+        })
+        .await,
+    ];
+    let log_id: Uuid = sqlx::query_scalar("SELECT numbered('log', 1)")
+        .fetch_one(pool)
+        .await
+        .unwrap();
+    let of = snapshots::Partition {
+        log_id: LogId::from_uuid(log_id),
+        stream: "users",
+        number: 1,
+    };
+    let fetched = used_by(pool, async || {
+        snapshots::fetch(pool, of, &[user.to_string()]).await.unwrap();
+    });
+    assert!(fetched.await.contains("aggregate_snapshots_pkey"));
+    let ledger = access_snapshots::Ledger {
+        log_id: LogId::from_uuid(log_id),
+        number: 3,
+        format: 1,
+    };
+    let loaded = used_by(pool, async || {
+        access_snapshots::load(pool, ledger).await.unwrap();
+    });
+    assert!(loaded.await.contains("access_snapshots_pkey"));
+    used.extend(["aggregate_snapshots_pkey", "access_snapshots_pkey"].map(str::to_owned));
+    used
+}
+
+/// Questions of operators, each under the name of its index.
+async fn operators(pool: &PgPool) -> Vec<String> {
+    let mut used = vec![];
+    let text = include_str!("../../docs/operator-queries.sql");
+    for (comment, query) in text.split("\n\n").skip(1).map(|it| it.split_once('\n').unwrap()) {
+        let index = comment.trim_start_matches("-- ").split(':').next().unwrap();
+        let by_query = used_by(pool, async || {
+            let rows = sqlx::raw_sql(query).fetch_all(pool).await.unwrap();
+            assert!(!rows.is_empty(), "{query}");
+        });
+        assert!(by_query.await.contains(index), "{index}");
+        used.push(index.to_owned());
+    }
+    used
+}
+
+async fn project(log: VecLog, shards: &Shards) {
+    let projection = Projection {
+        stop_at: Some(log.ends()),
+        batch_limit: 5,
+        ..Projection::new(log, VecLog::known(1), shards, Readiness::default())
+    };
+    let endings = projection.run(CancellationToken::new()).await.unwrap();
+    let all = endings.iter().all(|(_, _, ended)| *ended == Ended::Finished);
+    assert!(all, "{endings:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_index_serves_the_query_that_it_is_for() {
+    let (stack, dsns) = databases(1).await;
+    // One connection, whose counts are complete when it is asked for them.
+    let settings = PoolSettings {
+        max_connections: 1,
+        ..PoolSettings::projecting()
+    };
+    let shards = Shards::connect_lazy(&dsns, &settings).unwrap();
+    let pool = &shards.get(0).unwrap().pool;
+    schema::migrate(pool).await.unwrap();
+    sqlx::raw_sql(include_str!("indexes/populate.sql"))
+        .execute(pool)
+        .await
+        .unwrap();
+
+    let mix = Mix {
+        users: 40,
+        events: 300,
+        catalog_every: 6,
+    };
+    let log = History::new(11, 1).generate(mix).build(1, 50);
+    let by_projector = used_by(pool, async || project(log, &shards).await).await;
+    let missing: Vec<_> = OF_PROJECTOR
+        .iter()
+        .filter(|index| !by_projector.contains(**index))
+        .collect();
+    assert!(missing.is_empty(), "not used by the projector: {missing:?}");
+
+    let mut purposes: BTreeSet<String> = reads(pool).await.into_iter().collect();
+    purposes.extend(operators(pool).await);
+    let rest = OF_PROJECTOR.iter().chain(&CONSTRAINTS).chain(&OF_SMALL_TABLES);
+    purposes.extend(rest.map(|index| (*index).to_owned()));
+    let all: BTreeSet<String> = scans(pool).await.into_keys().collect();
+    assert_eq!(all, purposes, "an index is for something, or it goes");
+    let described = include_str!("../../docs/indexes.md");
+    let undescribed: Vec<_> = all
+        .iter()
+        .filter(|index| !described.contains(&format!("`{index}`")))
+        .collect();
+    assert!(undescribed.is_empty(), "docs/indexes.md lacks {undescribed:?}");
+    stack.shutdown().await.unwrap();
+}
