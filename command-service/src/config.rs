@@ -9,6 +9,7 @@ use service_kit::jwt::TokenConfig;
 use service_kit::keys::KeyFiles;
 
 use crate::attempts::AttemptLimits;
+use crate::hashing::HashingConfig;
 
 /// Rolecall's command service: HTTP commands in, events on Kafka out.
 // No Debug: DSNs hold passwords.
@@ -80,6 +81,8 @@ pub struct Config {
     /// after an eighth of its users.
     #[arg(long, env = "ROLECALL_ACCESS_SNAPSHOT_EVENTS", default_value_t = 2_000, value_parser = clap::value_parser!(i64).range(1..))]
     pub access_snapshot_events: i64,
+    #[command(flatten)]
+    pub hashing: HashingConfig,
     #[command(flatten)]
     pub attempts: AttemptLimits,
     #[command(flatten)]

@@ -127,7 +127,7 @@ async fn attempt(
         return Err(ProblemType::InvalidCredentials.into());
     };
     let phc = seal.open(field::PASSWORD_HASH, &account.password_hash)?;
-    let right = app.passwords.verify(password.to_owned(), phc).await?;
+    let right = app.passwords.verify(password.to_owned(), phc.clone()).await?;
     if right && account.deactivated {
         return Err(ProblemType::UserDeactivated.into());
     }
@@ -149,7 +149,10 @@ async fn attempt(
         }
     };
     match outcome {
-        Ok(receipt) => Ok(Some(receipt)),
+        Ok(receipt) => {
+            app.rehash_if_outdated(user, &phc, account, password);
+            Ok(Some(receipt))
+        }
         Err(BusError::Refused(user::Error::CredentialsChanged)) => Ok(None),
         Err(error) => Err(problem(error)),
     }

@@ -66,6 +66,7 @@ pub(super) fn role_of(event: &UserEvent) -> Option<RoleId> {
         | UserEvent::LoginFailed(_)
         | UserEvent::Locked(_)
         | UserEvent::PasswordChanged(_)
+        | UserEvent::PasswordRehashed(_)
         | UserEvent::SessionRefreshed(_)
         | UserEvent::RefreshReuseDetected(_)
         | UserEvent::SessionRevoked(_)
