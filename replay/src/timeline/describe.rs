@@ -51,7 +51,7 @@ pub(super) fn describe(event: &UserEvent, roles: &RoleNames) -> String {
         UserEvent::RoleGranted(e) => format!("role {}{}", role(e.role_id, roles), until(e.expires_at)),
         UserEvent::RoleRevoked(e) => format!("role {}", role(e.role_id, roles)),
         UserEvent::Deactivated(e) => ended(&e.revoked_sessions),
-        UserEvent::Reactivated(_) => String::new(),
+        UserEvent::PasswordRehashed(_) | UserEvent::Reactivated(_) => String::new(),
     }
 }
 
