@@ -41,6 +41,8 @@ pub struct App {
     pub signer: Signer,
     pub verifier: Verifier,
     pub passwords: Passwords,
+    /// Of each user's passwords so many are not taken again.
+    pub password_history: usize,
     pub attempts: Attempts,
     pub decoys: Decoys,
     pub reminders: Reminders,

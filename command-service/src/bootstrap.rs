@@ -8,6 +8,7 @@ use domain::catalog::{Catalog, CatalogCommand, RaiseBootstrapEpoch};
 use domain::rolecall_permissions::{administrator_role_id, bootstrap_commands};
 use domain::user::{GrantRole, User, UserCommand};
 use event_log::CommandContext;
+use passwords::LEAST_ALONE;
 use schemas::{ClaimId, RequestId, UserId};
 use service_kit::problem::Problem;
 
@@ -158,7 +159,11 @@ fn password(config: &Config) -> Result<String, BootstrapError> {
     let epoch = config.bootstrap_epoch;
     let file = config.admin_password_file.as_deref();
     let password = read_password(file.ok_or(BootstrapError::NoPassword { epoch })?)?;
-    check_strength(&password, &[&config.admin_username, &config.admin_email])?;
+    check_strength(
+        &password,
+        LEAST_ALONE,
+        &[&config.admin_username, &config.admin_email],
+    )?;
     Ok(password)
 }
 

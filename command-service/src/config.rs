@@ -10,6 +10,7 @@ use service_kit::jwt::TokenConfig;
 use service_kit::keys::KeyFiles;
 
 use crate::attempts::AttemptLimits;
+use crate::hashing::HashingConfig;
 
 /// Rolecall's command service: HTTP commands in, events on Kafka out.
 // No Debug: DSNs hold passwords.
@@ -84,6 +85,8 @@ pub struct Config {
     pub access_snapshot_events: i64,
     #[command(flatten)]
     pub sessions: SessionConfig,
+    #[command(flatten)]
+    pub hashing: HashingConfig,
     #[command(flatten)]
     pub attempts: AttemptLimits,
     #[command(flatten)]

@@ -18,6 +18,8 @@ mod devices;
 mod endpoints;
 mod extent;
 mod guesses;
+mod hashing;
+mod new_passwords;
 mod open_claims;
 mod openapi;
 mod passwords;

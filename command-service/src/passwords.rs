@@ -4,92 +4,57 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use argon2::password_hash::phc::{Output, PasswordHash};
-use argon2::{Algorithm, Argon2, Block, Params, PasswordHasher, Version};
 use parking_lot::Mutex;
+use passwords::{HashError, Hasher, Memory};
 use service_kit::problem::{Problem, ProblemType};
 use tokio::sync::Semaphore;
 
-const SHORTEST: usize = 8;
-const LONGEST: usize = 256;
-
-/// The most used passwords that are long enough otherwise (public breach statistics).
-const COMMON: &[&str] = &[
-    "password",
-    "password1",
-    "password12",
-    "password123",
-    "passw0rd",
-    "12345678",
-    "123456789",
-    "1234567890",
-    "qwertyuiop",
-    "qwerty123",
-    "11111111",
-    "00000000",
-    "iloveyou",
-    "sunshine",
-    "princess",
-    "football",
-    "baseball",
-    "superman",
-    "trustno1",
-    "letmein1",
-    "welcome1",
-    "admin123",
-    "administrator",
-    "changeme",
-    "abc12345",
-    "1q2w3e4r",
-    "1qaz2wsx",
-    "87654321",
-    "asdfghjkl",
-    "michelle",
-    "computer",
-    "whatever",
-    "starwars",
-    "internet",
-    "dragon123",
-];
-
-/// argon2id, 19 MiB, t=2, p=1 (OWASP), as many at once as there are threads, and a bounded queue:
-/// more is refused at once, since a login that waits for minutes helps nobody.
+/// As many hashes at once as there are threads, and a bounded queue: more is refused at once, since a login that
+/// waits for minutes helps nobody.
 pub struct Passwords {
+    hasher: Arc<Hasher>,
     threads: Arc<Semaphore>,
-    memory: Arc<Memory>,
+    memory: Arc<Kept>,
     waiting: AtomicUsize,
     queue: usize,
     dummy: String,
 }
 
 impl Passwords {
-    pub fn new(threads: usize, queue: usize) -> Result<Self, argon2::password_hash::Error> {
+    pub fn new(threads: usize, queue: usize, hasher: Hasher) -> Result<Self, HashError> {
         Ok(Self {
             threads: Arc::new(Semaphore::new(threads.max(1))),
             memory: Arc::default(),
             waiting: AtomicUsize::new(0),
             queue,
-            dummy: hash_now(b"checked for users who do not exist")?,
+            dummy: hasher.hash("checked for users who do not exist")?,
+            hasher: Arc::new(hasher),
         })
     }
 
     /// The PHC string of a new password.
     pub async fn hash(&self, password: String) -> Result<String, Problem> {
-        self.run(move || hash_now(password.as_bytes()))
+        let hasher = Arc::clone(&self.hasher);
+        self.run(move || hasher.hash(&password))
             .await?
             .map_err(|error| Problem::internal(&error))
     }
 
-    /// Whether the password fits the PHC string.
-    pub async fn verify(&self, password: String, phc: String) -> Result<bool, Problem> {
-        let memory = Arc::clone(&self.memory);
+    /// Whether the password fits the stored hash, whoever made that.
+    pub async fn verify(&self, password: String, hash: String) -> Result<bool, Problem> {
+        let (hasher, kept) = (Arc::clone(&self.hasher), Arc::clone(&self.memory));
         let verified = self.run(move || {
-            let mut blocks = memory.lock().pop().unwrap_or_default();
-            let verified = fits(password.as_bytes(), &phc, &mut blocks);
-            memory.lock().push(blocks);
+            let mut memory = kept.lock().pop().unwrap_or_default();
+            let verified = hasher.verify(&password, &hash, &mut memory);
+            kept.lock().push(memory);
             verified
         });
         verified.await?.map_err(|error| Problem::internal(&error))
+    }
+
+    /// Whether a new hash would be made as this one was.
+    pub fn is_current(&self, hash: &str) -> bool {
+        self.hasher.is_current(hash)
     }
 
     /// Takes as long as checking a wrong password: an unknown user must look the same.
@@ -140,82 +105,45 @@ impl Drop for Place<'_> {
     }
 }
 
-/// What argon2 fills. To ask the kernel for 19 MiB and to zero it costs a tenth of a hash, so it is
-/// kept from one password to the next while others wait, and no longer.
-type Memory = Mutex<Vec<Vec<Block>>>;
+/// Kept from one password to the next while others wait, and no longer.
+type Kept = Mutex<Vec<Memory>>;
 
-/// Whether the password fits the PHC string, whatever parameters that was made with.
-fn fits(password: &[u8], phc: &str, blocks: &mut Vec<Block>) -> Result<bool, argon2::password_hash::Error> {
-    let hash = PasswordHash::new(phc)?;
-    let (Some(salt), Some(expected)) = (&hash.salt, &hash.hash) else {
-        return Ok(false);
-    };
-    let params = Params::try_from(&hash)?;
-    let algorithm = Algorithm::try_from(hash.algorithm.as_str())?;
-    let version = hash
-        .version
-        .map(Version::try_from)
-        .transpose()?
-        .unwrap_or_default();
-    blocks.resize(params.block_count(), Block::default());
-    let argon2 = Argon2::new(algorithm, version, params);
-    let mut computed = [0; Output::MAX_LENGTH];
-    let computed = &mut computed[..expected.len()];
-    argon2.hash_password_into_with_memory(password, salt, computed, blocks)?;
-    // Compares in constant time.
-    Ok(Output::new(computed)? == *expected)
-}
-
-fn hash_now(password: &[u8]) -> Result<String, argon2::password_hash::Error> {
-    Ok(Argon2::default().hash_password(password)?.to_string())
-}
-
-/// Refuses what is too short, too long, too common or the user's own name.
-pub fn check_strength(password: &str, names: &[&str]) -> Result<(), Problem> {
-    let weak = |reason: String| Err(Problem::new(ProblemType::WeakPassword).detail(reason));
-    let length = password.chars().count();
-    if length < SHORTEST {
-        return weak(format!("a password has at least {SHORTEST} characters"));
-    }
-    if length > LONGEST {
-        return weak(format!("a password has at most {LONGEST} characters"));
-    }
-    let lower = password.to_lowercase();
-    if COMMON.contains(&lower.as_str()) {
-        return weak("the password is among the most used ones".to_owned());
-    }
-    if names.iter().any(|name| lower == name.to_lowercase()) {
-        return weak("the password is the user's own name".to_owned());
-    }
-    Ok(())
+/// Refuses what is too short, too long, known from breaches or little more than the user's own name. `least` is one of
+/// [`passwords::LEAST_ALONE`] and [`passwords::LEAST_WITH_SECOND_FACTOR`].
+pub fn check_strength(password: &str, least: usize, names: &[&str]) -> Result<(), Problem> {
+    passwords::check(password, least, names).map_err(|weakness| {
+        Problem::new(ProblemType::WeakPassword)
+            .detail(weakness.to_string())
+            .extension("rule", weakness.rule())
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use passwords::{Cost, Peppers};
 
-    #[test]
-    fn memory_used_before_gives_the_same_answers() {
-        let phc = hash_now(b"right").unwrap();
-        let mut memory = Vec::new();
-        for (password, expected) in [("right", true), ("wrong", false), ("right", true)] {
-            assert_eq!(
-                fits(password.as_bytes(), &phc, &mut memory),
-                Ok(expected),
-                "{password}"
-            );
-        }
-        assert!(fits(b"right", "$argon2id$nonsense", &mut memory).is_err());
-    }
+    use super::*;
 
     #[tokio::test(flavor = "multi_thread")]
     async fn memory_is_kept_only_while_somebody_waits() {
-        let passwords = Passwords::new(2, 100).unwrap();
+        let hasher = Hasher::new(Cost::default(), Peppers::default()).unwrap();
+        let passwords = Passwords::new(2, 100, hasher).unwrap();
         let phc = passwords.hash("right".to_owned()).await.unwrap();
         let tries = (0..12)
             .map(|i| passwords.verify(if i % 2 == 0 { "right" } else { "wrong" }.to_owned(), phc.clone()));
         let answers: Vec<bool> = futures::future::try_join_all(tries).await.unwrap();
         assert_eq!(answers, [true, false].repeat(6));
         assert!(passwords.memory.lock().is_empty());
+    }
+
+    #[test]
+    fn a_refusal_names_the_rule_that_failed() {
+        let refused = check_strength("short", passwords::LEAST_ALONE, &[]).unwrap_err();
+        assert_eq!(refused.kind, ProblemType::WeakPassword);
+        assert_eq!(refused.extensions["rule"], "too_short");
+        assert_eq!(
+            refused.detail.as_deref(),
+            Some("a password has at least 15 characters")
+        );
     }
 }

@@ -11,6 +11,7 @@ use event_log::{
     Bus, CreateError, GroupStatus, HEARTBEAT, Instance, KafkaConfig, KafkaWriterLog, KeyRing, KeyRingError,
     LogSpec, Ownership, create_log,
 };
+use passwords::HashError;
 use read_model::{Placement, Shards};
 use schemas::{LogId, WriterId};
 use service_kit::docs_ui::docs_router;
@@ -70,7 +71,7 @@ pub enum StartError {
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
     #[error("preparing password hashing")]
-    Hashing(#[from] argon2::password_hash::Error),
+    Hashing(#[from] HashError),
     #[error("preparing the shards")]
     Shards(#[from] read_model::Error),
     #[error("the shard map cannot be recorded: {0}")]
@@ -307,7 +308,8 @@ pub(crate) fn app(
         token_key: config.keys.token_key()?,
         signer: Signer::new(Arc::clone(&signing_keys), config.tokens.clone()),
         verifier: Verifier::new(signing_keys, config.tokens.clone()),
-        passwords: Passwords::new(threads, config.hashing_queue)?,
+        passwords: Passwords::new(threads, config.hashing_queue, config.hashing.hasher()?)?,
+        password_history: config.hashing.password_history,
         attempts: Attempts::new(config.attempts),
         decoys: Decoys::default(),
         reminders: Reminders::default(),

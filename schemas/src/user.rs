@@ -27,6 +27,7 @@ events! {
         LoginFailed(LoginFailed) => ("user.login_failed", 1),
         Locked(UserLocked) => ("user.locked", 1),
         PasswordChanged(PasswordChanged) => ("user.password_changed", 1),
+        PasswordRehashed(PasswordRehashed) => ("user.password_rehashed", 1),
         SessionRefreshed(SessionRefreshed) => (
             "user.session_refreshed", 2, from 1: SessionRefreshedV1 => former::session_refreshed_v1_to_v2
         ),
@@ -202,6 +203,13 @@ pub struct UserLocked {
 pub struct PasswordChanged {
     pub password_hash: Sealed,
     pub revoked_sessions: Vec<SessionId>,
+}
+
+/// The same password under another hash; no session ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "PasswordRehashed")]
+pub struct PasswordRehashed {
+    pub password_hash: Sealed,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

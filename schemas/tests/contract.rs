@@ -5,8 +5,9 @@ use schemas::identifier::{IdentifierEvent, IdentifierKind, IdentifierReserved};
 use schemas::log::{LedgerClaimed, LogCreated, LogEvent, SchemaRegistered};
 use schemas::user::{
     ClaimAbandoned, DeviceFailures, Factor, FactorKind, LockReason, LoginFailed, PasswordChanged,
-    RefreshReuseDetected, RevokeReason, RoleGranted, RoleRevoked, SessionRefreshed, SessionRevoked,
-    SessionsRevoked, UserDeactivated, UserEvent, UserLocked, UserLoggedIn, UserReactivated, UserRegistered,
+    PasswordRehashed, RefreshReuseDetected, RevokeReason, RoleGranted, RoleRevoked, SessionRefreshed,
+    SessionRevoked, SessionsRevoked, UserDeactivated, UserEvent, UserLocked, UserLoggedIn, UserReactivated,
+    UserRegistered,
 };
 use schemas::{
     Actor, BlindIndex, Event, Idempotency, Meta, Position, Sealed, Sha256Digest, Stored, Stream, Timestamp,
@@ -114,6 +115,9 @@ fn samples() -> Vec<Event> {
         UserEvent::PasswordChanged(PasswordChanged {
             password_hash: sealed(12),
             revoked_sessions: vec![id(33)],
+        }),
+        UserEvent::PasswordRehashed(PasswordRehashed {
+            password_hash: sealed(12),
         }),
         UserEvent::SessionRefreshed(SessionRefreshed {
             session_id: id(34),

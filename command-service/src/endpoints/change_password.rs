@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use domain::user::{ChangePassword, User, UserCommand};
 use event_log::{CommandContext, Receipt};
+use passwords::LEAST_ALONE;
 use schemas::user::UserEvent;
 use schemas::{DeviceId, Timestamp, UserId, sealed_field as field};
 use serde::{Deserialize, Serialize};
@@ -18,7 +19,6 @@ use crate::app::App;
 use crate::attempts::Account;
 use crate::call::Call;
 use crate::guesses::wrong_password;
-use crate::passwords::check_strength;
 use crate::refusals::problem;
 use crate::sealing::Seal;
 
@@ -26,7 +26,7 @@ use crate::sealing::Seal;
 #[serde(deny_unknown_fields)]
 pub struct ChangePasswordRequest {
     pub current_password: String,
-    /// 8 to 256 characters.
+    /// 15 to 256 characters, none of the well-known passwords, and not the user's own name.
     pub new_password: String,
 }
 
@@ -40,7 +40,7 @@ struct Fingerprint {
     request_body = ChangePasswordRequest, responses(
     (status = 200, body = WrittenBody<Empty>, description = "Every other session has ended"),
     (status = 401, body = ProblemDetails, description = "The current password is wrong"),
-    (status = 422, body = ProblemDetails),
+    (status = 422, body = ProblemDetails, description = "The new password is weak, or one of the last ones"),
     (status = 423, body = ProblemDetails, description = "Too many failures; no password is checked for a while"),
     (status = 429, body = ProblemDetails, description = "Too many attempts"),
     (status = "default", body = ProblemDetails),
@@ -73,9 +73,6 @@ pub async fn change_password(
     app.refuse_locked(&state, Some(device))?;
     let account = state.account.as_ref().ok_or(ProblemType::NoSuchUser)?;
     let seal = app.seal_of(user).await?;
-    let username = seal.open(field::USERNAME, &account.username)?;
-    let email = seal.open(field::EMAIL, &account.email)?;
-    check_strength(&request.new_password, &[&username, &email])?;
     let context = call.context(&app, "change-password", &Fingerprint { user }, Vec::new());
     let phc = seal.open(field::PASSWORD_HASH, &account.password_hash)?;
     if !app.passwords.verify(request.current_password, phc).await? {
@@ -89,6 +86,8 @@ pub async fn change_password(
         )
         .await;
     }
+    app.check_new_password(&seal, account, &request.new_password, LEAST_ALONE)
+        .await?;
     let new_hash = app.passwords.hash(request.new_password.clone()).await?;
     let command = UserCommand::ChangePassword(ChangePassword {
         password_hash: seal.seal(field::PASSWORD_HASH, &new_hash)?,

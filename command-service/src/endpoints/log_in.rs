@@ -163,7 +163,7 @@ async fn attempt(
         return Err(ProblemType::InvalidCredentials.into());
     };
     let phc = seal.open(field::PASSWORD_HASH, &account.password_hash)?;
-    let verifying = app.passwords.verify(request.password.clone(), phc);
+    let verifying = app.passwords.verify(request.password.clone(), phc.clone());
     // What was guessed here a moment ago has arrived before the hash is computed, and costs no time of its own.
     let (right, ()) = tokio::join!(verifying, app.recordings.arrived(user));
     let right = right?;
@@ -197,7 +197,10 @@ async fn attempt(
         return Err(ProblemType::InvalidCredentials.into());
     };
     match outcome {
-        Ok(receipt) => Ok(Some(receipt)),
+        Ok(receipt) => {
+            app.rehash_if_outdated(user, &phc, account, &request.password);
+            Ok(Some(receipt))
+        }
         Err(BusError::Refused(user::Error::CredentialsChanged)) => Ok(None),
         Err(error) => Err(problem(error)),
     }

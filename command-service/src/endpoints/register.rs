@@ -7,6 +7,7 @@ use axum::http::HeaderMap;
 use domain::rolecall_permissions::Permission;
 use domain::user::User;
 use event_log::{CommandContext, NewDataKey, Receipt};
+use passwords::LEAST_ALONE;
 use schemas::identifier::IdentifierKind;
 use schemas::user::{UserEvent, UserRegistered};
 use schemas::{ClaimId, DataKey, NormaliseError, Timestamp, UserId, sealed_field as field};
@@ -32,7 +33,7 @@ pub struct RegisterRequest {
     /// 3 to 64 letters, digits, dots, hyphens or underscores.
     pub username: String,
     pub email: String,
-    /// 8 to 256 characters.
+    /// 15 to 256 characters, none of the well-known passwords, and not the user's own name.
     pub password: String,
     pub phone_number: Option<String>,
 }
@@ -77,7 +78,11 @@ pub async fn register(
     app.await_at_least(&call.at_least).await?;
     let call = authorise(&app, call, &headers).await?;
     app.attempts.admit(call.client.address, None, None)?;
-    check_strength(&request.password, &[&request.username, &request.email])?;
+    check_strength(
+        &request.password,
+        LEAST_ALONE,
+        &[&request.username, &request.email],
+    )?;
     let fingerprint = Fingerprint {
         username: &request.username,
         email: &request.email,

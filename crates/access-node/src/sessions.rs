@@ -82,6 +82,7 @@ impl Sessions {
             UserEvent::Registered(_)
             | UserEvent::ClaimAbandoned(_)
             | UserEvent::LoginFailed(_)
+            | UserEvent::PasswordRehashed(_)
             | UserEvent::Locked(_)
             | UserEvent::RoleGranted(_)
             | UserEvent::RoleRevoked(_)

@@ -19,6 +19,7 @@ fn user_event_waits(event: &UserEvent) -> bool {
         UserEvent::Registered(_)
         | UserEvent::LoggedIn(_)
         | UserEvent::SessionRefreshed(_)
+        | UserEvent::PasswordRehashed(_)
         | UserEvent::RoleGranted(_)
         | UserEvent::Reactivated(_) => true,
         UserEvent::ClaimAbandoned(_)

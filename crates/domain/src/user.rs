@@ -9,6 +9,7 @@ mod reactivate;
 mod record_login_failure;
 mod refresh;
 mod register;
+mod rehash;
 mod revoke_role;
 mod revoke_session;
 mod revoke_sessions;
@@ -35,13 +36,14 @@ pub use reactivate::Reactivate;
 pub use record_login_failure::{FAILURES_TO_LOCK, RecordLoginFailure};
 pub use refresh::Refresh;
 pub use register::Register;
+pub use rehash::Rehash;
 pub use revoke_role::RevokeRole;
 pub use revoke_session::RevokeSession;
 pub use revoke_sessions::RevokeSessions;
 pub use risk::{SUSPICIOUS_FROM, score_of};
 pub use state::{
-    Account, Device, FIRST_GENERATION, LastSeen, MAX_DEVICES, MAX_GRANTS, MAX_SESSIONS, Place, ReplacedToken,
-    Session, Status, User,
+    Account, Device, FIRST_GENERATION, LastSeen, MAX_DEVICES, MAX_GRANTS, MAX_REMEMBERED_PASSWORDS,
+    MAX_SESSIONS, Place, ReplacedToken, Session, Status, User,
 };
 pub use unwritten::{FOLDED_FOR, Unwritten};
 pub use write_login_failures::WriteLoginFailures;
@@ -59,6 +61,7 @@ pub enum UserCommand {
     RevokeSession(RevokeSession),
     RevokeSessions(RevokeSessions),
     ChangePassword(ChangePassword),
+    Rehash(Rehash),
     GrantRole(GrantRole),
     RevokeRole(RevokeRole),
     Deactivate(Deactivate),
@@ -105,6 +108,7 @@ impl Decide<User> for UserCommand {
             Self::RevokeSession(command) => command.decide(user, ctx),
             Self::RevokeSessions(command) => command.decide(user, ctx),
             Self::ChangePassword(command) => command.decide(user, ctx),
+            Self::Rehash(command) => command.decide(user, ctx),
             Self::GrantRole(command) => command.decide(user, ctx),
             Self::RevokeRole(command) => command.decide(user, ctx),
             Self::Deactivate(command) => command.decide(user, ctx),

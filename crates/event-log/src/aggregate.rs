@@ -53,7 +53,7 @@ pub trait LedgerAggregate:
 
 impl LedgerAggregate for User {
     const STREAM: Stream = Stream::Users;
-    const STATE_VERSION: i32 = 2;
+    const STATE_VERSION: i32 = 3;
 
     fn has_unwritten(&self) -> bool {
         Self::has_unwritten(self)

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 
 use local_stack::{Launch, Server, Stack};
-use service_kit::keys::{KeyFiles, generate_key_files};
+use service_kit::keys::{KeyFiles, generate_key, generate_key_files};
 
 use crate::{ADMIN_USERNAME, Error, Instance, LocalRolecall, Service};
 
@@ -129,8 +129,9 @@ impl Builder {
         let prefix = self.topic_prefix.clone().unwrap_or_else(|| "rolecall".to_owned());
         let folder = stack.data_dir().join(&prefix);
         let keys = generate_key_files(&folder.join("keys"))?;
+        let pepper = generate_key(folder.join("keys/pepper.key"))?;
         let admin_password = password(&folder.join("admin-password"))?;
-        let env = self.environment(stack, &prefix, &keys, &folder);
+        let env = self.environment(stack, &prefix, (&keys, &pepper), &folder);
         let place = Place {
             programs: &programs,
             prefix: &prefix,
@@ -215,7 +216,7 @@ impl Builder {
         &self,
         stack: &Stack,
         prefix: &str,
-        keys: &KeyFiles,
+        (keys, pepper): (&KeyFiles, &Path),
         folder: &Path,
     ) -> Vec<(String, String)> {
         let own = [
@@ -225,6 +226,7 @@ impl Builder {
             ("ROLECALL_SHARDS", stack.service_dsns().join(",")),
             // Everybody comes from one network here.
             ("ROLECALL_ATTEMPTS_PER_NETWORK", "1000000".to_owned()),
+            ("ROLECALL_PEPPER_FILE", pepper.display().to_string()),
             ("ROLECALL_ADMIN_USERNAME", ADMIN_USERNAME.to_owned()),
             (
                 "ROLECALL_ADMIN_PASSWORD_FILE",

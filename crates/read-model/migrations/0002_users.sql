@@ -81,3 +81,17 @@ CREATE TABLE user_roles (
     UNIQUE (user_id, role_id)
 ) WITH (fillfactor = 85);
 CREATE INDEX user_roles_by_role ON user_roles (role_id) INCLUDE (user_id) WHERE is_active;
+
+-- One row for each password that the user has had; id of the event that set it.
+CREATE TABLE password_history (
+    id            uuid PRIMARY KEY,
+    user_id       uuid NOT NULL REFERENCES users (id),
+    ledger        smallint NOT NULL,
+    shard_id      integer NOT NULL,
+    -- Of the password's last hash: made anew, it takes the place of the former one.
+    password_hash text NOT NULL,
+    created_at    timestamptz NOT NULL,
+    -- Sequence of that event in the user's history: orders what came at one time.
+    version       bigint NOT NULL,
+    UNIQUE (user_id, version)
+);

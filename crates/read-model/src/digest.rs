@@ -28,7 +28,7 @@ pub struct DigestsAt {
 }
 
 /// `shard_id` columns are left out: they tell where a row lies, not what happened.
-const LEDGER_TABLES: [(&str, &str); 8] = [
+const LEDGER_TABLES: [(&str, &str); 9] = [
     (
         "users",
         "SELECT ROW(id, username, username_index, email, email_index, password_hash, phone_number, email_verified,
@@ -47,6 +47,11 @@ const LEDGER_TABLES: [(&str, &str); 8] = [
         "user_roles",
         "SELECT ROW(id, user_id, role_id, granted_at, expires_at, granted_by, is_active)::text
          FROM user_roles WHERE ledger = $1 ORDER BY id",
+    ),
+    (
+        "password_history",
+        "SELECT ROW(id, user_id, password_hash, created_at, version)::text
+         FROM password_history WHERE ledger = $1 ORDER BY id",
     ),
     (
         "email_shard_lookup",

@@ -21,6 +21,7 @@ pub fn touches_rights(event: &UserEvent) -> bool {
         | UserEvent::LoggedIn(_)
         | UserEvent::LoginFailed(_)
         | UserEvent::Locked(_)
+        | UserEvent::PasswordRehashed(_)
         | UserEvent::SessionRefreshed(_) => false,
     }
 }

@@ -102,6 +102,15 @@ impl KeyFiles {
     }
 }
 
+/// A key of which the caller knows the form.
+pub fn read_key<T, E: std::fmt::Display>(
+    path: &Path,
+    parse: impl FnOnce(&[u8]) -> Result<T, E>,
+) -> Result<T, KeyError> {
+    let (path, bytes) = read_secret(Some(path), "")?;
+    parse(&bytes).map_err(|error| content(path, &error))
+}
+
 /// Derives tokens, so that a lost answer can be given again though the log keeps only hashes.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct TokenKey([u8; 32]);
@@ -148,16 +157,17 @@ pub fn generate_key_files(dir: &Path) -> Result<KeyFiles, KeyError> {
         folders.add(Algorithm::default(), Timestamp::now())?;
     }
     Ok(KeyFiles {
-        key_encryption_key_file: Some(random_key(dir.join("key-encryption.key"))?),
-        index_key_file: Some(random_key(dir.join("index.key"))?),
-        token_key_file: Some(random_key(dir.join("token.key"))?),
+        key_encryption_key_file: Some(generate_key(dir.join("key-encryption.key"))?),
+        index_key_file: Some(generate_key(dir.join("index.key"))?),
+        token_key_file: Some(generate_key(dir.join("token.key"))?),
         signing_keys: Some(folders.signing),
         verifying_keys: Some(folders.verifying),
         keys_reread: 10,
     })
 }
 
-fn random_key(path: PathBuf) -> Result<PathBuf, KeyError> {
+/// Makes a key of 32 random bytes, in hexadecimal. A file that exists is kept.
+pub fn generate_key(path: PathBuf) -> Result<PathBuf, KeyError> {
     let key = Zeroizing::new(rand::random::<[u8; 32]>());
     let line = Zeroizing::new(format!("{}\n", hex::encode(key.as_slice())));
     write_new(&path, line.as_bytes())?;

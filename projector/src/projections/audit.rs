@@ -138,6 +138,7 @@ fn tell(event: &UserEvent) -> Told<'_> {
             "password changed, {} session(s) ended",
             e.revoked_sessions.len()
         )),
+        UserEvent::PasswordRehashed(_) => says("password hashed anew".to_owned()),
         UserEvent::SessionRefreshed(e) => Told {
             session: Some(e.session_id),
             network: e.ip_network.as_ref(),

@@ -48,6 +48,7 @@ impl Lookups {
             | UserEvent::SessionRevoked(_)
             | UserEvent::SessionsRevoked(_)
             | UserEvent::PasswordChanged(_)
+            | UserEvent::PasswordRehashed(_)
             | UserEvent::Deactivated(_)
             // Identifiers come from their own stream, which alone decides who holds one.
             | UserEvent::Registered(_)

@@ -28,6 +28,7 @@ pub(super) fn depends_on(event: &UserEvent) -> bool {
         | UserEvent::LoginFailed(_)
         | UserEvent::Locked(_)
         | UserEvent::PasswordChanged(_)
+        | UserEvent::PasswordRehashed(_)
         | UserEvent::SessionRefreshed(_)
         | UserEvent::RefreshReuseDetected(_)
         | UserEvent::SessionRevoked(_)

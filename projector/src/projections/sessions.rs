@@ -62,6 +62,7 @@ impl Sessions {
             | UserEvent::Registered(_)
             | UserEvent::ClaimAbandoned(_)
             | UserEvent::LoginFailed(_)
+            | UserEvent::PasswordRehashed(_)
             | UserEvent::RoleGranted(_)
             | UserEvent::RoleRevoked(_)
             | UserEvent::Reactivated(_) => {}

@@ -49,6 +49,7 @@ impl UserRoles {
             | UserEvent::LoginFailed(_)
             | UserEvent::Locked(_)
             | UserEvent::PasswordChanged(_)
+            | UserEvent::PasswordRehashed(_)
             | UserEvent::SessionRefreshed(_)
             | UserEvent::RefreshReuseDetected(_)
             | UserEvent::SessionRevoked(_)

@@ -71,6 +71,7 @@ impl Users {
             UserEvent::LoginFailed(e) => row.change.count_failures(e),
             UserEvent::Locked(e) => row.change.locked_until = Some(Some(utc(e.locked_until))),
             UserEvent::PasswordChanged(e) => row.change.password_hash = Some(e.password_hash.to_base64()),
+            UserEvent::PasswordRehashed(e) => row.change.password_hash = Some(e.password_hash.to_base64()),
             UserEvent::Deactivated(_) => row.change.is_active = Some(false),
             UserEvent::Reactivated(_) => row.change.is_active = Some(true),
             // Only version, time and rights position of the row follow these.

@@ -338,6 +338,12 @@ impl History {
     fn change_account(&mut self, i: usize) -> Option<UserEvent> {
         let revoked_sessions = std::mem::take(&mut self.users[i].sessions);
         let active = self.users[i].active;
+        if self.rng.random_ratio(1, 4) {
+            self.users[i].sessions = revoked_sessions;
+            return Some(UserEvent::PasswordRehashed(PasswordRehashed {
+                password_hash: self.sealed(125),
+            }));
+        }
         if self.rng.random_ratio(1, 2) {
             return Some(UserEvent::PasswordChanged(PasswordChanged {
                 password_hash: self.sealed(125),

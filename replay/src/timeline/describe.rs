@@ -51,7 +51,7 @@ pub(super) fn describe(event: &UserEvent, roles: &RoleNames) -> String {
         UserEvent::RoleGranted(e) => format!("role {}{}", role(e.role_id, roles), until(e.expires_at)),
         UserEvent::RoleRevoked(e) => format!("role {}", role(e.role_id, roles)),
         UserEvent::Deactivated(e) => ended(&e.revoked_sessions),
-        UserEvent::Reactivated(_) => String::new(),
+        UserEvent::PasswordRehashed(_) | UserEvent::Reactivated(_) => String::new(),
     }
 }
 
@@ -66,6 +66,7 @@ pub(super) fn role_of(event: &UserEvent) -> Option<RoleId> {
         | UserEvent::LoginFailed(_)
         | UserEvent::Locked(_)
         | UserEvent::PasswordChanged(_)
+        | UserEvent::PasswordRehashed(_)
         | UserEvent::SessionRefreshed(_)
         | UserEvent::RefreshReuseDetected(_)
         | UserEvent::SessionRevoked(_)

@@ -111,6 +111,7 @@ pub(super) fn sealed_fields(event: &UserEvent) -> Vec<(&'static str, Field, &Sea
             (field::USER_AGENT, Personal, e.user_agent.as_ref()),
             (field::CITY, Personal, e.city.as_ref()),
         ],
+        UserEvent::PasswordRehashed(e) => vec![(field::PASSWORD_HASH, Secret, Some(&e.password_hash))],
         UserEvent::PasswordChanged(e) => vec![(field::PASSWORD_HASH, Secret, Some(&e.password_hash))],
         UserEvent::ClaimAbandoned(_)
         | UserEvent::Locked(_)

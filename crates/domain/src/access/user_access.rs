@@ -100,6 +100,7 @@ impl UserAccess {
             | UserEvent::LoginFailed(_)
             | UserEvent::Locked(_)
             | UserEvent::PasswordChanged(_)
+            | UserEvent::PasswordRehashed(_)
             | UserEvent::SessionRefreshed(_)
             | UserEvent::RefreshReuseDetected(_)
             | UserEvent::SessionRevoked(_)

@@ -32,7 +32,8 @@ impl Decide<User> for ChangePassword {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{given, logged_in, registered, sealed, session, user_deactivated};
+    use crate::testing::{Given, given, logged_in, registered, sealed, session, user_deactivated};
+    use crate::user::MAX_REMEMBERED_PASSWORDS;
 
     fn change(credentials: i64) -> ChangePassword {
         ChangePassword {
@@ -56,6 +57,21 @@ mod tests {
         assert_eq!(user.account.as_ref().unwrap().password_hash, sealed("new"));
         assert_eq!(user.sessions.keys().collect::<Vec<_>>(), [&session(2)]);
         assert_eq!(user.credentials, 2);
+    }
+
+    #[test]
+    fn the_last_passwords_are_remembered_and_no_more() {
+        let number = |number: usize| ChangePassword {
+            password_hash: sealed(&format!("hash {number}")),
+            credentials: i64::try_from(number).unwrap(),
+            keep: None,
+        };
+        let changed = (1..40).map(number).fold(given([registered()]), Given::and);
+        let account = changed.state().account.as_ref().unwrap();
+        let last = |count| account.remembered_hashes(count).cloned().collect::<Vec<_>>();
+        assert_eq!(last(3), [sealed("hash 39"), sealed("hash 38"), sealed("hash 37")]);
+        assert_eq!(last(100).len(), MAX_REMEMBERED_PASSWORDS);
+        assert_eq!(last(0), []);
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub const MAX_SESSIONS: usize = 100;
 pub const MAX_GRANTS: usize = 1_000;
 /// Devices that a user is known to sign in from; a further one replaces the one not seen longest.
 pub const MAX_DEVICES: usize = 20;
+/// Passwords of a user whose hashes are kept, the present one included.
+pub const MAX_REMEMBERED_PASSWORDS: usize = 24;
 /// Generation of the refresh token that a sign-in gives.
 pub const FIRST_GENERATION: i32 = 1;
 
@@ -63,7 +65,24 @@ pub struct Account {
     pub email_index: BlindIndex,
     pub phone_number: Option<Sealed>,
     pub password_hash: Sealed,
+    /// Hashes of the passwords before, the latest first.
+    pub former_hashes: Vec<Sealed>,
     pub deactivated: bool,
+}
+
+impl Account {
+    /// Hashes of the last passwords, the present one first.
+    pub fn remembered_hashes(&self, count: usize) -> impl Iterator<Item = &Sealed> {
+        std::iter::once(&self.password_hash)
+            .chain(&self.former_hashes)
+            .take(count)
+    }
+
+    fn change_password(&mut self, hash: &Sealed) {
+        let former = std::mem::replace(&mut self.password_hash, hash.clone());
+        self.former_hashes.insert(0, former);
+        self.former_hashes.truncate(MAX_REMEMBERED_PASSWORDS - 1);
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -244,7 +263,7 @@ impl User {
             }
             UserEvent::PasswordChanged(e) => {
                 if let Some(account) = &mut self.account {
-                    account.password_hash = e.password_hash.clone();
+                    account.change_password(&e.password_hash);
                 }
                 self.credentials = self.credentials.saturating_add(1);
                 self.end_sessions(&e.revoked_sessions);
@@ -252,6 +271,11 @@ impl User {
                 let sessions = &self.sessions;
                 self.devices
                     .retain(|device| sessions.values().any(|session| session.device_id == device.id));
+            }
+            UserEvent::PasswordRehashed(e) => {
+                if let Some(account) = &mut self.account {
+                    account.password_hash = e.password_hash.clone();
+                }
             }
             UserEvent::SessionRefreshed(e) => self.refresh(e),
             UserEvent::RefreshReuseDetected(e) => self.end_sessions(&[e.session_id]),
@@ -281,6 +305,7 @@ impl User {
             email_index: event.email_index,
             phone_number: event.phone_number.clone(),
             password_hash: event.password_hash.clone(),
+            former_hashes: Vec::new(),
             deactivated: false,
         });
     }

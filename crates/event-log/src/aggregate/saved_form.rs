@@ -10,8 +10,8 @@ use schemas::catalog::{
 };
 use schemas::identifier::{IdentifierConfirmed, IdentifierKind, IdentifierReleased, IdentifierReserved};
 use schemas::user::{
-    ClaimAbandoned, DeviceFailures, LockReason, LoginFailed, RoleGranted, SessionRefreshed, UserDeactivated,
-    UserLocked, UserLoggedIn, UserRegistered,
+    ClaimAbandoned, DeviceFailures, LockReason, LoginFailed, PasswordChanged, PasswordRehashed, RoleGranted,
+    SessionRefreshed, UserDeactivated, UserLocked, UserLoggedIn, UserRegistered,
 };
 use schemas::{Actor, BlindIndex, Idempotency, Meta, Position, Sealed, Sha256Digest, Stored, Timestamp};
 use uuid::Uuid;
@@ -197,6 +197,13 @@ fn user_events() -> Vec<UserEvent> {
         UserEvent::Locked(UserLocked {
             reason: LockReason::FailedLogins,
             locked_until: at(3_000),
+        }),
+        UserEvent::PasswordChanged(PasswordChanged {
+            password_hash: sealed(25),
+            revoked_sessions: vec![],
+        }),
+        UserEvent::PasswordRehashed(PasswordRehashed {
+            password_hash: sealed(26),
         }),
         UserEvent::Deactivated(UserDeactivated {
             revoked_sessions: vec![id(32)],
