@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use crate::attempts::Attempts;
 use crate::config::Registration;
 use crate::guesses::Reminders;
+use crate::passkeys::Passkeys;
 use crate::passwords::Passwords;
 use crate::peers::Numbers;
 
@@ -38,9 +39,12 @@ pub struct App {
     pub signer: Signer,
     pub verifier: Verifier,
     pub passwords: Passwords,
+    pub passkeys: Passkeys,
     pub attempts: Attempts,
     pub reminders: Reminders,
     pub registration: Registration,
+    /// As authenticator apps show it.
+    pub relying_party_name: String,
     pub session_ttl: Duration,
     pub token_ttl: Duration,
     pub trust_proxy: bool,

@@ -9,6 +9,7 @@ use service_kit::jwt::TokenConfig;
 use service_kit::keys::KeyFiles;
 
 use crate::attempts::AttemptLimits;
+use crate::passkeys::RelyingParty;
 
 /// Rolecall's command service: HTTP commands in, events on Kafka out.
 // No Debug: DSNs hold passwords.
@@ -82,6 +83,8 @@ pub struct Config {
     pub access_snapshot_events: i64,
     #[command(flatten)]
     pub attempts: AttemptLimits,
+    #[command(flatten)]
+    pub relying_party: RelyingParty,
     #[command(flatten)]
     pub keys: KeyFiles,
     #[command(flatten)]

@@ -30,6 +30,7 @@ use crate::bootstrap::{BootstrapError, bootstrap};
 use crate::config::Config;
 use crate::extent::record_extent;
 use crate::guesses::Reminders;
+use crate::passkeys::Passkeys;
 use crate::passwords::Passwords;
 use crate::peers::{self, Numbers, PeerCalls};
 use crate::routes;
@@ -80,6 +81,8 @@ pub enum StartError {
     Ledger { ledger: i32, reason: String },
     #[error("the log cannot be followed: {0}")]
     Access(String),
+    #[error("ROLECALL_RELYING_PARTY_ORIGINS must be one or more origins within the domain ROLECALL_RELYING_PARTY_ID")]
+    RelyingParty,
     #[error("stopped before it was ready")]
     Stopped,
 }
@@ -290,6 +293,8 @@ pub(crate) fn app(
         .hashing_threads
         .or_else(|| std::thread::available_parallelism().ok().map(usize::from))
         .unwrap_or(1);
+    let token_key = config.keys.token_key()?;
+    let webauthn = config.relying_party.webauthn().map_err(|_| StartError::RelyingParty)?;
     Ok(App {
         instance,
         bus,
@@ -298,13 +303,15 @@ pub(crate) fn app(
         keys: KeyRing::open(kafka, created.ledgers, created.log_id, key_encryption_key.clone())?,
         index_key: config.keys.index_key()?,
         key_encryption_key,
-        token_key: config.keys.token_key()?,
+        token_key,
         signer: Signer::new(signing_key, config.tokens.clone())?,
         verifier: Verifier::new(config.keys.verifying_keys()?, config.tokens.clone()),
         passwords: Passwords::new(threads, config.hashing_queue)?,
+        passkeys: Passkeys::new(webauthn, &token_key, created.log_id).map_err(|_| StartError::RelyingParty)?,
         attempts: Attempts::new(config.attempts),
         reminders: Reminders::default(),
         registration: config.registration,
+        relying_party_name: config.relying_party.relying_party_name.clone(),
         session_ttl: Duration::from_secs(config.session_ttl),
         token_ttl: config.tokens.ttl(),
         trust_proxy: config.proxy.trust_proxy,

@@ -22,6 +22,9 @@ CREATE TABLE users (
     last_login_ip         inet,
     last_login_ip_sealed  text,
     deleted_at            timestamptz,
+    -- Second factors.
+    totp_enabled          boolean NOT NULL DEFAULT false,
+    passkeys              integer NOT NULL DEFAULT 0 CHECK (passkeys >= 0),
     -- Sequence of the user's last event.
     version               bigint NOT NULL,
     -- Offset of the last event that touched rights, activity or session revocation: a reader that

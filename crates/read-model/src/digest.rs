@@ -33,7 +33,8 @@ const LEDGER_TABLES: [(&str, &str); 8] = [
         "users",
         "SELECT ROW(id, username, username_index, email, email_index, password_hash, phone_number, email_verified,
             phone_verified, is_active, failed_login_attempts, locked_until, created_at, updated_at, last_login_at,
-            last_login_ip, last_login_ip_sealed, deleted_at, version, rights_position, rights_changed_at)::text
+            last_login_ip, last_login_ip_sealed, deleted_at, totp_enabled, passkeys, version, rights_position,
+            rights_changed_at)::text
          FROM users WHERE ledger = $1 ORDER BY id",
     ),
     (

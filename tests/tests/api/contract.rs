@@ -9,10 +9,12 @@ use tests::{Answer, Call, Client, World};
 use uuid::Uuid;
 
 /// What answers without a token; everything else must not.
-const PUBLIC: [&str; 6] = [
+const PUBLIC: [&str; 8] = [
     "POST /v1/users",
     "POST /v1/sessions",
     "POST /v1/sessions/refresh",
+    "POST /v1/sessions/passkey/options",
+    "POST /v1/sessions/passkey",
     "POST /oauth/revoke",
     "GET /.well-known/authzen-configuration",
     "GET /.well-known/jwks.json",
