@@ -25,6 +25,8 @@ mod unwritten;
 mod write_login_failures;
 
 #[cfg(test)]
+mod factor_properties;
+#[cfg(test)]
 mod properties;
 
 use cqrs_es::Aggregate;
