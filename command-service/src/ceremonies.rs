@@ -59,7 +59,8 @@ impl Ceremonies {
 
     pub fn seal(&self, purpose: Purpose) -> Result<String, Problem> {
         let id = CeremonyId::new_v7();
-        let json = serde_json::to_vec(&Ceremony { id, purpose }).map_err(|error| Problem::internal(&error))?;
+        let json =
+            serde_json::to_vec(&Ceremony { id, purpose }).map_err(|error| Problem::internal(&error))?;
         let nonce: [u8; NONCE] = rand::random();
         let log = self.log.as_uuid();
         let (msg, aad) = (json.as_slice(), log.as_bytes().as_slice());
@@ -94,7 +95,9 @@ impl Ceremonies {
         let (nonce, msg) = bytes.split_first_chunk::<NONCE>()?;
         let log = self.log.as_uuid();
         let aad = log.as_bytes().as_slice();
-        self.cipher.decrypt(&Nonce::from(*nonce), Payload { msg, aad }).ok()
+        self.cipher
+            .decrypt(&Nonce::from(*nonce), Payload { msg, aad })
+            .ok()
     }
 }
 

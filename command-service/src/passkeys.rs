@@ -203,10 +203,10 @@ impl App {
         };
         let passkey: Passkey = serde_json::from_str(&seal.open(field::PASSKEY, &known.passkey)?)
             .map_err(|error| Problem::internal(&error))?;
-        let finished =
-            self.passkeys
-                .webauthn
-                .finish_discoverable_authentication_v2(credential, challenge, &passkey);
+        let finished = self
+            .passkeys
+            .webauthn
+            .finish_discoverable_authentication_v2(credential, challenge, &passkey);
         let result = match finished {
             Ok(result) if result.user_verified() => result,
             Ok(_) => return Ok(None),
@@ -215,7 +215,11 @@ impl App {
                 return Ok(None);
             }
         };
-        let key = if result.backup_eligible() { SOFTWARE_KEY } else { HARDWARE_KEY };
+        let key = if result.backup_eligible() {
+            SOFTWARE_KEY
+        } else {
+            HARDWARE_KEY
+        };
         Ok(Some(Checked {
             shown: Shown {
                 factor: Factor {

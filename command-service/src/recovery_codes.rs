@@ -54,7 +54,9 @@ impl App {
 /// In groups, such as `MFRG-GZDF-MZTW-Q2LK`.
 fn text(bits: [u8; 10]) -> String {
     let letters: Vec<char> = Secret::new(Box::new(bits)).to_base32().chars().collect();
-    let groups = letters.chunks(GROUP).map(|group| group.iter().collect::<String>());
+    let groups = letters
+        .chunks(GROUP)
+        .map(|group| group.iter().collect::<String>());
     groups.collect::<Vec<_>>().join("-")
 }
 
@@ -75,7 +77,11 @@ mod tests {
     fn a_code_is_the_same_in_every_spelling() {
         let code = text([0x61, 0x62, 0x63, 0x64, 0x65, 0x66, 0x67, 0x68, 0x69, 0x6a]);
         assert_eq!(code, "MFRG-GZDF-MZTW-Q2LK");
-        for spelling in ["mfrg gzdf mztw q2lk", "MFRGGZDFMZTWQ2LK", " mfrg-gzdf-mztw-q2lk\n"] {
+        for spelling in [
+            "mfrg gzdf mztw q2lk",
+            "MFRGGZDFMZTWQ2LK",
+            " mfrg-gzdf-mztw-q2lk\n",
+        ] {
             assert_eq!(hash_of(spelling), hash_of(&code), "{spelling}");
         }
         assert_eq!(hash_of(&code), Some(Sha256Digest::of(b"MFRGGZDFMZTWQ2LK")));
@@ -83,7 +89,13 @@ mod tests {
 
     #[test]
     fn what_is_no_code_has_no_hash() {
-        for text in ["", "MFRG", "MFRG-GZDF-MZTW-Q2L1", "MFRG-GZDF-MZTW-Q2LKA", "ŠFRGGZDFMZTWQ2L"] {
+        for text in [
+            "",
+            "MFRG",
+            "MFRG-GZDF-MZTW-Q2L1",
+            "MFRG-GZDF-MZTW-Q2LKA",
+            "ŠFRGGZDFMZTWQ2L",
+        ] {
             assert_eq!(hash_of(text), None, "{text}");
         }
     }

@@ -56,8 +56,7 @@ impl App {
     /// Refuses a caller with a second factor who has shown none of late.
     pub async fn assured_caller(&self, call: &Call) -> Result<(), Problem> {
         let session = call.caller.session_id;
-        let refuses =
-            |state: &domain::user::User| state.assured(session, Timestamp::now()).is_err();
+        let refuses = |state: &domain::user::User| state.assured(session, Timestamp::now()).is_err();
         let state = self.state_of(call.caller.user_id, refuses).await?;
         let assured = state.assured(session, Timestamp::now());
         assured.map_err(|error| problem(BusError::Refused(error)))

@@ -11,10 +11,10 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::endpoints::{
-    add_passkey, assign_role, attach_permission, change_password, confirm_totp, deactivate, define_permission,
-    define_role, delete_permission, delete_role, detach_permission, disable_totp, log_in, oauth_revoke,
-    passkey_log_in, reactivate, refresh, register, remove_passkey, replace_recovery_codes, revoke_role, revoke_session,
-    revoke_sessions, start_passkey, start_passkey_log_in, start_totp, step_up,
+    add_passkey, assign_role, attach_permission, change_password, confirm_totp, deactivate,
+    define_permission, define_role, delete_permission, delete_role, detach_permission, disable_totp, log_in,
+    oauth_revoke, passkey_log_in, reactivate, refresh, register, remove_passkey, replace_recovery_codes,
+    revoke_role, revoke_session, revoke_sessions, start_passkey, start_passkey_log_in, start_totp, step_up,
 };
 use crate::openapi::{CommonHeaders, Document};
 

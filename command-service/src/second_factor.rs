@@ -124,7 +124,10 @@ impl App {
         let allow = passkeys.iter().map(|passkey| passkey.cred_id().to_vec());
         let user = state.account.as_ref().map(|account| account.user_id);
         let (ceremony, options) = self.passkey_options(user, allow.collect())?;
-        Ok(problem.extension("passkey", serde_json::json!({ "ceremony": ceremony, "options": options })))
+        Ok(problem.extension(
+            "passkey",
+            serde_json::json!({ "ceremony": ceremony, "options": options }),
+        ))
     }
 
     /// Shows a factor in the caller's session. One that does not fit counts as a guess.

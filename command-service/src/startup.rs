@@ -81,7 +81,9 @@ pub enum StartError {
     Ledger { ledger: i32, reason: String },
     #[error("the log cannot be followed: {0}")]
     Access(String),
-    #[error("ROLECALL_RELYING_PARTY_ORIGINS must be one or more origins within the domain ROLECALL_RELYING_PARTY_ID")]
+    #[error(
+        "ROLECALL_RELYING_PARTY_ORIGINS must be one or more origins within the domain ROLECALL_RELYING_PARTY_ID"
+    )]
     RelyingParty,
     #[error("stopped before it was ready")]
     Stopped,
@@ -294,7 +296,9 @@ pub(crate) fn app(
         .or_else(|| std::thread::available_parallelism().ok().map(usize::from))
         .unwrap_or(1);
     let token_key = config.keys.token_key()?;
-    let webauthn = config.relying_party.webauthn().map_err(|_| StartError::RelyingParty)?;
+    let webauthn = config.relying_party.webauthn();
+    let passkeys = webauthn.and_then(|webauthn| Passkeys::new(webauthn, &token_key, created.log_id));
+    let passkeys = passkeys.map_err(|_| StartError::RelyingParty)?;
     Ok(App {
         instance,
         bus,
@@ -307,7 +311,7 @@ pub(crate) fn app(
         signer: Signer::new(signing_key, config.tokens.clone())?,
         verifier: Verifier::new(config.keys.verifying_keys()?, config.tokens.clone()),
         passwords: Passwords::new(threads, config.hashing_queue)?,
-        passkeys: Passkeys::new(webauthn, &token_key, created.log_id).map_err(|_| StartError::RelyingParty)?,
+        passkeys,
         attempts: Attempts::new(config.attempts),
         reminders: Reminders::default(),
         registration: config.registration,

@@ -14,9 +14,7 @@ use crate::id::{CeremonyId, ClaimId, CredentialId, DeviceId, RoleId, SessionId, 
 use crate::sha256::Sha256Digest;
 use crate::timestamp::Timestamp;
 
-pub use factors::{
-    HARDWARE_KEY, MULTIPLE_FACTORS, ONE_TIME_PASSWORD, SOFTWARE_KEY, USER_VERIFIED,
-};
+pub use factors::{HARDWARE_KEY, MULTIPLE_FACTORS, ONE_TIME_PASSWORD, SOFTWARE_KEY, USER_VERIFIED};
 pub use factors::{
     PasskeyAdded, PasskeyCloneSuspected, PasskeyCounted, PasskeyRemoved, RecoveryCodesReplaced,
     SessionSteppedUp, TotpDisabled, TotpEnabled, TotpEnrolmentStarted,

@@ -62,7 +62,12 @@ impl SoftPasskey {
         let data = [self.authenticator_data(HAS_CREDENTIAL), credential].concat();
         let length = u16::try_from(data.len()).unwrap().to_be_bytes();
         // CBOR of {"fmt": "none", "attStmt": {}, "authData": data}.
-        let object = [&b"\xa3\x63fmt\x64none\x67attStmt\xa0\x68authData\x59"[..], &length, &data].concat();
+        let object = [
+            &b"\xa3\x63fmt\x64none\x67attStmt\xa0\x68authData\x59"[..],
+            &length,
+            &data,
+        ]
+        .concat();
         self.credential(json!({
             "attestationObject": URL_SAFE_NO_PAD.encode(object),
             "clientDataJSON": URL_SAFE_NO_PAD.encode(client),

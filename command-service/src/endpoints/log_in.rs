@@ -166,7 +166,9 @@ impl Attempt {
         };
         let phc = seal.open(field::PASSWORD_HASH, &account.password_hash)?;
         if !app.passwords.verify(self.password.clone(), phc).await? {
-            return self.failed(app, call, seal, &state, ProblemType::InvalidCredentials).await;
+            return self
+                .failed(app, call, seal, &state, ProblemType::InvalidCredentials)
+                .await;
         }
         if account.deactivated {
             return Err(ProblemType::UserDeactivated.into());
@@ -176,49 +178,51 @@ impl Attempt {
             None => None,
             Some(given) => match app.check_factor(&state, seal, given)? {
                 Some(checked) => Some(checked),
-                None => return self.failed(app, call, seal, &state, ProblemType::WrongSecondFactor).await,
+                None => {
+                    return self
+                        .failed(app, call, seal, &state, ProblemType::WrongSecondFactor)
+                        .await;
+                }
             },
         };
-        match self.begin(app, call, seal, &state, checked).await {
+        let session = self.session(app, call, seal, &state, checked)?;
+        let shown = session.login.factor.clone();
+        let command = UserCommand::LogIn(Box::new(session));
+        let context = call.context(app, "log-in", &Fingerprint { user: self.user }, Vec::new());
+        let id = self.user.to_string();
+        match app.bus.execute::<User>(&id, command, context).await {
             Err(BusError::Refused(user::Error::FactorUsedUp | user::Error::NoSuchFactor)) => {
-                self.failed(app, call, seal, &state, ProblemType::WrongSecondFactor).await
+                self.failed(app, call, seal, &state, ProblemType::WrongSecondFactor)
+                    .await
             }
             Err(BusError::Refused(user::Error::CredentialsChanged)) => Ok(None),
             Err(error) => Err(problem(error)),
-            Ok((receipt, shown)) => {
-                answer(app, call, seal, self.user, &receipt, shown.as_ref()).map(Some)
-            }
+            Ok(receipt) => answer(app, call, seal, self.user, &receipt, shown.as_ref()).map(Some),
         }
     }
 
-    /// The session begins, unless the user's owner finds the factor used up.
-    async fn begin(
+    /// The session that begins, unless the user's owner finds the factor used up.
+    fn session(
         &self,
-        app: &Arc<App>,
+        app: &App,
         call: &OpenCall,
         seal: &Seal,
         state: &User,
         checked: Option<Checked>,
-    ) -> Result<(Receipt<UserEvent>, Option<Factor>), BusError<user::Error>> {
-        let mut login = login(app, call, seal, self.user, self.device)
-            .map_err(|error| BusError::Internal(format!("{error:?}")))?;
+    ) -> Result<LogIn, Problem> {
+        let mut login = login(app, call, seal, self.user, self.device)?;
         let mut signature_counter = None;
         if let Some(Checked { shown, methods }) = checked {
             login.methods.extend(with_both(methods));
             login.factor = Some(shown.factor);
             signature_counter = shown.signature_counter;
         }
-        let shown = login.factor.clone();
-        let command = UserCommand::LogIn(Box::new(LogIn {
+        Ok(LogIn {
             login,
             credentials: state.credentials,
             signature_counter,
             max_sessions: user::MAX_SESSIONS,
-        }));
-        let context = call.context(app, "log-in", &Fingerprint { user: self.user }, Vec::new());
-        let id = self.user.to_string();
-        let receipt = app.bus.execute::<User>(&id, command, context).await?;
-        Ok((receipt, shown))
+        })
     }
 
     async fn failed(

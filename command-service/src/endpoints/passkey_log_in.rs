@@ -116,7 +116,9 @@ impl App {
     fn user_of(&self, shown: &PasskeyAnswer) -> Result<Option<UserId>, Problem> {
         let named = self.passkeys.challenged_user(&shown.ceremony)?;
         let handle = shown.credential.get_user_unique_id();
-        let of_handle = handle.and_then(|handle| Uuid::from_slice(handle).ok()).map(UserId::from);
+        let of_handle = handle
+            .and_then(|handle| Uuid::from_slice(handle).ok())
+            .map(UserId::from);
         Ok(named.or(of_handle))
     }
 }

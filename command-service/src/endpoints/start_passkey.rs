@@ -62,7 +62,10 @@ pub async fn start_passkey(
     let username = own.seal.open(field::USERNAME, &account.username)?;
     let has = app.open_passkeys(&own.state, &own.seal)?;
     let (options, state) = app.passkeys.start_registration(user, &username, &has)?;
-    let ceremony = app.passkeys.ceremonies.seal(Purpose::Register { user, session, state })?;
+    let ceremony = app
+        .passkeys
+        .ceremonies
+        .seal(Purpose::Register { user, session, state })?;
     let answer = PasskeyRegistrationOptions { ceremony, options };
     Ok(Written::new(answer, call.open.token_of(&app, [])))
 }

@@ -49,7 +49,11 @@ pub async fn start_passkey_log_in(
     app.await_at_least(&call.at_least).await?;
     let (username, email) = (request.username.as_deref(), request.email.as_deref());
     let is_named = username.is_some() || email.is_some();
-    let index = if is_named { name_index(&app, username, email)? } else { None };
+    let index = if is_named {
+        name_index(&app, username, email)?
+    } else {
+        None
+    };
     app.attempts
         .admit(call.client.address, index.map(Account::Name), None)?;
     let found = match index {
@@ -68,7 +72,10 @@ pub async fn start_passkey_log_in(
         (_, None) => (None, vec![]),
     };
     let (ceremony, options) = app.passkey_options(user, allow)?;
-    Ok(Written::new(PasskeyOptions { ceremony, options }, call.token_of(&app, [])))
+    Ok(Written::new(
+        PasskeyOptions { ceremony, options },
+        call.token_of(&app, []),
+    ))
 }
 
 async fn enrolled(app: &App, user: UserId) -> Result<Vec<Vec<u8>>, Problem> {
@@ -80,5 +87,8 @@ async fn enrolled(app: &App, user: UserId) -> Result<Vec<Vec<u8>>, Problem> {
     }
     let seal = app.seal_of(user).await?;
     let passkeys = app.open_passkeys(&state, &seal)?;
-    Ok(passkeys.iter().map(|passkey| passkey.cred_id().to_vec()).collect())
+    Ok(passkeys
+        .iter()
+        .map(|passkey| passkey.cred_id().to_vec())
+        .collect())
 }

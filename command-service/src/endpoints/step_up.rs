@@ -44,7 +44,9 @@ pub async fn step_up(
     Json(request): Json<StepUpRequest>,
 ) -> Result<Written, Problem> {
     if call.caller.session_id != session {
-        return Err(Problem::new(ProblemType::Forbidden).detail("a session is stepped up by its own access token"));
+        return Err(
+            Problem::new(ProblemType::Forbidden).detail("a session is stepped up by its own access token")
+        );
     }
     let fields = FactorFields {
         totp_code: request.totp_code,

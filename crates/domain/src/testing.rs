@@ -5,8 +5,8 @@ use std::fmt::Debug;
 use cqrs_es::Aggregate;
 use schemas::identifier::{IdentifierEvent, IdentifierKind, IdentifierReserved};
 use schemas::user::{
-    Factor, FactorKind, LoginFailed, PasskeyAdded, RoleGranted, RoleRevoked, SessionRefreshed,
-    TotpEnabled, TotpEnrolmentStarted, UserDeactivated, UserEvent, UserLoggedIn, UserRegistered,
+    Factor, FactorKind, LoginFailed, PasskeyAdded, RoleGranted, RoleRevoked, SessionRefreshed, TotpEnabled,
+    TotpEnrolmentStarted, UserDeactivated, UserEvent, UserLoggedIn, UserRegistered,
 };
 use schemas::{
     BlindIndex, CeremonyId, ClaimId, CredentialId, DeviceId, PermissionId, RoleId, Sealed, SessionId,
@@ -219,7 +219,12 @@ pub(crate) fn totp_enabled() -> UserEvent {
 
 /// Signed in as [`session`] 1, which enabled one-time passwords now.
 pub(crate) fn with_totp() -> Given<User> {
-    given([registered(), logged_in(session(1)), totp_started(), totp_enabled()])
+    given([
+        registered(),
+        logged_in(session(1)),
+        totp_started(),
+        totp_enabled(),
+    ])
 }
 
 /// In [`session`] 1, with the counter 7.

@@ -42,8 +42,8 @@ pub use confirm_totp::ConfirmTotp;
 pub use deactivate::Deactivate;
 pub use disable_totp::{DisableTotp, FactorRemover};
 pub use factors::{
-    ASSURED_FOR, CEREMONY_LIVES, ENROLMENT_LIVES, Factors, MAX_PASSKEYS, Passkey, RECOVERY_CODES, Shown, Totp,
-    TotpEnrolment,
+    ASSURED_FOR, CEREMONY_LIVES, ENROLMENT_LIVES, Factors, MAX_PASSKEYS, Passkey, RECOVERY_CODES, Shown,
+    Totp, TotpEnrolment,
 };
 pub use grant_role::GrantRole;
 pub use log_in::LogIn;

@@ -79,3 +79,16 @@ CREATE TABLE user_roles (
     UNIQUE (user_id, role_id)
 ) WITH (fillfactor = 85);
 CREATE INDEX user_roles_by_role ON user_roles (role_id) INCLUDE (user_id, expires_at) WHERE is_active;
+
+CREATE TABLE user_passkeys (
+    id           uuid PRIMARY KEY,
+    user_id      uuid NOT NULL REFERENCES users (id),
+    ledger       smallint NOT NULL,
+    shard_id     integer NOT NULL,
+    name         text NOT NULL,
+    is_backed_up boolean NOT NULL,
+    created_at   timestamptz NOT NULL,
+    last_used_at timestamptz,
+    removed_at   timestamptz
+);
+CREATE INDEX user_passkeys_by_user ON user_passkeys (user_id) WHERE removed_at IS NULL;

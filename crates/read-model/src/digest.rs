@@ -28,7 +28,7 @@ pub struct DigestsAt {
 }
 
 /// `shard_id` columns are left out: they tell where a row lies, not what happened.
-const LEDGER_TABLES: [(&str, &str); 8] = [
+const LEDGER_TABLES: [(&str, &str); 9] = [
     (
         "users",
         "SELECT ROW(id, username, username_index, email, email_index, password_hash, phone_number, email_verified,
@@ -43,6 +43,11 @@ const LEDGER_TABLES: [(&str, &str); 8] = [
             device_fingerprint, country_code, city, created_at, expires_at, last_activity_at, is_active, revoked_at,
             revoked_reason)::text
          FROM user_sessions WHERE ledger = $1 ORDER BY id",
+    ),
+    (
+        "user_passkeys",
+        "SELECT ROW(id, user_id, name, is_backed_up, created_at, last_used_at, removed_at)::text
+         FROM user_passkeys WHERE ledger = $1 ORDER BY id",
     ),
     (
         "user_roles",

@@ -8,6 +8,7 @@ mod audit;
 mod audit_copy;
 mod catalog;
 mod lookups;
+mod passkeys;
 mod role_cache;
 mod role_permissions;
 mod sessions;
@@ -89,6 +90,7 @@ pub(crate) struct Batch {
     users: users::Users,
     sessions: sessions::Sessions,
     user_roles: user_roles::UserRoles,
+    passkeys: passkeys::Passkeys,
     lookups: lookups::Lookups,
     catalog: catalog::Catalog,
     role_permissions: role_permissions::RolePermissions,
@@ -110,6 +112,7 @@ impl Batch {
                     batch.users.fold(&at, user_event)?;
                     batch.sessions.fold(&at, user_event)?;
                     batch.user_roles.fold(&at, user_event)?;
+                    batch.passkeys.fold(&at, user_event)?;
                     batch.lookups.fold_user(&at, user_event)?;
                     batch.audit.fold_user(&at, user_event)?;
                     batch.role_cache.fold(&at, user_event)?;
@@ -146,6 +149,7 @@ impl Batch {
             self.users.write(tx, place).await?;
             self.sessions.write(tx, place).await?;
             self.user_roles.write(tx, place).await?;
+            self.passkeys.write(tx, place).await?;
             self.lookups.write(tx, place).await?;
             self.role_cache.write(tx).await?;
         }

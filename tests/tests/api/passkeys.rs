@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use schemas::Event;
+use schemas::user::UserEvent;
 use serde_json::{Value, json};
 use service_kit::problem::ProblemType as P;
 use tests::{Answer, PASSWORD, Person, SoftPasskey, World, unique};
@@ -42,7 +42,9 @@ impl Owner {
     async fn of(person: Person) -> Self {
         let begun = registration(&person).await;
         let passkey = SoftPasskey::new(&begun["options"]);
-        let added = add(&person, &begun, passkey.register(&begun["options"])).await.expect(201);
+        let added = add(&person, &begun, passkey.register(&begun["options"]))
+            .await
+            .expect(201);
         Self {
             person,
             passkey,
@@ -62,10 +64,16 @@ async fn sign_in(world: &World, begun: &Value, credential: Value) -> Answer {
     call.json(&body).send().await
 }
 
-fn claims(answer: &Answer) -> Value {
-    let token = answer.body["access_token"].as_str().unwrap();
-    let payload = token.split('.').nth(1).unwrap();
-    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
+/// As the event of the sign-in has them.
+async fn methods(world: &World, signed_in: &Answer) -> Vec<String> {
+    let session_id = signed_in.body["session_id"].as_str().unwrap();
+    let history = world.history().await;
+    let mut events = history.events.into_iter().map(|(_, stored)| stored.data);
+    let of_session = |event| match event {
+        Event::User(UserEvent::LoggedIn(e)) if e.session_id.to_string() == session_id => Some(e.methods),
+        _ => None,
+    };
+    events.find_map(of_session).unwrap()
 }
 
 pub async fn a_passkey_signs_in_without_name_and_password(world: Arc<World>) {
@@ -75,24 +83,31 @@ pub async fn a_passkey_signs_in_without_name_and_password(world: Arc<World>) {
     let answer = owner.passkey.use_once(&begun["options"]);
     let signed_in = sign_in(&world, &begun, answer.clone()).await.expect(201);
     assert_eq!(signed_in.body["user_id"], json!(owner.person.id));
-    assert_eq!(claims(&signed_in)["amr"], json!(["hwk", "user", "mfa"]));
+    assert_eq!(methods(&world, &signed_in).await, ["hwk", "user", "mfa"]);
     // Its challenge is answered.
     sign_in(&world, &begun, answer).await.refused(P::InvalidCeremony);
     // The session may at once do what needs a recent second factor.
-    let person = Person {
-        session_id: signed_in.body["session_id"].as_str().unwrap().to_owned(),
-        access_token: signed_in.body["access_token"].as_str().unwrap().to_owned(),
-        ..owner.person.clone()
-    };
+    let mut person = owner.person.clone();
+    person.session_id = signed_in.body["session_id"].as_str().unwrap().to_owned();
+    person.access_token = signed_in.body["access_token"].as_str().unwrap().to_owned();
     let removed = path(&person, &format!("passkeys/{}", owner.credential_id));
-    person.command("DELETE", &removed, json!({ "password": PASSWORD })).await.expect(200);
+    person
+        .command("DELETE", &removed, json!({ "password": PASSWORD }))
+        .await
+        .expect(200);
     let begun = challenge(&world, json!({})).await;
     let answer = owner.passkey.use_once(&begun["options"]);
-    sign_in(&world, &begun, answer).await.refused(P::InvalidCredentials);
+    sign_in(&world, &begun, answer)
+        .await
+        .refused(P::InvalidCredentials);
     log_in(&world, &person, json!({})).await.expect(201);
     let history = world.history().await;
     let names = history.names_of_user(person.id);
-    for name in ["user.passkey_added", "user.passkey_counted", "user.passkey_removed"] {
+    for name in [
+        "user.passkey_added",
+        "user.passkey_counted",
+        "user.passkey_removed",
+    ] {
         assert!(names.contains(&name), "{name} in {names:?}");
     }
     for record in &history.records {
@@ -107,7 +122,16 @@ pub async fn a_named_user_is_asked_for_her_passkeys(world: Arc<World>) {
     let allowed = &begun["options"]["publicKey"]["allowCredentials"];
     assert_eq!(allowed[0]["id"], json!(owner.passkey.id()));
     let answer = owner.passkey.use_once(&begun["options"]);
-    sign_in(&world, &begun, answer).await.expect(201);
+    let signed_in = sign_in(&world, &begun, answer).await.expect(201);
+    let own = owner
+        .person
+        .query(&path(&owner.person, "passkeys"), &signed_in.token())
+        .await
+        .expect(200);
+    let passkey = &own.body["passkeys"][0];
+    assert_eq!(passkey["name"], "her phone");
+    assert_eq!(passkey["credential_id"], json!(owner.credential_id));
+    assert!(passkey["last_used_at"].is_string());
 }
 
 pub async fn names_without_a_passkey_look_alike(world: Arc<World>) {
@@ -115,11 +139,16 @@ pub async fn names_without_a_passkey_look_alike(world: Arc<World>) {
     for name in [person.name.clone(), unique("nobody")] {
         let named = json!({ "username": name });
         let options = |begun: &Value| begun["options"]["publicKey"]["allowCredentials"].clone();
-        let (first, second) = (challenge(&world, named.clone()).await, challenge(&world, named).await);
+        let (first, second) = (
+            challenge(&world, named.clone()).await,
+            challenge(&world, named).await,
+        );
         assert_eq!(options(&first), options(&second));
         let passkey = Owner::new(&world, "somebody").await.passkey;
         let answer = passkey.answer(&first["options"]);
-        sign_in(&world, &first, answer).await.refused(P::InvalidCredentials);
+        sign_in(&world, &first, answer)
+            .await
+            .refused(P::InvalidCredentials);
     }
 }
 
@@ -137,8 +166,10 @@ pub async fn a_passkey_is_a_second_factor_after_the_password(world: Arc<World>) 
         "credential": owner.passkey.use_once(&begun["options"]),
     } });
     let signed_in = log_in(&world, &owner.person, shown.clone()).await.expect(201);
-    assert_eq!(claims(&signed_in)["amr"], json!(["pwd", "hwk", "user", "mfa"]));
-    log_in(&world, &owner.person, shown).await.refused(P::InvalidCeremony);
+    assert_eq!(methods(&world, &signed_in).await, ["pwd", "hwk", "user", "mfa"]);
+    log_in(&world, &owner.person, shown)
+        .await
+        .refused(P::InvalidCeremony);
     // And in a session that is signed in.
     let begun = challenge(&world, json!({})).await;
     let shown = json!({ "passkey": {
@@ -153,13 +184,15 @@ pub async fn a_synchronised_passkey_is_told_as_software(world: Arc<World>) {
     let begun = registration(&person).await;
     let mut passkey = SoftPasskey::new(&begun["options"]);
     (passkey.is_synchronised, passkey.counter) = (true, 0);
-    add(&person, &begun, passkey.register(&begun["options"])).await.expect(201);
+    add(&person, &begun, passkey.register(&begun["options"]))
+        .await
+        .expect(201);
     // It does not count, however often it is used.
     for _ in 0..2 {
         let begun = challenge(&world, json!({})).await;
         let answer = passkey.answer(&begun["options"]);
         let signed_in = sign_in(&world, &begun, answer).await.expect(201);
-        assert_eq!(claims(&signed_in)["amr"], json!(["swk", "user", "mfa"]));
+        assert_eq!(methods(&world, &signed_in).await, ["swk", "user", "mfa"]);
     }
 }
 
@@ -167,9 +200,15 @@ pub async fn a_synchronised_passkey_is_told_as_software(world: Arc<World>) {
 type Flaw = fn(&mut SoftPasskey);
 
 const FLAWS: [(&str, Flaw); 4] = [
-    ("another origin", |it| it.origin = "https://evil.example".to_owned()),
-    ("another port", |it| it.origin = "http://localhost:9999".to_owned()),
-    ("another domain", |it| it.relying_party = "evil.example".to_owned()),
+    ("another origin", |it| {
+        it.origin = "https://evil.example".to_owned()
+    }),
+    ("another port", |it| {
+        it.origin = "http://localhost:9999".to_owned()
+    }),
+    ("another domain", |it| {
+        it.relying_party = "evil.example".to_owned()
+    }),
     ("nobody verified", |it| it.verifies_user = false),
 ];
 
@@ -186,24 +225,40 @@ pub async fn what_does_not_fit_is_not_registered(world: Arc<World>) {
     let (one, other) = (registration(&person).await, registration(&person).await);
     let passkey = SoftPasskey::new(&one["options"]);
     let made = passkey.register(&one["options"]);
-    add(&person, &other, made.clone()).await.refused(P::InvalidPasskey);
+    add(&person, &other, made.clone())
+        .await
+        .refused(P::InvalidPasskey);
     let to_sign_in = challenge(&world, json!({})).await;
-    add(&person, &to_sign_in, made.clone()).await.refused(P::InvalidCeremony);
+    add(&person, &to_sign_in, made.clone())
+        .await
+        .refused(P::InvalidCeremony);
     let second = Person::log_in(&world.client, &person.name, PASSWORD).await;
     add(&second, &one, made.clone()).await.refused(P::InvalidCeremony);
     let stranger = world.person("stranger").await;
-    add(&stranger, &one, made.clone()).await.refused(P::InvalidCeremony);
+    add(&stranger, &one, made.clone())
+        .await
+        .refused(P::InvalidCeremony);
     let text = one["ceremony"].as_str().unwrap();
-    for forged in ["", "wc1.", "wc1.AAAA", &text[..text.len() - 4], &format!("{text}AAAA")] {
+    for forged in [
+        "",
+        "wc1.",
+        "wc1.AAAA",
+        &text[..text.len() - 4],
+        &format!("{text}AAAA"),
+    ] {
         let forged = json!({ "ceremony": forged });
-        add(&person, &forged, made.clone()).await.refused(P::InvalidCeremony);
+        add(&person, &forged, made.clone())
+            .await
+            .refused(P::InvalidCeremony);
     }
     add(&person, &one, made.clone()).await.expect(201);
     add(&person, &one, made).await.refused(P::InvalidCeremony);
     let begun = registration(&person).await;
     let excluded = &begun["options"]["publicKey"]["excludeCredentials"];
     assert_eq!(excluded[0]["id"], json!(passkey.id()));
-    add(&person, &begun, passkey.register(&begun["options"])).await.refused(P::Conflict);
+    add(&person, &begun, passkey.register(&begun["options"]))
+        .await
+        .refused(P::Conflict);
 }
 
 pub async fn what_does_not_fit_signs_nobody_in(world: Arc<World>) {
@@ -219,12 +274,19 @@ pub async fn what_does_not_fit_signs_nobody_in(world: Arc<World>) {
     let mut passkey = owner.passkey.clone();
     passkey.counter += 1;
     // The answer to one challenge under another, and a challenge of a registration.
-    let (one, other) = (challenge(&world, json!({})).await, challenge(&world, json!({})).await);
+    let (one, other) = (
+        challenge(&world, json!({})).await,
+        challenge(&world, json!({})).await,
+    );
     let answer = passkey.answer(&one["options"]);
-    sign_in(&world, &other, answer.clone()).await.refused(P::InvalidCredentials);
+    sign_in(&world, &other, answer.clone())
+        .await
+        .refused(P::InvalidCredentials);
     let stranger = Owner::new(&world, "thief").await;
     let to_register = registration(&stranger.person).await;
-    sign_in(&world, &to_register, answer.clone()).await.refused(P::InvalidCeremony);
+    sign_in(&world, &to_register, answer.clone())
+        .await
+        .refused(P::InvalidCeremony);
     // A key of another's under the owner's name, and the owner's id with another key.
     let posing = stranger.passkey.impostor(owner.passkey.user_handle());
     let forged = passkey.impostor(owner.passkey.user_handle());
@@ -233,8 +295,14 @@ pub async fn what_does_not_fit_signs_nobody_in(world: Arc<World>) {
         answer["response"]["userHandle"] = json!(stranger.passkey.user_handle());
         answer
     };
-    for credential in [posing.answer(&one["options"]), forged.answer(&one["options"]), renamed] {
-        sign_in(&world, &one, credential).await.refused(P::InvalidCredentials);
+    for credential in [
+        posing.answer(&one["options"]),
+        forged.answer(&one["options"]),
+        renamed,
+    ] {
+        sign_in(&world, &one, credential)
+            .await
+            .refused(P::InvalidCredentials);
     }
     // Another's passkey is no second factor of hers.
     let begun = challenge(&world, json!({})).await;
@@ -242,7 +310,9 @@ pub async fn what_does_not_fit_signs_nobody_in(world: Arc<World>) {
         "ceremony": begun["ceremony"],
         "credential": stranger.passkey.clone().use_once(&begun["options"]),
     } });
-    log_in(&world, &owner.person, shown).await.refused(P::WrongSecondFactor);
+    log_in(&world, &owner.person, shown)
+        .await
+        .refused(P::WrongSecondFactor);
     sign_in(&world, &one, answer).await.expect(201);
 }
 
@@ -273,14 +343,22 @@ pub async fn the_last_passkey_goes_only_with_a_long_password(world: Arc<World>) 
     let owner = Owner::new(&world, "brief").await;
     let (person, short) = (&owner.person, "k4Zw!9qP");
     let change = json!({ "current_password": PASSWORD, "new_password": short });
-    person.command("POST", &path(person, "password"), change).await.expect(200);
+    person
+        .command("POST", &path(person, "password"), change)
+        .await
+        .expect(200);
     let passkey = path(person, &format!("passkeys/{}", owner.credential_id));
     let remove = async |password: &str| {
-        person.command("DELETE", &passkey, json!({ "password": password })).await
+        person
+            .command("DELETE", &passkey, json!({ "password": password }))
+            .await
     };
     remove(short).await.refused(P::WeakPassword);
     let change = json!({ "current_password": short, "new_password": "another fine password" });
-    person.command("POST", &path(person, "password"), change).await.expect(200);
+    person
+        .command("POST", &path(person, "password"), change)
+        .await
+        .expect(200);
     remove("another fine password").await.expect(200);
     remove("another fine password").await.refused(P::NoSuchFactor);
 }

@@ -93,7 +93,9 @@ impl Enrolled {
     /// Not the code of any time near.
     pub fn wrong_code(&self) -> String {
         let step = now() / 30;
-        let near: Vec<String> = (step - 3..step + 4).map(|step| code(&self.secret, step)).collect();
+        let near: Vec<String> = (step - 3..step + 4)
+            .map(|step| code(&self.secret, step))
+            .collect();
         let mut codes = (0..).map(|number| format!("{number:06}"));
         codes.find(|code| !near.contains(code)).unwrap()
     }
@@ -130,25 +132,38 @@ pub async fn an_authenticator_app_becomes_a_second_factor(world: Arc<World>) {
     assert!(codes.iter().all(|code| code.len() == 19), "{codes:?}");
     confirm(&person, &first).await.refused(P::Conflict);
 
-    let asked = log_in(&world, &person, json!({})).await.refused(P::SecondFactorRequired);
+    let asked = log_in(&world, &person, json!({}))
+        .await
+        .refused(P::SecondFactorRequired);
     assert_eq!(asked.body["factors"], json!(["totp_code", "recovery_code"]));
     // The code that confirmed is used up.
     log_in(&world, &person, json!({ "totp_code": first }))
         .await
         .refused(P::WrongSecondFactor);
     let code = enrolled.next_code();
-    let signed_in = log_in(&world, &person, json!({ "totp_code": code })).await.expect(201);
+    let signed_in = log_in(&world, &person, json!({ "totp_code": code }))
+        .await
+        .expect(201);
     log_in(&world, &person, json!({ "totp_code": code }))
         .await
         .refused(P::WrongSecondFactor);
-    let account = person.query(&format!("/v1/users/{}", person.id), &signed_in.token()).await;
+    let account = person
+        .query(&format!("/v1/users/{}", person.id), &signed_in.token())
+        .await;
     assert_eq!(account.expect(200).body["totp_enabled"], json!(true));
     // The log has neither secret nor codes in plain.
     let history = world.history().await;
-    let secrets: Vec<String> = codes.iter().map(|code| code.replace('-', "")).chain([secret]).collect();
+    let secrets: Vec<String> = codes
+        .iter()
+        .map(|code| code.replace('-', ""))
+        .chain([secret])
+        .collect();
     for record in &history.records {
         for secret in &secrets {
-            let found = record.value.windows(secret.len()).any(|it| it == secret.as_bytes());
+            let found = record
+                .value
+                .windows(secret.len())
+                .any(|it| it == secret.as_bytes());
             assert!(!found, "{:?}", record.offset);
         }
     }
@@ -159,22 +174,30 @@ pub async fn an_authenticator_app_becomes_a_second_factor(world: Arc<World>) {
 pub async fn only_who_knows_the_password_learns_of_a_second_factor(world: Arc<World>) {
     let mut enrolled = Enrolled::new(&world, "discreet").await;
     let code = enrolled.next_code();
-    let person = Person {
-        password: "not her password".to_owned(),
-        ..enrolled.person.clone()
-    };
-    for shown in [json!({}), json!({ "totp_code": code }), json!({ "recovery_code": enrolled.recovery_codes[0] })] {
-        let refused = log_in(&world, &person, shown).await.refused(P::InvalidCredentials);
+    let mut person = enrolled.person.clone();
+    person.password = "not her password".to_owned();
+    for shown in [
+        json!({}),
+        json!({ "totp_code": code }),
+        json!({ "recovery_code": enrolled.recovery_codes[0] }),
+    ] {
+        let refused = log_in(&world, &person, shown)
+            .await
+            .refused(P::InvalidCredentials);
         assert_eq!(refused.body.get("factors"), None);
     }
     // Neither was used up by that.
-    log_in(&world, &enrolled.person, json!({ "totp_code": code })).await.expect(201);
+    log_in(&world, &enrolled.person, json!({ "totp_code": code }))
+        .await
+        .expect(201);
 }
 
 pub async fn two_factors_at_once_are_refused(world: Arc<World>) {
     let enrolled = Enrolled::new(&world, "eager").await;
     let both = json!({ "totp_code": "123456", "recovery_code": enrolled.recovery_codes[0] });
-    log_in(&world, &enrolled.person, both.clone()).await.refused(P::InvalidBody);
+    log_in(&world, &enrolled.person, both.clone())
+        .await
+        .refused(P::InvalidBody);
     step_up(&enrolled.person, both).await.refused(P::InvalidBody);
     step_up(&enrolled.person, json!({})).await.refused(P::InvalidBody);
 }
@@ -190,7 +213,10 @@ pub async fn of_many_sign_ins_with_one_code_one_counts(world: Arc<World>) {
         let answers = join_all(tries).await;
         let good = answers.iter().filter(|answer| answer.status == 201).count();
         assert_eq!(good, 1, "{field}");
-        let refused = answers.iter().filter(|answer| answer.slug() == "wrong-second-factor").count();
+        let refused = answers
+            .iter()
+            .filter(|answer| answer.slug() == "wrong-second-factor")
+            .count();
         assert_eq!(refused, 3, "{field}");
     }
 }
@@ -199,12 +225,18 @@ pub async fn a_recovery_code_works_once_and_new_ones_void_the_rest(world: Arc<Wo
     let enrolled = Enrolled::new(&world, "without-phone").await;
     let (person, codes) = (&enrolled.person, &enrolled.recovery_codes);
     let spelled = codes[0].to_lowercase().replace('-', " ");
-    log_in(&world, person, json!({ "recovery_code": spelled })).await.expect(201);
+    log_in(&world, person, json!({ "recovery_code": spelled }))
+        .await
+        .expect(201);
     log_in(&world, person, json!({ "recovery_code": codes[0] }))
         .await
         .refused(P::WrongSecondFactor);
     let replaced = person
-        .command("POST", &path(person, "recovery-codes"), json!({ "password": PASSWORD }))
+        .command(
+            "POST",
+            &path(person, "recovery-codes"),
+            json!({ "password": PASSWORD }),
+        )
         .await
         .expect(200);
     let new = texts(&replaced.body["recovery_codes"]);
@@ -212,10 +244,16 @@ pub async fn a_recovery_code_works_once_and_new_ones_void_the_rest(world: Arc<Wo
     log_in(&world, person, json!({ "recovery_code": codes[1] }))
         .await
         .refused(P::WrongSecondFactor);
-    log_in(&world, person, json!({ "recovery_code": new[1] })).await.expect(201);
+    log_in(&world, person, json!({ "recovery_code": new[1] }))
+        .await
+        .expect(201);
     let stranger = world.person("factorless").await;
     stranger
-        .command("POST", &path(&stranger, "recovery-codes"), json!({ "password": PASSWORD }))
+        .command(
+            "POST",
+            &path(&stranger, "recovery-codes"),
+            json!({ "password": PASSWORD }),
+        )
         .await
         .refused(P::NoSuchFactor);
 }
@@ -223,7 +261,13 @@ pub async fn a_recovery_code_works_once_and_new_ones_void_the_rest(world: Arc<Wo
 pub async fn wrong_codes_lock_like_wrong_passwords(world: Arc<World>) {
     let mut enrolled = Enrolled::new(&world, "guessed").await;
     let wrong = enrolled.wrong_code();
-    for shown in ["totp_code", "recovery_code", "totp_code", "recovery_code", "totp_code"] {
+    for shown in [
+        "totp_code",
+        "recovery_code",
+        "totp_code",
+        "recovery_code",
+        "totp_code",
+    ] {
         log_in(&world, &enrolled.person, json!({ shown: wrong }))
             .await
             .refused(P::WrongSecondFactor);
@@ -233,25 +277,41 @@ pub async fn wrong_codes_lock_like_wrong_passwords(world: Arc<World>) {
         .await
         .refused(P::UserLocked);
     let history = world.history().await;
-    assert_eq!(history.names_of_user(enrolled.person.id).last(), Some(&"user.locked"));
-    assert_eq!(history.failures_of_user(enrolled.person.id).iter().sum::<i32>(), 5);
+    assert_eq!(
+        history.names_of_user(enrolled.person.id).last(),
+        Some(&"user.locked")
+    );
+    assert_eq!(
+        history.failures_of_user(enrolled.person.id).iter().sum::<i32>(),
+        5
+    );
 }
 
 pub async fn a_lost_answer_gives_the_same_recovery_codes(world: Arc<World>) {
     let person = world.person("interrupted").await;
-    let secret = start(&person).await.expect(201).body["secret"].as_str().unwrap().to_owned();
+    let secret = start(&person).await.expect(201).body["secret"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let step = now() / 30 - 1;
     let again = async |code: String| {
         let call = world.client.command("POST", &path(&person, "totp/confirm"));
-        let call = call.bearer(&person.access_token).header("idempotency-key", "confirm");
+        let call = call
+            .bearer(&person.access_token)
+            .header("idempotency-key", "confirm");
         call.json(&json!({ "code": code })).send().await
     };
     let first = again(code(&secret, step)).await.expect(200);
     let second = again(code(&secret, step)).await.expect(200);
     assert_eq!(first.body["recovery_codes"], second.body["recovery_codes"]);
-    again(code(&secret, step + 1)).await.refused(P::IdempotencyMismatch);
+    again(code(&secret, step + 1))
+        .await
+        .refused(P::IdempotencyMismatch);
     let names = world.history().await.names_of_user(person.id);
-    assert_eq!(names.iter().filter(|name| **name == "user.totp_enabled").count(), 1);
+    assert_eq!(
+        names.iter().filter(|name| **name == "user.totp_enabled").count(),
+        1
+    );
 }
 
 pub async fn sensitive_calls_need_a_recent_second_factor(world: Arc<World>) {
@@ -260,11 +320,18 @@ pub async fn sensitive_calls_need_a_recent_second_factor(world: Arc<World>) {
     let mut enrolled = Enrolled::of(person).await;
     let change = |password: &str| json!({ "current_password": PASSWORD, "new_password": password });
     let refused = earlier
-        .command("POST", &path(&earlier, "password"), change("another fine password"))
+        .command(
+            "POST",
+            &path(&earlier, "password"),
+            change("another fine password"),
+        )
         .await
         .refused(P::StepUpRequired);
     let challenge = refused.header("www-authenticate");
-    assert!(challenge.contains("insufficient_user_authentication"), "{challenge}");
+    assert!(
+        challenge.contains("insufficient_user_authentication"),
+        "{challenge}"
+    );
     let remove = json!({ "password": PASSWORD });
     earlier
         .command("DELETE", &path(&earlier, "totp"), remove)
@@ -274,11 +341,18 @@ pub async fn sensitive_calls_need_a_recent_second_factor(world: Arc<World>) {
     // Somebody else's session is not stepped up by this one.
     let other = format!("/v1/sessions/{}/step-up", enrolled.person.session_id);
     let shown = json!({ "totp_code": enrolled.next_code() });
-    earlier.command("POST", &other, shown.clone()).await.refused(P::Forbidden);
+    earlier
+        .command("POST", &other, shown.clone())
+        .await
+        .refused(P::Forbidden);
     step_up(&earlier, shown.clone()).await.expect(200);
     step_up(&earlier, shown).await.refused(P::WrongSecondFactor);
     earlier
-        .command("POST", &path(&earlier, "password"), change("another fine password"))
+        .command(
+            "POST",
+            &path(&earlier, "password"),
+            change("another fine password"),
+        )
         .await
         .expect(200);
     let names = world.history().await.names_of_user(earlier.id);
@@ -301,7 +375,9 @@ pub async fn the_owner_disables_it_with_password_and_factor(world: Arc<World>) {
         .await
         .expect(200);
     let signed_in = log_in(&world, &earlier, json!({})).await.expect(201);
-    let account = earlier.query(&format!("/v1/users/{}", earlier.id), &signed_in.token()).await;
+    let account = earlier
+        .query(&format!("/v1/users/{}", earlier.id), &signed_in.token())
+        .await;
     assert_eq!(account.expect(200).body["totp_enabled"], json!(false));
     // What was enrolled is a factor no more, nor is a code that stood in for it.
     let late = json!({ "recovery_code": enrolled.recovery_codes[5] });
@@ -323,7 +399,11 @@ pub async fn an_administrator_takes_lost_factors_away(world: Arc<World>) {
         .expect(200);
     log_in(&world, person, json!({})).await.expect(201);
     let nobody = format!("/v1/users/{}/totp", uuid::Uuid::now_v7());
-    world.admin.command("DELETE", &nobody, Value::Null).await.refused(P::NoSuchUser);
+    world
+        .admin
+        .command("DELETE", &nobody, Value::Null)
+        .await
+        .refused(P::NoSuchUser);
 }
 
 pub async fn others_do_not_enrol_for_somebody(world: Arc<World>) {

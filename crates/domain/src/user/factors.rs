@@ -195,7 +195,9 @@ impl Factors {
 fn made_at(id: CeremonyId) -> Option<Timestamp> {
     let (seconds, nanos) = id.as_uuid().get_timestamp()?.to_unix();
     let micros = i64::try_from(seconds).ok()?.checked_mul(1_000_000)?;
-    micros.checked_add(i64::from(nanos / 1_000)).map(Timestamp::from_micros)
+    micros
+        .checked_add(i64::from(nanos / 1_000))
+        .map(Timestamp::from_micros)
 }
 
 impl User {
@@ -290,7 +292,10 @@ mod tests {
         factors.answer(challenge);
         assert_eq!(factors.admit(challenge, minutes(4)), Err(Error::CeremonyOver));
         let from_the_future = ceremony(1, minutes(2));
-        assert_eq!(factors.admit(from_the_future, minutes(0)), Err(Error::CeremonyOver));
+        assert_eq!(
+            factors.admit(from_the_future, minutes(0)),
+            Err(Error::CeremonyOver)
+        );
         let random = uuid::Uuid::from_u128(7).into();
         assert_eq!(factors.admit(random, minutes(0)), Err(Error::CeremonyOver));
     }

@@ -75,8 +75,8 @@ fn make_room(user: &User, max_sessions: usize, now: Timestamp) -> Vec<UserEvent>
 mod tests {
     use super::*;
     use crate::testing::{
-        NOW, given, logged_in, login, login_failure, minutes, refreshed, registered, session,
-        shown_code, shown_step, user_deactivated, with_totp,
+        NOW, given, logged_in, login, login_failure, minutes, refreshed, registered, session, shown_code,
+        shown_step, user_deactivated, with_totp,
     };
     use crate::user::{ChangePassword, RecordLoginFailure};
 

@@ -56,7 +56,10 @@ mod tests {
             .when(start())
             .then_error(Error::StepUpRequired);
         let started = with_totp().and(start());
-        assert_eq!(started.state().factors.totp.as_ref().unwrap().secret, sealed("secret"));
+        assert_eq!(
+            started.state().factors.totp.as_ref().unwrap().secret,
+            sealed("secret")
+        );
     }
 
     #[test]

@@ -278,7 +278,11 @@ impl User {
             UserEvent::PasskeyAdded(e) => {
                 self.factors.add(e);
                 self.factors_changed();
-                let key = if e.is_backed_up { SOFTWARE_KEY } else { HARDWARE_KEY };
+                let key = if e.is_backed_up {
+                    SOFTWARE_KEY
+                } else {
+                    HARDWARE_KEY
+                };
                 self.assure(e.session_id, &[key, USER_VERIFIED, MULTIPLE_FACTORS], e.added_at);
             }
             UserEvent::PasskeyRemoved(e) => {

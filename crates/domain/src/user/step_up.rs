@@ -121,14 +121,14 @@ mod tests {
         for presented in [0, 7, 8] {
             let again = user().and(step_up(first(), 3));
             let challenge = ceremony(3, minutes(0));
-            again
-                .when(step_up(shown_passkey(challenge, presented), 3))
-                .then([UserEvent::PasskeyCloneSuspected(PasskeyCloneSuspected {
+            again.when(step_up(shown_passkey(challenge, presented), 3)).then([
+                UserEvent::PasskeyCloneSuspected(PasskeyCloneSuspected {
                     credential_id: credential(1),
                     ceremony_id: challenge,
                     known_counter: 8,
                     presented_counter: presented,
-                })]);
+                }),
+            ]);
         }
     }
 

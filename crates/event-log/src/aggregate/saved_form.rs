@@ -9,7 +9,10 @@ use schemas::catalog::{
     BootstrapEpochRaised, ExtentRecorded, PartitionEnd, PermissionAttached, PermissionDefined, RoleDefined,
 };
 use schemas::identifier::{IdentifierConfirmed, IdentifierKind, IdentifierReleased, IdentifierReserved};
-use schemas::user::{ClaimAbandoned, DeviceFailures, LockReason, LoginFailed, PasskeyAdded, RoleGranted, SessionRefreshed, TotpEnabled, TotpEnrolmentStarted, UserDeactivated, UserLocked, UserLoggedIn, UserRegistered};
+use schemas::user::{
+    ClaimAbandoned, DeviceFailures, LockReason, LoginFailed, PasskeyAdded, RoleGranted, SessionRefreshed,
+    TotpEnabled, TotpEnrolmentStarted, UserDeactivated, UserLocked, UserLoggedIn, UserRegistered,
+};
 use schemas::{Actor, BlindIndex, Idempotency, Meta, Position, Sealed, Sha256Digest, Stored, Timestamp};
 use uuid::Uuid;
 
