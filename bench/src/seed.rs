@@ -266,6 +266,7 @@ impl Seeder {
         let log_in = UserCommand::LogIn(Box::new(LogIn {
             login,
             credentials: 1,
+            signature_counter: None,
             max_sessions: MAX_SESSIONS,
         }));
         self.bus.execute::<User>(&id, log_in, system(&[])).await?;

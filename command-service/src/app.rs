@@ -18,6 +18,7 @@ use crate::attempts::Attempts;
 use crate::config::{Registration, SessionConfig};
 use crate::decoys::Decoys;
 use crate::guesses::Reminders;
+use crate::passkeys::Passkeys;
 use crate::passwords::Passwords;
 use crate::peers::Numbers;
 use crate::places::Places;
@@ -43,6 +44,7 @@ pub struct App {
     pub passwords: Passwords,
     /// Of each user's passwords so many are not taken again.
     pub password_history: usize,
+    pub passkeys: Passkeys,
     pub attempts: Attempts,
     pub decoys: Decoys,
     pub reminders: Reminders,
@@ -50,6 +52,8 @@ pub struct App {
     pub registration: Registration,
     pub sessions: SessionConfig,
     pub places: Places,
+    /// As authenticator apps show it.
+    pub relying_party_name: String,
     pub token_ttl: Duration,
     pub trust_proxy: bool,
     /// Some names may be reserved whose users are registered: to be looked at soon. So at every start.

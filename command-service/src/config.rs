@@ -11,6 +11,7 @@ use service_kit::keys::KeyFiles;
 
 use crate::attempts::AttemptLimits;
 use crate::hashing::HashingConfig;
+use crate::passkeys::RelyingParty;
 
 /// Rolecall's command service: HTTP commands in, events on Kafka out.
 // No Debug: DSNs hold passwords.
@@ -89,6 +90,8 @@ pub struct Config {
     pub hashing: HashingConfig,
     #[command(flatten)]
     pub attempts: AttemptLimits,
+    #[command(flatten)]
+    pub relying_party: RelyingParty,
     #[command(flatten)]
     pub keys: KeyFiles,
     #[command(flatten)]

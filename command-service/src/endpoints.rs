@@ -1,19 +1,29 @@
 //! One file for each call.
 
+pub mod add_passkey;
 pub mod assign_role;
 pub mod attach_permission;
 pub mod change_password;
+pub mod confirm_totp;
 pub mod deactivate;
 pub mod define_permission;
 pub mod define_role;
 pub mod delete_permission;
 pub mod delete_role;
 pub mod detach_permission;
+pub mod disable_totp;
 pub mod log_in;
 pub mod oauth_revoke;
+pub mod passkey_log_in;
 pub mod reactivate;
 pub mod refresh;
 pub mod register;
+pub mod remove_passkey;
+pub mod replace_recovery_codes;
 pub mod revoke_role;
 pub mod revoke_session;
 pub mod revoke_sessions;
+pub mod start_passkey;
+pub mod start_passkey_log_in;
+pub mod start_totp;
+pub mod step_up;

@@ -49,7 +49,15 @@ impl Refusal for user::Error {
             Self::SessionEnded => Problem::new(ProblemType::SessionEnded),
             Self::NoSuchSession => Problem::new(ProblemType::NoSuchSession),
             Self::ExpiryInPast => Problem::new(ProblemType::ExpiryInPast),
-            Self::TooManyGrants => Problem::new(ProblemType::Conflict).detail(self.to_string()),
+            Self::TooManyGrants | Self::NoEnrolment | Self::PasskeyKnown | Self::TooManyPasskeys => {
+                Problem::new(ProblemType::Conflict).detail(self.to_string())
+            }
+            Self::SecondFactorRequired => Problem::new(ProblemType::SecondFactorRequired),
+            Self::StepUpRequired => Problem::new(ProblemType::StepUpRequired),
+            Self::NoSuchFactor => Problem::new(ProblemType::NoSuchFactor),
+            Self::FactorUsedUp => Problem::new(ProblemType::WrongSecondFactor),
+            Self::CeremonyOver => Problem::new(ProblemType::InvalidCeremony).detail(self.to_string()),
+            Self::PasswordTooShort => Problem::new(ProblemType::WeakPassword).detail(self.to_string()),
         }
     }
 }

@@ -11,9 +11,10 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::endpoints::{
-    assign_role, attach_permission, change_password, deactivate, define_permission, define_role,
-    delete_permission, delete_role, detach_permission, log_in, oauth_revoke, reactivate, refresh, register,
-    revoke_role, revoke_session, revoke_sessions,
+    add_passkey, assign_role, attach_permission, change_password, confirm_totp, deactivate,
+    define_permission, define_role, delete_permission, delete_role, detach_permission, disable_totp, log_in,
+    oauth_revoke, passkey_log_in, reactivate, refresh, register, remove_passkey, replace_recovery_codes,
+    revoke_role, revoke_session, revoke_sessions, start_passkey, start_passkey_log_in, start_totp, step_up,
 };
 use crate::openapi::{CommonHeaders, Document};
 
@@ -27,6 +28,15 @@ pub fn api() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(revoke_sessions::revoke_sessions))
         .routes(routes!(change_password::change_password))
         .routes(routes!(deactivate::deactivate))
+        .routes(routes!(start_totp::start_totp, disable_totp::disable_totp))
+        .routes(routes!(confirm_totp::confirm_totp))
+        .routes(routes!(replace_recovery_codes::replace_recovery_codes))
+        .routes(routes!(step_up::step_up))
+        .routes(routes!(start_passkey::start_passkey))
+        .routes(routes!(add_passkey::add_passkey))
+        .routes(routes!(remove_passkey::remove_passkey))
+        .routes(routes!(start_passkey_log_in::start_passkey_log_in))
+        .routes(routes!(passkey_log_in::passkey_log_in))
         .routes(routes!(reactivate::reactivate))
         .routes(routes!(assign_role::assign_role, revoke_role::revoke_role))
         .routes(routes!(define_role::define_role, delete_role::delete_role))

@@ -32,6 +32,7 @@ use crate::config::Config;
 use crate::decoys::Decoys;
 use crate::extent::record_extent;
 use crate::guesses::Reminders;
+use crate::passkeys::Passkeys;
 use crate::passwords::Passwords;
 use crate::peers::{self, Numbers, PeerCalls};
 use crate::places::{Places, PlacesError};
@@ -84,6 +85,10 @@ pub enum StartError {
     Ledger { ledger: i32, reason: String },
     #[error("the log cannot be followed: {0}")]
     Access(String),
+    #[error(
+        "ROLECALL_RELYING_PARTY_ORIGINS must be one or more origins within the domain ROLECALL_RELYING_PARTY_ID"
+    )]
+    RelyingParty,
     #[error("stopped before it was ready")]
     Stopped,
 }
@@ -297,6 +302,10 @@ pub(crate) fn app(
         .hashing_threads
         .or_else(|| std::thread::available_parallelism().ok().map(usize::from))
         .unwrap_or(1);
+    let token_key = config.keys.token_key()?;
+    let webauthn = config.relying_party.webauthn();
+    let passkeys = webauthn.and_then(|webauthn| Passkeys::new(webauthn, &token_key, created.log_id));
+    let passkeys = passkeys.map_err(|_| StartError::RelyingParty)?;
     Ok(App {
         instance,
         bus,
@@ -305,16 +314,18 @@ pub(crate) fn app(
         keys: KeyRing::open(kafka, created.ledgers, created.log_id, key_encryption_key.clone())?,
         index_key: config.keys.index_key()?,
         key_encryption_key,
-        token_key: config.keys.token_key()?,
+        token_key,
         signer: Signer::new(Arc::clone(&signing_keys), config.tokens.clone()),
         verifier: Verifier::new(signing_keys, config.tokens.clone()),
         passwords: Passwords::new(threads, config.hashing_queue, config.hashing.hasher()?)?,
         password_history: config.hashing.password_history,
+        passkeys,
         attempts: Attempts::new(config.attempts),
         decoys: Decoys::default(),
         reminders: Reminders::default(),
         recordings: Recordings::default(),
         registration: config.registration,
+        relying_party_name: config.relying_party.relying_party_name.clone(),
         sessions: config.sessions,
         places: Places::open(config.geoip_file.as_deref())?,
         token_ttl: config.tokens.ttl(),

@@ -122,7 +122,16 @@ impl User {
             UserEvent::ClaimAbandoned(_)
             | UserEvent::LoginFailed(_)
             | UserEvent::Locked(_)
-            | UserEvent::SessionRefreshed(_) => {}
+            | UserEvent::SessionRefreshed(_)
+            | UserEvent::TotpEnrolmentStarted(_)
+            | UserEvent::TotpEnabled(_)
+            | UserEvent::TotpDisabled(_)
+            | UserEvent::RecoveryCodesReplaced(_)
+            | UserEvent::SessionSteppedUp(_)
+            | UserEvent::PasskeyAdded(_)
+            | UserEvent::PasskeyRemoved(_)
+            | UserEvent::PasskeyCounted(_)
+            | UserEvent::PasskeyCloneSuspected(_) => {}
         }
     }
 

@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::endpoints::{
     authzen_configuration, evaluation, evaluations, introspect, jwks, permissions, roles, user, user_audit,
-    user_permissions, user_roles, user_sessions,
+    user_passkeys, user_permissions, user_roles, user_sessions,
 };
 
 /// A batch may be as long as its most items need.
@@ -63,6 +63,7 @@ pub fn api() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(user_roles::user_roles))
         .routes(routes!(user_permissions::user_permissions))
         .routes(routes!(user_sessions::user_sessions))
+        .routes(routes!(user_passkeys::user_passkeys))
         .routes(routes!(user_audit::user_audit))
         .routes(routes!(roles::roles))
         .routes(routes!(permissions::permissions))

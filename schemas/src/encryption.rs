@@ -30,6 +30,10 @@ pub mod sealed_field {
     pub const USER_AGENT: &str = "user_agent";
     pub const DEVICE_FINGERPRINT: &str = "device_fingerprint";
     pub const CITY: &str = "city";
+    pub const TOTP_SECRET: &str = "totp_secret";
+    pub const RECOVERY_CODE_NONCE: &str = "recovery_code_nonce";
+    pub const PASSKEY: &str = "passkey";
+    pub const PASSKEY_NAME: &str = "passkey_name";
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]

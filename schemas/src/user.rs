@@ -1,5 +1,6 @@
 //! Events of one person's account. `Sealed` fields are ciphertext; readers copy them unopened.
 
+mod factors;
 mod former;
 
 use std::time::Duration;
@@ -13,6 +14,11 @@ use crate::id::{CeremonyId, ClaimId, CredentialId, DeviceId, RoleId, SessionId, 
 use crate::sha256::Sha256Digest;
 use crate::timestamp::Timestamp;
 
+pub use factors::{HARDWARE_KEY, MULTIPLE_FACTORS, ONE_TIME_PASSWORD, SOFTWARE_KEY, USER_VERIFIED};
+pub use factors::{
+    PasskeyAdded, PasskeyCloneSuspected, PasskeyCounted, PasskeyRemoved, RecoveryCodesReplaced,
+    SessionSteppedUp, TotpDisabled, TotpEnabled, TotpEnrolmentStarted,
+};
 pub use former::{SessionRefreshedV1, UserLoggedInV1};
 
 /// Method reference of a password (RFC 8176).
@@ -38,6 +44,15 @@ events! {
         RoleRevoked(RoleRevoked) => ("user.role_revoked", 1),
         Deactivated(UserDeactivated) => ("user.deactivated", 1),
         Reactivated(UserReactivated) => ("user.reactivated", 1),
+        TotpEnrolmentStarted(TotpEnrolmentStarted) => ("user.totp_enrolment_started", 1),
+        TotpEnabled(TotpEnabled) => ("user.totp_enabled", 1),
+        TotpDisabled(TotpDisabled) => ("user.totp_disabled", 1),
+        RecoveryCodesReplaced(RecoveryCodesReplaced) => ("user.recovery_codes_replaced", 1),
+        SessionSteppedUp(SessionSteppedUp) => ("user.session_stepped_up", 1),
+        PasskeyAdded(PasskeyAdded) => ("user.passkey_added", 1),
+        PasskeyRemoved(PasskeyRemoved) => ("user.passkey_removed", 1),
+        PasskeyCounted(PasskeyCounted) => ("user.passkey_counted", 1),
+        PasskeyCloneSuspected(PasskeyCloneSuspected) => ("user.passkey_clone_suspected", 1),
     }
 }
 

@@ -4,10 +4,11 @@ use schemas::catalog::{CatalogEvent, PermissionDefined, RoleChanged, RoleDefined
 use schemas::identifier::{IdentifierEvent, IdentifierKind, IdentifierReserved};
 use schemas::log::{LedgerClaimed, LogCreated, LogEvent, SchemaRegistered};
 use schemas::user::{
-    ClaimAbandoned, DeviceFailures, Factor, FactorKind, LockReason, LoginFailed, PasswordChanged,
-    PasswordRehashed, RefreshReuseDetected, RevokeReason, RoleGranted, RoleRevoked, SessionRefreshed,
-    SessionRevoked, SessionsRevoked, UserDeactivated, UserEvent, UserLocked, UserLoggedIn, UserReactivated,
-    UserRegistered,
+    ClaimAbandoned, DeviceFailures, Factor, FactorKind, LockReason, LoginFailed, PasskeyAdded,
+    PasskeyCloneSuspected, PasskeyCounted, PasskeyRemoved, PasswordChanged, PasswordRehashed,
+    RecoveryCodesReplaced, RefreshReuseDetected, RevokeReason, RoleGranted, RoleRevoked, SessionRefreshed,
+    SessionRevoked, SessionSteppedUp, SessionsRevoked, TotpDisabled, TotpEnabled, TotpEnrolmentStarted,
+    UserDeactivated, UserEvent, UserLocked, UserLoggedIn, UserReactivated, UserRegistered,
 };
 use schemas::{
     Actor, BlindIndex, Event, Idempotency, Meta, Position, Sealed, Sha256Digest, Stored, Stream, Timestamp,
@@ -156,6 +157,7 @@ fn samples() -> Vec<Event> {
         }),
         UserEvent::Reactivated(UserReactivated {}),
     ];
+    let users = users.into_iter().chain(factor_samples());
     let claim = (IdentifierKind::Email, id(2), id(30));
     let identifiers = vec![
         IdentifierEvent::Reserved(IdentifierReserved {
@@ -266,12 +268,71 @@ fn samples() -> Vec<Event> {
         }),
     ];
     users
-        .into_iter()
         .map(Event::User)
         .chain(identifiers.into_iter().map(Event::Identifier))
         .chain(catalog.into_iter().map(Event::Catalog))
         .chain(log.into_iter().map(Event::Log))
         .collect()
+}
+
+fn factor_samples() -> Vec<UserEvent> {
+    vec![
+        UserEvent::TotpEnrolmentStarted(TotpEnrolmentStarted {
+            secret: sealed(30),
+            expires_at: at(30),
+        }),
+        UserEvent::TotpEnabled(TotpEnabled {
+            session_id: id(32),
+            totp_step: 57_600_000,
+            enabled_at: at(31),
+            recovery_code_nonce: sealed(31),
+            recovery_code_hashes: vec![hash(31), hash(32)],
+        }),
+        UserEvent::TotpDisabled(TotpDisabled {
+            by_administrator: true,
+        }),
+        UserEvent::RecoveryCodesReplaced(RecoveryCodesReplaced {
+            recovery_code_nonce: sealed(33),
+            recovery_code_hashes: vec![hash(33)],
+        }),
+        UserEvent::SessionSteppedUp(SessionSteppedUp {
+            session_id: id(32),
+            methods: ["otp", "mfa"].map(str::to_owned).to_vec(),
+            factor: Factor {
+                kind: FactorKind::Passkey,
+                credential_id: Some(id(50)),
+                totp_step: Some(57_600_001),
+                recovery_code_hash: Some(hash(34)),
+                ceremony_id: Some(id(51)),
+            },
+            verified_at: at(32),
+        }),
+        UserEvent::PasskeyAdded(PasskeyAdded {
+            credential_id: id(50),
+            credential_index: BlindIndex(hash(35)),
+            passkey: sealed(34),
+            name: sealed(35),
+            signature_counter: 7,
+            is_backed_up: true,
+            ceremony_id: id(52),
+            session_id: id(32),
+            added_at: at(33),
+        }),
+        UserEvent::PasskeyRemoved(PasskeyRemoved {
+            credential_id: id(50),
+            by_administrator: true,
+        }),
+        UserEvent::PasskeyCounted(PasskeyCounted {
+            credential_id: id(50),
+            signature_counter: 8,
+        }),
+        UserEvent::PasskeyCloneSuspected(PasskeyCloneSuspected {
+            credential_id: id(50),
+            ceremony_id: id(53),
+            known_counter: 8,
+            presented_counter: 3,
+        }),
+    ]
 }
 
 #[test]

@@ -10,6 +10,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+mod authenticator;
 mod client;
 mod digests;
 mod history;
@@ -19,6 +20,7 @@ mod people;
 mod suite;
 mod world;
 
+pub use authenticator::{ORIGIN, SoftPasskey};
 pub use client::{Answer, Call, Client};
 pub use history::History;
 pub use instance::{Claims, Instance, until};

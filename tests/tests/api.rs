@@ -10,6 +10,8 @@ mod contract;
 mod idempotency;
 #[path = "api/lost_answers.rs"]
 mod lost_answers;
+#[path = "api/passkeys.rs"]
+mod passkeys;
 #[path = "api/positions.rs"]
 mod positions;
 #[path = "api/random.rs"]
@@ -24,6 +26,8 @@ mod sessions;
 mod signing_in;
 #[path = "api/tokens.rs"]
 mod tokens;
+#[path = "api/totp.rs"]
+mod totp;
 
 use std::process::ExitCode;
 
@@ -89,6 +93,26 @@ fn main() -> ExitCode {
         tokens::an_expired_token_is_named_as_such,
         tokens::a_deactivated_users_token_is_refused_at_once,
         tokens::two_authorization_headers_are_none,
+        passkeys::a_passkey_signs_in_without_name_and_password,
+        passkeys::a_named_user_is_asked_for_her_passkeys,
+        passkeys::names_without_a_passkey_look_alike,
+        passkeys::a_passkey_is_a_second_factor_after_the_password,
+        passkeys::a_synchronised_passkey_is_told_as_software,
+        passkeys::what_does_not_fit_is_not_registered,
+        passkeys::what_does_not_fit_signs_nobody_in,
+        passkeys::a_copied_passkey_is_refused_and_told,
+        passkeys::the_last_passkey_goes_only_with_a_long_password,
+        totp::an_authenticator_app_becomes_a_second_factor,
+        totp::only_who_knows_the_password_learns_of_a_second_factor,
+        totp::two_factors_at_once_are_refused,
+        totp::of_many_sign_ins_with_one_code_one_counts,
+        totp::a_recovery_code_works_once_and_new_ones_void_the_rest,
+        totp::wrong_codes_lock_like_wrong_passwords,
+        totp::a_lost_answer_gives_the_same_recovery_codes,
+        totp::sensitive_calls_need_a_recent_second_factor,
+        totp::the_owner_disables_it_with_password_and_factor,
+        totp::an_administrator_takes_lost_factors_away,
+        totp::others_do_not_enrol_for_somebody,
     ];
     Suite {
         scenarios,

@@ -1,4 +1,4 @@
-//! POST /v1/sessions: sign in with a password.
+//! POST /v1/sessions: sign in with a password, and a second factor where there is one.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use axum::extract::State;
 use domain::user::{self, LogIn, User, UserCommand};
 use event_log::{BusError, Receipt};
 use schemas::identifier::IdentifierKind;
-use schemas::user::{UserEvent, UserLoggedIn};
+use schemas::user::{Factor, UserEvent, UserLoggedIn};
 use schemas::{BlindIndex, DeviceId, SessionId, Sha256Digest, Timestamp, UserId, sealed_field as field};
 use serde::{Deserialize, Serialize};
 use service_kit::at_least::{Written, WrittenBody};
@@ -20,8 +20,10 @@ use crate::attempts::Account;
 use crate::call::OpenCall;
 use crate::devices::Device;
 use crate::guesses::wrong_password;
+use crate::passkeys::PasskeyAnswer;
 use crate::refusals::problem;
 use crate::sealing::Seal;
+use crate::second_factor::{Checked, FactorFields, Given, suspected_clone, with_both};
 use crate::tokens::{Issue, SessionAnswer, Standing};
 
 /// A password change in between makes the check stale; more often than this is no accident.
@@ -42,6 +44,22 @@ pub struct LogInRequest {
     /// What the client makes out of the device it runs on, at most 512 bytes. Kept encrypted.
     #[schema(max_length = 512)]
     pub device_fingerprint: Option<String>,
+    /// One of these, if the user has a second factor: what the authenticator app shows,
+    pub totp_code: Option<String>,
+    /// or one of the codes that stand in for it,
+    pub recovery_code: Option<String>,
+    /// or the answer to options that came with 401 `second-factor-required`, or of `POST
+    /// /v1/sessions/passkey/options`.
+    pub passkey: Option<PasskeyAnswer>,
+}
+
+/// What is tried for one user.
+struct Attempt {
+    user: UserId,
+    device: Option<DeviceId>,
+    password: String,
+    factor: Option<Given>,
+    device_fingerprint: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -51,7 +69,7 @@ struct Fingerprint {
 
 #[utoipa::path(post, path = "/v1/sessions", tag = "sessions", request_body = LogInRequest, responses(
     (status = 201, body = WrittenBody<SessionAnswer>),
-    (status = 401, body = ProblemDetails, description = "Wrong name or password"),
+    (status = 401, body = ProblemDetails, description = "Wrong name or password, or a second factor is needed or does not fit"),
     (status = 423, body = ProblemDetails, description = "Too many failures; sign-in is locked for a while, except from a known device"),
     (status = 429, body = ProblemDetails, description = "Too many attempts for this account or from this network, or too many hashes to compute"),
     (status = "default", body = ProblemDetails),
@@ -63,17 +81,19 @@ pub async fn log_in(
     Json(request): Json<LogInRequest>,
 ) -> Result<Written<SessionAnswer>, Problem> {
     app.await_at_least(&call.at_least).await?;
-    let index = name_index(&app, &request)?;
     bounded(request.device_fingerprint.as_deref())?;
+    let index = name_index(&app, request.username.as_deref(), request.email.as_deref())?;
+    let shown = FactorFields {
+        totp_code: request.totp_code,
+        recovery_code: request.recovery_code,
+        passkey: request.passkey,
+    };
+    let factor = shown.given()?;
     let found = match index {
         Some(index) => find(&app, index).await?,
         None => None,
     };
-    let token = request.device_token.as_deref();
-    let device = token
-        .and_then(|token| Device::of_token(&app.token_key, token))
-        .filter(|device| Some(device.user) == found)
-        .map(|device| device.id);
+    let device = known_device(&app, request.device_token.as_deref(), found);
     app.attempts
         .admit(call.client.address, index.map(Account::Name), device)?;
     let Some(user) = found else {
@@ -82,9 +102,16 @@ pub async fn log_in(
         return Err(refuse_nobody(&app, index, request.password).await);
     };
     let seal = app.seal_of(user).await?;
+    let attempt = Attempt {
+        user,
+        device,
+        password: request.password,
+        factor,
+        device_fingerprint: request.device_fingerprint,
+    };
     for _ in 0..TRIES {
-        match attempt(&app, &call, &seal, (user, device), &request).await? {
-            Some(receipt) => return answer(&app, &call, &seal, user, &receipt),
+        match attempt.once(&app, &call, &seal).await? {
+            Some(answer) => return Ok(answer),
             None => tracing::debug!(user.id = %user, "The credentials changed while they were checked"),
         }
     }
@@ -115,8 +142,12 @@ fn bounded(device_fingerprint: Option<&str>) -> Result<(), Problem> {
 }
 
 /// Nothing for what cannot be anyone's name: it is answered like an unknown one.
-fn name_index(app: &App, request: &LogInRequest) -> Result<Option<BlindIndex>, Problem> {
-    let index = match (&request.username, &request.email) {
+pub fn name_index(
+    app: &App,
+    username: Option<&str>,
+    email: Option<&str>,
+) -> Result<Option<BlindIndex>, Problem> {
+    let index = match (username, email) {
         (Some(name), None) => app.index_key.index(IdentifierKind::Username, name),
         (None, Some(email)) => app.index_key.index(IdentifierKind::Email, email),
         _ => {
@@ -128,7 +159,15 @@ fn name_index(app: &App, request: &LogInRequest) -> Result<Option<BlindIndex>, P
     Ok(index.ok())
 }
 
-async fn find(app: &App, index: BlindIndex) -> Result<Option<UserId>, Problem> {
+/// The device that a token names, if it is this user's.
+pub fn known_device(app: &App, token: Option<&str>, user: Option<UserId>) -> Option<DeviceId> {
+    token
+        .and_then(|token| Device::of_token(&app.token_key, token))
+        .filter(|device| Some(device.user) == user)
+        .map(|device| device.id)
+}
+
+pub async fn find(app: &App, index: BlindIndex) -> Result<Option<UserId>, Problem> {
     let holder = app.proven_holder_of(index).await?;
     // Nobody is looked for like somebody, under an id that follows from the name: the time it takes must not tell.
     let asked = holder.unwrap_or_else(|| nobody(app, index));
@@ -144,69 +183,117 @@ fn nobody(app: &App, index: BlindIndex) -> UserId {
     UserId::from_uuid(Uuid::from_bytes(*digest.first_chunk().unwrap_or(&[0; 16])))
 }
 
-/// Checks the password against the credentials of this moment and records how it went; `None` when
-/// they changed in between.
-async fn attempt(
-    app: &Arc<App>,
-    call: &OpenCall,
-    seal: &Seal,
-    (user, device): (UserId, Option<DeviceId>),
-    request: &LogInRequest,
-) -> Result<Option<Receipt<UserEvent>>, Problem> {
-    let refuses = |state: &User| {
-        let is_active = state.account.as_ref().is_some_and(|account| !account.deactivated);
-        !is_active || state.locked_for(device, Timestamp::now()).is_some()
-    };
-    let state = app.state_of(user, refuses).await?;
-    app.refuse_locked(&state, device)?;
-    let Some(account) = &state.account else {
-        return Err(ProblemType::InvalidCredentials.into());
-    };
-    let phc = seal.open(field::PASSWORD_HASH, &account.password_hash)?;
-    let verifying = app.passwords.verify(request.password.clone(), phc.clone());
-    // What was guessed here a moment ago has arrived before the hash is computed, and costs no time of its own.
-    let (right, ()) = tokio::join!(verifying, app.recordings.arrived(user));
-    let right = right?;
-    if right && account.deactivated {
-        return Err(ProblemType::UserDeactivated.into());
-    }
-    let context = call.context(app, "log-in", &Fingerprint { user }, Vec::new());
-    let outcome = if right {
-        let fingerprint = request.device_fingerprint.as_deref();
-        let fingerprint = fingerprint.map(|text| seal.seal(field::DEVICE_FINGERPRINT, text));
-        let login = UserLoggedIn {
-            device_fingerprint: fingerprint.transpose()?,
-            ..login(app, call, seal, user, device)?
+impl Attempt {
+    /// Checks password and factor against the credentials of this moment and records how it went; `None`
+    /// when they changed in between.
+    async fn once(
+        &self,
+        app: &Arc<App>,
+        call: &OpenCall,
+        seal: &Seal,
+    ) -> Result<Option<Written<SessionAnswer>>, Problem> {
+        let refuses = |state: &User| {
+            let is_active = state.account.as_ref().is_some_and(|account| !account.deactivated);
+            let asks = self.factor.is_none() && state.factors.are_active();
+            !is_active || asks || state.locked_for(self.device, Timestamp::now()).is_some()
         };
-        let credentials = state.credentials;
-        let command = UserCommand::LogIn(Box::new(LogIn {
+        let state = app.state_of(self.user, refuses).await?;
+        app.refuse_locked(&state, self.device)?;
+        let Some(account) = &state.account else {
+            return Err(ProblemType::InvalidCredentials.into());
+        };
+        let phc = seal.open(field::PASSWORD_HASH, &account.password_hash)?;
+        let verifying = app.passwords.verify(self.password.clone(), phc.clone());
+        // What was guessed here a moment ago has arrived before the hash is computed, and costs no time of its own.
+        let (right, ()) = tokio::join!(verifying, app.recordings.arrived(self.user));
+        if !right? {
+            return self
+                .failed(app, call, seal, &state, ProblemType::InvalidCredentials)
+                .await;
+        }
+        if account.deactivated {
+            return Err(ProblemType::UserDeactivated.into());
+        }
+        let checked = match &self.factor {
+            None if state.factors.are_active() => return Err(app.ask_for_factor(&state, seal)?),
+            None => None,
+            Some(given) => match app.check_factor(&state, seal, given)? {
+                Some(checked) => Some(checked),
+                None => {
+                    return self
+                        .failed(app, call, seal, &state, ProblemType::WrongSecondFactor)
+                        .await;
+                }
+            },
+        };
+        let session = self.session(app, call, seal, &state, checked)?;
+        let shown = session.login.factor.clone();
+        let command = UserCommand::LogIn(Box::new(session));
+        let context = call.context(app, "log-in", &Fingerprint { user: self.user }, Vec::new());
+        let id = self.user.to_string();
+        match app.bus.execute::<User>(&id, command, context).await {
+            Err(BusError::Refused(user::Error::FactorUsedUp | user::Error::NoSuchFactor)) => {
+                self.failed(app, call, seal, &state, ProblemType::WrongSecondFactor)
+                    .await
+            }
+            Err(BusError::Refused(user::Error::CredentialsChanged)) => Ok(None),
+            Err(error) => Err(problem(error)),
+            Ok(receipt) => {
+                app.rehash_if_outdated(self.user, &phc, account, &self.password);
+                answer(app, call, seal, self.user, &receipt, shown.as_ref()).map(Some)
+            }
+        }
+    }
+
+    /// The session that begins, unless the user's owner finds the factor used up.
+    fn session(
+        &self,
+        app: &App,
+        call: &OpenCall,
+        seal: &Seal,
+        state: &User,
+        checked: Option<Checked>,
+    ) -> Result<LogIn, Problem> {
+        let mut login = login(app, call, seal, self.user, self.device)?;
+        let fingerprint = self.device_fingerprint.as_deref();
+        let fingerprint = fingerprint.map(|text| seal.seal(field::DEVICE_FINGERPRINT, text));
+        login.device_fingerprint = fingerprint.transpose()?;
+        let mut signature_counter = None;
+        if let Some(Checked { shown, methods }) = checked {
+            login.methods.extend(with_both(methods));
+            login.factor = Some(shown.factor);
+            signature_counter = shown.signature_counter;
+        }
+        Ok(LogIn {
             login,
-            credentials,
+            credentials: state.credentials,
+            signature_counter,
             max_sessions: app.sessions.sessions_per_user.into(),
-        }));
-        app.bus.execute::<User>(&user.to_string(), command, context).await
-    } else {
-        let is_locked = |state: &User| state.locked_for(device, Timestamp::now()).is_some();
-        let now = app.state_of(user, is_locked).await?;
+        })
+    }
+
+    async fn failed(
+        &self,
+        app: &Arc<App>,
+        call: &OpenCall,
+        seal: &Seal,
+        state: &User,
+        as_what: ProblemType,
+    ) -> Result<Option<Written<SessionAnswer>>, Problem> {
+        let is_locked = |state: &User| state.locked_for(self.device, Timestamp::now()).is_some();
+        let now = app.state_of(self.user, is_locked).await?;
         if now.credentials != state.credentials {
             return Ok(None);
         }
-        app.refuse_locked(&now, device)?;
-        let failure = wrong_password(call, seal, state.credentials, device)?;
-        app.record_failure_aside(user, failure, context).await;
-        return Err(ProblemType::InvalidCredentials.into());
-    };
-    match outcome {
-        Ok(receipt) => {
-            app.rehash_if_outdated(user, &phc, account, &request.password);
-            Ok(Some(receipt))
-        }
-        Err(BusError::Refused(user::Error::CredentialsChanged)) => Ok(None),
-        Err(error) => Err(problem(error)),
+        app.refuse_locked(&now, self.device)?;
+        let failure = wrong_password(call, seal, state.credentials, self.device)?;
+        let context = call.context(app, "log-in", &Fingerprint { user: self.user }, Vec::new());
+        app.record_failure_aside(self.user, failure, context).await;
+        Err(as_what.into())
     }
 }
 
-fn login(
+pub fn login(
     app: &App,
     call: &OpenCall,
     seal: &Seal,
@@ -229,18 +316,23 @@ fn login(
     })
 }
 
-fn answer(
+/// `shown`: the factor of this try. Under an idempotency key another one may have begun the session.
+pub fn answer(
     app: &App,
     call: &OpenCall,
     seal: &Seal,
     user: UserId,
     receipt: &Receipt<UserEvent>,
+    shown: Option<&Factor>,
 ) -> Result<Written<SessionAnswer>, Problem> {
     let began = receipt.records.iter().find_map(|record| match &record.event {
         UserEvent::LoggedIn(event) => Some((&record.meta, event)),
         _ => None,
     });
-    let (meta, event) = began.ok_or(ProblemType::OutcomeUnknown)?;
+    let (meta, event) = began.ok_or_else(suspected_clone)?;
+    if receipt.replayed && event.factor.as_ref() != shown {
+        return Err(ProblemType::IdempotencyMismatch.into());
+    }
     let generation = (user::FIRST_GENERATION, &event.nonce);
     let issue = Issue::by(meta, Standing::begun_by(event));
     let answer = app.session_answer(seal, issue, user, event.session_id, generation)?;

@@ -30,7 +30,16 @@ fn user_event_waits(event: &UserEvent) -> bool {
         | UserEvent::SessionRevoked(_)
         | UserEvent::SessionsRevoked(_)
         | UserEvent::RoleRevoked(_)
-        | UserEvent::Deactivated(_) => false,
+        | UserEvent::Deactivated(_)
+        | UserEvent::TotpEnrolmentStarted(_)
+        | UserEvent::TotpEnabled(_)
+        | UserEvent::TotpDisabled(_)
+        | UserEvent::RecoveryCodesReplaced(_)
+        | UserEvent::SessionSteppedUp(_)
+        | UserEvent::PasskeyAdded(_)
+        | UserEvent::PasskeyRemoved(_)
+        | UserEvent::PasskeyCounted(_)
+        | UserEvent::PasskeyCloneSuspected(_) => false,
     }
 }
 

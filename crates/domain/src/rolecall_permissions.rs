@@ -22,6 +22,8 @@ pub enum Permission {
     UserDeactivate,
     UserReactivate,
     UserUnlock,
+    /// Take away the second factors of somebody who lost them.
+    FactorRemove,
     SessionRead,
     SessionRevoke,
     RoleGrant,
@@ -40,13 +42,14 @@ pub enum Permission {
 }
 
 impl Permission {
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::UserRegister,
         Self::UserRead,
         Self::UserUpdate,
         Self::UserDeactivate,
         Self::UserReactivate,
         Self::UserUnlock,
+        Self::FactorRemove,
         Self::SessionRead,
         Self::SessionRevoke,
         Self::RoleGrant,
@@ -71,6 +74,7 @@ impl Permission {
             Self::UserDeactivate => "rolecall.user_deactivate",
             Self::UserReactivate => "rolecall.user_reactivate",
             Self::UserUnlock => "rolecall.user_unlock",
+            Self::FactorRemove => "rolecall.factor_remove",
             Self::SessionRead => "rolecall.session_read",
             Self::SessionRevoke => "rolecall.session_revoke",
             Self::RoleGrant => "rolecall.role_grant",
@@ -111,6 +115,7 @@ impl Permission {
                 | Self::PermissionDetach
                 | Self::UserDeactivate
                 | Self::UserReactivate
+                | Self::FactorRemove
         )
     }
 }

@@ -5,16 +5,18 @@ use std::fmt::Debug;
 use cqrs_es::Aggregate;
 use schemas::identifier::{IdentifierEvent, IdentifierKind, IdentifierReserved};
 use schemas::user::{
-    LoginFailed, RoleGranted, RoleRevoked, SessionRefreshed, UserDeactivated, UserEvent, UserLoggedIn,
-    UserRegistered,
+    Factor, FactorKind, LoginFailed, PasskeyAdded, RoleGranted, RoleRevoked, SessionRefreshed, TotpEnabled,
+    TotpEnrolmentStarted, UserDeactivated, UserEvent, UserLoggedIn, UserRegistered,
 };
 use schemas::{
-    BlindIndex, ClaimId, DeviceId, PermissionId, RoleId, Sealed, SessionId, Sha256Digest, Timestamp, UserId,
+    BlindIndex, CeremonyId, ClaimId, CredentialId, DeviceId, PermissionId, RoleId, Sealed, SessionId,
+    Sha256Digest, Timestamp, UserId,
 };
 use uuid::Uuid;
 
 use crate::catalog::{AttachPermission, Catalog, DefinePermission, DefineRole};
 use crate::decider::{Context, Decide};
+use crate::user::{Shown, User};
 
 pub(crate) const NOW: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
 
@@ -97,7 +99,7 @@ pub(crate) fn claim(number: u128) -> ClaimId {
     ClaimId::from_uuid(Uuid::from_u128(number))
 }
 
-pub(crate) fn session(number: u128) -> SessionId {
+pub(crate) const fn session(number: u128) -> SessionId {
     SessionId::from_uuid(Uuid::from_u128(number))
 }
 
@@ -182,6 +184,94 @@ pub(crate) fn login_failure(count: i32) -> LoginFailed {
         ip_network: None,
         ip_address: None,
         user_agent: None,
+    }
+}
+
+pub(crate) const fn credential(number: u128) -> CredentialId {
+    CredentialId::from_uuid(Uuid::from_u128(number))
+}
+
+/// Made at that time.
+pub(crate) fn ceremony(number: u128, made: Timestamp) -> CeremonyId {
+    let millis = u128::try_from(made.as_micros() / 1_000).unwrap();
+    let version_and_variant = (7 << 76) | (2 << 62);
+    CeremonyId::from_uuid(Uuid::from_u128((millis << 80) | version_and_variant | number))
+}
+
+/// With the secret "secret", for ten minutes.
+pub(crate) fn totp_started() -> UserEvent {
+    UserEvent::TotpEnrolmentStarted(TotpEnrolmentStarted {
+        secret: sealed("secret"),
+        expires_at: minutes(10),
+    })
+}
+
+/// By step 1 in [`session`] 1, with the codes "first code" and "second code".
+pub(crate) fn totp_enabled() -> UserEvent {
+    UserEvent::TotpEnabled(TotpEnabled {
+        session_id: session(1),
+        totp_step: 1,
+        enabled_at: NOW,
+        recovery_code_nonce: sealed("nonce"),
+        recovery_code_hashes: vec![digest("first code"), digest("second code")],
+    })
+}
+
+/// Signed in as [`session`] 1, which enabled one-time passwords now.
+pub(crate) fn with_totp() -> Given<User> {
+    given([
+        registered(),
+        logged_in(session(1)),
+        totp_started(),
+        totp_enabled(),
+    ])
+}
+
+/// In [`session`] 1, with the counter 7.
+pub(crate) fn passkey_added(number: u128) -> UserEvent {
+    UserEvent::PasskeyAdded(PasskeyAdded {
+        credential_id: credential(number),
+        credential_index: BlindIndex(digest(&format!("passkey {number}"))),
+        passkey: sealed("passkey"),
+        name: sealed("name"),
+        signature_counter: 7,
+        is_backed_up: false,
+        ceremony_id: ceremony(number << 32, NOW),
+        session_id: session(1),
+        added_at: NOW,
+    })
+}
+
+const fn factor(kind: FactorKind) -> Factor {
+    Factor {
+        kind,
+        credential_id: None,
+        totp_step: None,
+        recovery_code_hash: None,
+        ceremony_id: None,
+    }
+}
+
+/// A code of that time step.
+pub(crate) const fn shown_step(step: i64) -> Shown {
+    let factor = Factor {
+        totp_step: Some(step),
+        ..factor(FactorKind::Totp)
+    };
+    Shown {
+        factor,
+        signature_counter: None,
+    }
+}
+
+pub(crate) fn shown_code(code: &str) -> Shown {
+    let factor = Factor {
+        recovery_code_hash: Some(digest(code)),
+        ..factor(FactorKind::RecoveryCode)
+    };
+    Shown {
+        factor,
+        signature_counter: None,
     }
 }
 

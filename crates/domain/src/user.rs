@@ -1,8 +1,12 @@
 //! A person's account: credentials, lock, sessions and grants, all invariants in one place.
 
 mod abandon_claim;
+mod add_passkey;
 mod change_password;
+mod confirm_totp;
 mod deactivate;
+mod disable_totp;
+mod factors;
 mod grant_role;
 mod log_in;
 mod reactivate;
@@ -10,14 +14,20 @@ mod record_login_failure;
 mod refresh;
 mod register;
 mod rehash;
+mod remove_passkey;
+mod replace_recovery_codes;
 mod revoke_role;
 mod revoke_session;
 mod revoke_sessions;
+mod start_totp;
 mod risk;
 mod state;
+mod step_up;
 mod unwritten;
 mod write_login_failures;
 
+#[cfg(test)]
+mod factor_properties;
 #[cfg(test)]
 mod properties;
 
@@ -28,8 +38,15 @@ use schemas::user::UserEvent;
 use serde::{Deserialize, Serialize};
 
 pub use abandon_claim::AbandonClaim;
+pub use add_passkey::AddPasskey;
 pub use change_password::ChangePassword;
+pub use confirm_totp::ConfirmTotp;
 pub use deactivate::Deactivate;
+pub use disable_totp::{DisableTotp, FactorRemover};
+pub use factors::{
+    ASSURED_FOR, CEREMONY_LIVES, ENROLMENT_LIVES, Factors, MAX_PASSKEYS, Passkey, RECOVERY_CODES, Shown,
+    Totp, TotpEnrolment,
+};
 pub use grant_role::GrantRole;
 pub use log_in::LogIn;
 pub use reactivate::Reactivate;
@@ -37,14 +54,18 @@ pub use record_login_failure::{FAILURES_TO_LOCK, RecordLoginFailure};
 pub use refresh::Refresh;
 pub use register::Register;
 pub use rehash::Rehash;
+pub use remove_passkey::RemovePasskey;
+pub use replace_recovery_codes::ReplaceRecoveryCodes;
 pub use revoke_role::RevokeRole;
 pub use revoke_session::RevokeSession;
 pub use revoke_sessions::RevokeSessions;
+pub use start_totp::StartTotp;
 pub use risk::{SUSPICIOUS_FROM, score_of};
 pub use state::{
     Account, Device, FIRST_GENERATION, LastSeen, MAX_DEVICES, MAX_GRANTS, MAX_REMEMBERED_PASSWORDS,
     MAX_SESSIONS, Place, ReplacedToken, Session, Status, User,
 };
+pub use step_up::StepUp;
 pub use unwritten::{FOLDED_FOR, Unwritten};
 pub use write_login_failures::WriteLoginFailures;
 
@@ -66,6 +87,13 @@ pub enum UserCommand {
     RevokeRole(RevokeRole),
     Deactivate(Deactivate),
     Reactivate(Reactivate),
+    StartTotp(StartTotp),
+    ConfirmTotp(ConfirmTotp),
+    DisableTotp(DisableTotp),
+    ReplaceRecoveryCodes(ReplaceRecoveryCodes),
+    StepUp(Box<StepUp>),
+    AddPasskey(Box<AddPasskey>),
+    RemovePasskey(RemovePasskey),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
@@ -94,6 +122,24 @@ pub enum Error {
     ExpiryInPast,
     #[error("a user holds at most {MAX_GRANTS} roles")]
     TooManyGrants,
+    #[error("a second factor is needed besides the password")]
+    SecondFactorRequired,
+    #[error("a second factor must have been shown within the last minutes")]
+    StepUpRequired,
+    #[error("no enrolment waits for a code")]
+    NoEnrolment,
+    #[error("no such second factor")]
+    NoSuchFactor,
+    #[error("the code does not fit, or was used before")]
+    FactorUsedUp,
+    #[error("the challenge is too old or was answered before")]
+    CeremonyOver,
+    #[error("the passkey is registered already")]
+    PasskeyKnown,
+    #[error("a user has at most {MAX_PASSKEYS} passkeys")]
+    TooManyPasskeys,
+    #[error("the password is too short to do without a second factor")]
+    PasswordTooShort,
 }
 
 impl Decide<User> for UserCommand {
@@ -113,6 +159,13 @@ impl Decide<User> for UserCommand {
             Self::RevokeRole(command) => command.decide(user, ctx),
             Self::Deactivate(command) => command.decide(user, ctx),
             Self::Reactivate(command) => command.decide(user, ctx),
+            Self::StartTotp(command) => command.decide(user, ctx),
+            Self::ConfirmTotp(command) => command.decide(user, ctx),
+            Self::DisableTotp(command) => command.decide(user, ctx),
+            Self::ReplaceRecoveryCodes(command) => command.decide(user, ctx),
+            Self::StepUp(command) => command.decide(user, ctx),
+            Self::AddPasskey(command) => command.decide(user, ctx),
+            Self::RemovePasskey(command) => command.decide(user, ctx),
         }
     }
 }

@@ -22,6 +22,9 @@ CREATE TABLE users (
     last_login_ip         inet,
     last_login_ip_sealed  text,
     deleted_at            timestamptz,
+    -- Second factors.
+    totp_enabled          boolean NOT NULL DEFAULT false,
+    passkeys              integer NOT NULL DEFAULT 0 CHECK (passkeys >= 0),
     -- Sequence of the user's last event.
     version               bigint NOT NULL,
     -- Offset of the last event that touched rights, activity or session revocation: a reader that
@@ -95,3 +98,16 @@ CREATE TABLE password_history (
     version       bigint NOT NULL,
     UNIQUE (user_id, version)
 );
+
+CREATE TABLE user_passkeys (
+    id           uuid PRIMARY KEY,
+    user_id      uuid NOT NULL REFERENCES users (id),
+    ledger       smallint NOT NULL,
+    shard_id     integer NOT NULL,
+    name         text NOT NULL,
+    is_backed_up boolean NOT NULL,
+    created_at   timestamptz NOT NULL,
+    last_used_at timestamptz,
+    removed_at   timestamptz
+);
+CREATE INDEX user_passkeys_by_user ON user_passkeys (user_id) WHERE removed_at IS NULL;

@@ -33,7 +33,8 @@ const LEDGER_TABLES: [(&str, &str); 9] = [
         "users",
         "SELECT ROW(id, username, username_index, email, email_index, password_hash, phone_number, email_verified,
             phone_verified, is_active, failed_login_attempts, locked_until, created_at, updated_at, last_login_at,
-            last_login_ip, last_login_ip_sealed, deleted_at, version, rights_position, rights_changed_at)::text
+            last_login_ip, last_login_ip_sealed, deleted_at, totp_enabled, passkeys, version, rights_position,
+            rights_changed_at)::text
          FROM users WHERE ledger = $1 ORDER BY id",
     ),
     (
@@ -42,6 +43,11 @@ const LEDGER_TABLES: [(&str, &str); 9] = [
             device_fingerprint, country_code, city, device_id, methods, created_at, expires_at, idle_timeout,
             last_activity_at, is_active, revoked_at, revoked_reason)::text
          FROM user_sessions WHERE ledger = $1 ORDER BY id",
+    ),
+    (
+        "user_passkeys",
+        "SELECT ROW(id, user_id, name, is_backed_up, created_at, last_used_at, removed_at)::text
+         FROM user_passkeys WHERE ledger = $1 ORDER BY id",
     ),
     (
         "user_roles",

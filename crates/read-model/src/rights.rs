@@ -22,6 +22,15 @@ pub fn touches_rights(event: &UserEvent) -> bool {
         | UserEvent::LoginFailed(_)
         | UserEvent::Locked(_)
         | UserEvent::PasswordRehashed(_)
-        | UserEvent::SessionRefreshed(_) => false,
+        | UserEvent::SessionRefreshed(_)
+        | UserEvent::TotpEnrolmentStarted(_)
+        | UserEvent::TotpEnabled(_)
+        | UserEvent::TotpDisabled(_)
+        | UserEvent::RecoveryCodesReplaced(_)
+        | UserEvent::SessionSteppedUp(_)
+        | UserEvent::PasskeyAdded(_)
+        | UserEvent::PasskeyRemoved(_)
+        | UserEvent::PasskeyCounted(_)
+        | UserEvent::PasskeyCloneSuspected(_) => false,
     }
 }

@@ -20,6 +20,8 @@ pub const CONTENT_TYPE_PROBLEM: &str = "application/problem+json";
 /// What a 401 asks for, without and with a token sent.
 const NO_TOKEN: &str = r#"Bearer realm="rolecall""#;
 const BAD_TOKEN: &str = r#"Bearer realm="rolecall", error="invalid_token""#;
+/// RFC 9470, section 3; the time within which a second factor must have been shown.
+const STEP_UP: &str = r#"Bearer realm="rolecall", error="insufficient_user_authentication", error_description="a recent second factor is needed", acr_values="mfa", max_age="600""#;
 
 /// One answer that says no, and why. `?` turns it into the response.
 #[derive(Clone, Debug, PartialEq)]
@@ -183,7 +185,11 @@ impl IntoResponse for Problem {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         if self.status() == StatusCode::UNAUTHORIZED {
-            let challenge = if self.invalid_token { BAD_TOKEN } else { NO_TOKEN };
+            let challenge = match (self.kind, self.invalid_token) {
+                (ProblemType::StepUpRequired, _) => STEP_UP,
+                (_, true) => BAD_TOKEN,
+                (_, false) => NO_TOKEN,
+            };
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         response
@@ -228,6 +234,14 @@ mod tests {
                 "locked_until": "2026-01-01T00:00:00Z",
             })
         );
+    }
+
+    #[test]
+    fn a_step_up_is_asked_for_as_rfc_9470_says() {
+        let response = ProblemType::StepUpRequired.into_response();
+        let challenge = response.headers()[WWW_AUTHENTICATE].to_str().unwrap();
+        assert!(challenge.contains(r#"error="insufficient_user_authentication""#));
+        assert!(challenge.contains(r#"max_age="600""#));
     }
 
     #[tokio::test]

@@ -7,7 +7,7 @@ use chrono::NaiveDate;
 use domain::user::{SUSPICIOUS_FROM, score_of};
 use read_model::time_series;
 use schemas::catalog::CatalogEvent;
-use schemas::user::{LockReason, LoginFailed, UserEvent, UserLoggedIn};
+use schemas::user::{FactorKind, LockReason, LoginFailed, UserEvent, UserLoggedIn};
 use schemas::{Sealed, SessionId, Timestamp};
 use sqlx::PgConnection;
 use sqlx::types::ipnetwork::IpNetwork;
@@ -159,6 +159,47 @@ fn tell(event: &UserEvent) -> Told<'_> {
         UserEvent::RoleRevoked(e) => says(format!("role {} revoked", e.role_id)),
         UserEvent::Deactivated(_) => says("account deactivated"),
         UserEvent::Reactivated(_) => says("account reactivated"),
+        UserEvent::TotpEnrolmentStarted(_) => says("enrolment of an authenticator app started"),
+        UserEvent::TotpEnabled(e) => Told {
+            session: Some(e.session_id),
+            ..says("one-time passwords enabled")
+        },
+        UserEvent::TotpDisabled(e) => says(if e.by_administrator {
+            "one-time passwords disabled by an administrator"
+        } else {
+            "one-time passwords disabled"
+        }),
+        UserEvent::RecoveryCodesReplaced(_) => says("recovery codes replaced"),
+        UserEvent::SessionSteppedUp(e) => Told {
+            session: Some(e.session_id),
+            ..says(match e.factor.kind {
+                FactorKind::Totp => "second factor shown: one-time password",
+                FactorKind::RecoveryCode => "second factor shown: recovery code",
+                FactorKind::Passkey => "second factor shown: passkey",
+                FactorKind::Other => "second factor shown",
+            })
+        },
+        UserEvent::PasskeyAdded(e) => Told {
+            session: Some(e.session_id),
+            ..says(format!("passkey {} added", e.credential_id))
+        },
+        UserEvent::PasskeyRemoved(e) => says(if e.by_administrator {
+            format!("passkey {} removed by an administrator", e.credential_id)
+        } else {
+            format!("passkey {} removed", e.credential_id)
+        }),
+        UserEvent::PasskeyCounted(e) => says(format!(
+            "passkey {} counted on to {}",
+            e.credential_id, e.signature_counter
+        )),
+        UserEvent::PasskeyCloneSuspected(e) => Told {
+            failed: true,
+            suspicious: true,
+            ..says(format!(
+                "passkey {} refused: its counter came back as {} after {}",
+                e.credential_id, e.presented_counter, e.known_counter
+            ))
+        },
     }
 }
 

@@ -57,7 +57,16 @@ impl Lookups {
             | UserEvent::Locked(_)
             | UserEvent::RoleGranted(_)
             | UserEvent::RoleRevoked(_)
-            | UserEvent::Reactivated(_) => {}
+            | UserEvent::Reactivated(_)
+            | UserEvent::TotpEnrolmentStarted(_)
+            | UserEvent::TotpEnabled(_)
+            | UserEvent::TotpDisabled(_)
+            | UserEvent::RecoveryCodesReplaced(_)
+            | UserEvent::SessionSteppedUp(_)
+            | UserEvent::PasskeyAdded(_)
+            | UserEvent::PasskeyRemoved(_)
+            | UserEvent::PasskeyCounted(_)
+            | UserEvent::PasskeyCloneSuspected(_) => {}
         }
         Ok(())
     }

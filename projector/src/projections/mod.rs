@@ -8,6 +8,7 @@ mod audit;
 mod audit_copy;
 mod catalog;
 mod lookups;
+mod passkeys;
 mod password_history;
 mod role_cache;
 mod role_permissions;
@@ -91,6 +92,7 @@ pub(crate) struct Batch {
     sessions: sessions::Sessions,
     user_roles: user_roles::UserRoles,
     password_history: password_history::PasswordHistory,
+    passkeys: passkeys::Passkeys,
     lookups: lookups::Lookups,
     catalog: catalog::Catalog,
     role_permissions: role_permissions::RolePermissions,
@@ -113,6 +115,7 @@ impl Batch {
                     batch.sessions.fold(&at, user_event)?;
                     batch.user_roles.fold(&at, user_event)?;
                     batch.password_history.fold(&at, user_event)?;
+                    batch.passkeys.fold(&at, user_event)?;
                     batch.lookups.fold_user(&at, user_event)?;
                     batch.audit.fold_user(&at, user_event)?;
                     batch.role_cache.fold(&at, user_event)?;
@@ -150,6 +153,7 @@ impl Batch {
             self.sessions.write(tx, place).await?;
             self.user_roles.write(tx, place).await?;
             self.password_history.write(tx, place).await?;
+            self.passkeys.write(tx, place).await?;
             self.lookups.write(tx, place).await?;
             self.role_cache.write(tx).await?;
         }

@@ -32,7 +32,16 @@ pub(super) fn depends_on(event: &UserEvent) -> bool {
         | UserEvent::SessionRefreshed(_)
         | UserEvent::RefreshReuseDetected(_)
         | UserEvent::SessionRevoked(_)
-        | UserEvent::SessionsRevoked(_) => false,
+        | UserEvent::SessionsRevoked(_)
+        | UserEvent::TotpEnrolmentStarted(_)
+        | UserEvent::TotpEnabled(_)
+        | UserEvent::TotpDisabled(_)
+        | UserEvent::RecoveryCodesReplaced(_)
+        | UserEvent::SessionSteppedUp(_)
+        | UserEvent::PasskeyAdded(_)
+        | UserEvent::PasskeyRemoved(_)
+        | UserEvent::PasskeyCounted(_)
+        | UserEvent::PasskeyCloneSuspected(_) => false,
     }
 }
 

@@ -53,7 +53,16 @@ impl UserRoles {
             | UserEvent::SessionRefreshed(_)
             | UserEvent::RefreshReuseDetected(_)
             | UserEvent::SessionRevoked(_)
-            | UserEvent::SessionsRevoked(_) => {}
+            | UserEvent::SessionsRevoked(_)
+            | UserEvent::TotpEnrolmentStarted(_)
+            | UserEvent::TotpEnabled(_)
+            | UserEvent::TotpDisabled(_)
+            | UserEvent::RecoveryCodesReplaced(_)
+            | UserEvent::SessionSteppedUp(_)
+            | UserEvent::PasskeyAdded(_)
+            | UserEvent::PasskeyRemoved(_)
+            | UserEvent::PasskeyCounted(_)
+            | UserEvent::PasskeyCloneSuspected(_) => {}
         }
         Ok(())
     }

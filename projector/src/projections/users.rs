@@ -42,6 +42,9 @@ struct Change {
     failures_from_zero: bool,
     failures: i32,
     locked_until: Option<Option<DateTime<Utc>>>,
+    totp_enabled: Option<bool>,
+    /// Added to what the row has.
+    passkeys: i32,
     login: Option<Login>,
 }
 
@@ -74,6 +77,10 @@ impl Users {
             UserEvent::PasswordRehashed(e) => row.change.password_hash = Some(e.password_hash.to_base64()),
             UserEvent::Deactivated(_) => row.change.is_active = Some(false),
             UserEvent::Reactivated(_) => row.change.is_active = Some(true),
+            UserEvent::TotpEnabled(_) => row.change.totp_enabled = Some(true),
+            UserEvent::TotpDisabled(_) => row.change.totp_enabled = Some(false),
+            UserEvent::PasskeyAdded(_) => row.change.passkeys += 1,
+            UserEvent::PasskeyRemoved(_) => row.change.passkeys -= 1,
             // Only version, time and rights position of the row follow these.
             UserEvent::ClaimAbandoned(_)
             | UserEvent::SessionRefreshed(_)
@@ -81,7 +88,12 @@ impl Users {
             | UserEvent::SessionRevoked(_)
             | UserEvent::SessionsRevoked(_)
             | UserEvent::RoleGranted(_)
-            | UserEvent::RoleRevoked(_) => {}
+            | UserEvent::RoleRevoked(_)
+            | UserEvent::TotpEnrolmentStarted(_)
+            | UserEvent::RecoveryCodesReplaced(_)
+            | UserEvent::SessionSteppedUp(_)
+            | UserEvent::PasskeyCounted(_)
+            | UserEvent::PasskeyCloneSuspected(_) => {}
         }
         Ok(())
     }
@@ -147,16 +159,16 @@ async fn insert(
     sqlx::query(
         "INSERT INTO users (id, ledger, shard_id, username, username_index, email, email_index, phone_number,
              created_at, password_hash, is_active, failed_login_attempts, locked_until, last_login_at, last_login_ip,
-             last_login_ip_sealed, version, updated_at, rights_position, rights_changed_at)
+             last_login_ip_sealed, version, updated_at, rights_position, rights_changed_at, totp_enabled, passkeys)
          SELECT id, $1, $2, username, username_index, email, email_index, phone_number, created_at, password_hash,
              is_active, failures, locked_until, login_at, login_ip, login_ip_sealed, version, updated_at,
-             rights_position, rights_changed_at
+             rights_position, rights_changed_at, coalesce(totp_enabled, false), passkeys
          FROM unnest($3::uuid[], $4::text[], $5::bytea[], $6::text[], $7::bytea[], $8::text[], $9::timestamptz[],
              $10::text[], $11::bool[], $12::int4[], $13::timestamptz[], $14::timestamptz[], $15::inet[], $16::text[],
-             $17::int8[], $18::timestamptz[], $19::int8[], $20::timestamptz[])
+             $17::int8[], $18::timestamptz[], $19::int8[], $20::timestamptz[], $21::bool[], $22::int4[])
              AS n (id, username, username_index, email, email_index, phone_number, created_at, password_hash,
              is_active, failures, locked_until, login_at, login_ip, login_ip_sealed, version, updated_at,
-             rights_position, rights_changed_at)",
+             rights_position, rights_changed_at, totp_enabled, passkeys)",
     )
     .bind(place.ledger)
     .bind(place.shard_id)
@@ -178,6 +190,8 @@ async fn insert(
     .bind(each().map(|(_, _, it)| it.updated_at).collect::<Vec<_>>())
     .bind(each().map(|(_, _, it)| it.rights_position).collect::<Vec<_>>())
     .bind(each().map(|(_, _, it)| it.rights_changed_at).collect::<Vec<_>>())
+    .bind(each().map(|(_, _, it)| it.totp_enabled).collect::<Vec<_>>())
+    .bind(each().map(|(_, _, it)| it.passkeys).collect::<Vec<_>>())
     .execute(tx)
     .await?;
     Ok(())
@@ -197,11 +211,14 @@ async fn update(tx: &mut PgConnection, rows: &[(&Uuid, &Row)]) -> Result<(), Row
              last_login_at = coalesce(c.login_at, users.last_login_at),
              last_login_ip = CASE WHEN c.login_at IS NULL THEN users.last_login_ip ELSE c.login_ip END,
              last_login_ip_sealed =
-                 CASE WHEN c.login_at IS NULL THEN users.last_login_ip_sealed ELSE c.login_ip_sealed END
+                 CASE WHEN c.login_at IS NULL THEN users.last_login_ip_sealed ELSE c.login_ip_sealed END,
+             totp_enabled = coalesce(c.totp_enabled, users.totp_enabled),
+             passkeys = users.passkeys + c.passkeys
          FROM unnest($1::uuid[], $2::int8[], $3::timestamptz[], $4::int8[], $5::timestamptz[], $6::text[], $7::bool[],
-             $8::int4[], $9::bool[], $10::bool[], $11::timestamptz[], $12::timestamptz[], $13::inet[], $14::text[])
+             $8::int4[], $9::bool[], $10::bool[], $11::timestamptz[], $12::timestamptz[], $13::inet[], $14::text[],
+             $15::bool[], $16::int4[])
              AS c (id, version, updated_at, rights_position, rights_changed_at, password_hash, is_active,
-             failures, from_zero, sets_lock, locked_until, login_at, login_ip, login_ip_sealed)
+             failures, from_zero, sets_lock, locked_until, login_at, login_ip, login_ip_sealed, totp_enabled, passkeys)
          WHERE users.id = c.id",
     )
     .bind(rows.iter().map(|(id, _)| **id).collect::<Vec<_>>())
@@ -218,6 +235,8 @@ async fn update(tx: &mut PgConnection, rows: &[(&Uuid, &Row)]) -> Result<(), Row
     .bind(each().map(|it| it.login.as_ref().map(|login| login.at)).collect::<Vec<_>>())
     .bind(each().map(|it| it.login.as_ref().and_then(|login| login.network)).collect::<Vec<_>>())
     .bind(each().map(|it| it.login.as_ref().and_then(|login| login.address.as_deref())).collect::<Vec<_>>())
+    .bind(each().map(|it| it.totp_enabled).collect::<Vec<_>>())
+    .bind(each().map(|it| it.passkeys).collect::<Vec<_>>())
     .execute(tx)
     .await?;
     all_changed("users", rows.len(), done.rows_affected())

@@ -1,6 +1,7 @@
 //! Random histories that the command side could have written.
 
 mod catalog;
+mod factors;
 
 use std::collections::BTreeMap;
 
@@ -46,6 +47,7 @@ struct Person {
     id: UserId,
     sessions: Vec<SessionId>,
     roles: Vec<RoleId>,
+    passkeys: Vec<CredentialId>,
     active: bool,
 }
 
@@ -214,6 +216,7 @@ impl History {
             id: user_id,
             sessions: vec![],
             roles: vec![],
+            passkeys: vec![],
             active: true,
         });
     }
@@ -221,13 +224,14 @@ impl History {
     fn happen(&mut self) {
         let i = self.pick(self.users.len());
         let id = self.users[i].id;
-        let event = match self.pick(12) {
+        let event = match self.pick(13) {
             0..=2 => self.log_in(i),
             3..=5 => self.grant(i),
             6 => self.revoke_role(i),
             7 | 8 => self.refresh(i),
             9 => self.end_session(i),
             10 => Some(self.fail()),
+            11 => self.change_factors(i),
             _ => self.change_account(i),
         };
         if let Some(event) = event {

@@ -42,6 +42,9 @@ pub struct UserAnswer {
     last_login_at: Option<Timestamp>,
     /// Coarse network.
     last_login_network: Option<String>,
+    /// One-time passwords are a second factor.
+    totp_enabled: bool,
+    passkeys: i32,
 }
 
 /// A person's account
@@ -94,5 +97,7 @@ fn answer(row: UserRow, personal: &PersonalData) -> Result<UserAnswer, Problem> 
         updated_at: row.updated_at,
         last_login_at: row.last_login_at,
         last_login_network: row.last_login_ip,
+        totp_enabled: row.totp_enabled,
+        passkeys: row.passkeys,
     })
 }

@@ -52,6 +52,21 @@ pub(super) fn describe(event: &UserEvent, roles: &RoleNames) -> String {
         UserEvent::RoleRevoked(e) => format!("role {}", role(e.role_id, roles)),
         UserEvent::Deactivated(e) => ended(&e.revoked_sessions),
         UserEvent::PasswordRehashed(_) | UserEvent::Reactivated(_) => String::new(),
+        UserEvent::TotpEnrolmentStarted(e) => format!("to be confirmed until {}", e.expires_at),
+        UserEvent::TotpEnabled(e) => {
+            let codes = e.recovery_code_hashes.len();
+            format!("session {} with {codes} recovery codes", e.session_id)
+        }
+        UserEvent::TotpDisabled(e) => by(e.by_administrator).to_owned(),
+        UserEvent::RecoveryCodesReplaced(e) => format!("{} new codes", e.recovery_code_hashes.len()),
+        UserEvent::SessionSteppedUp(e) => format!("session {} by {}", e.session_id, word(&e.factor.kind)),
+        UserEvent::PasskeyAdded(e) => format!("passkey {} in session {}", e.credential_id, e.session_id),
+        UserEvent::PasskeyRemoved(e) => format!("passkey {} {}", e.credential_id, by(e.by_administrator)),
+        UserEvent::PasskeyCounted(e) => format!("passkey {} to {}", e.credential_id, e.signature_counter),
+        UserEvent::PasskeyCloneSuspected(e) => {
+            let (known, presented) = (e.known_counter, e.presented_counter);
+            format!("passkey {} counts {presented} after {known}", e.credential_id)
+        }
     }
 }
 
@@ -72,7 +87,16 @@ pub(super) fn role_of(event: &UserEvent) -> Option<RoleId> {
         | UserEvent::SessionRevoked(_)
         | UserEvent::SessionsRevoked(_)
         | UserEvent::Deactivated(_)
-        | UserEvent::Reactivated(_) => None,
+        | UserEvent::Reactivated(_)
+        | UserEvent::TotpEnrolmentStarted(_)
+        | UserEvent::TotpEnabled(_)
+        | UserEvent::TotpDisabled(_)
+        | UserEvent::RecoveryCodesReplaced(_)
+        | UserEvent::SessionSteppedUp(_)
+        | UserEvent::PasskeyAdded(_)
+        | UserEvent::PasskeyRemoved(_)
+        | UserEvent::PasskeyCounted(_)
+        | UserEvent::PasskeyCloneSuspected(_) => None,
     }
 }
 
@@ -80,6 +104,14 @@ fn role(id: RoleId, roles: &RoleNames) -> String {
     roles
         .get(id)
         .map_or_else(|| id.to_string(), |name| format!("{name} ({id})"))
+}
+
+const fn by(administrator: bool) -> &'static str {
+    if administrator {
+        "by an administrator"
+    } else {
+        "by its owner"
+    }
 }
 
 fn until(expires_at: Option<Timestamp>) -> String {

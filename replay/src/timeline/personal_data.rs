@@ -113,6 +113,17 @@ pub(super) fn sealed_fields(event: &UserEvent) -> Vec<(&'static str, Field, &Sea
         ],
         UserEvent::PasswordRehashed(e) => vec![(field::PASSWORD_HASH, Secret, Some(&e.password_hash))],
         UserEvent::PasswordChanged(e) => vec![(field::PASSWORD_HASH, Secret, Some(&e.password_hash))],
+        UserEvent::TotpEnrolmentStarted(e) => vec![(field::TOTP_SECRET, Secret, Some(&e.secret))],
+        UserEvent::TotpEnabled(e) => {
+            vec![(field::RECOVERY_CODE_NONCE, Secret, Some(&e.recovery_code_nonce))]
+        }
+        UserEvent::RecoveryCodesReplaced(e) => {
+            vec![(field::RECOVERY_CODE_NONCE, Secret, Some(&e.recovery_code_nonce))]
+        }
+        UserEvent::PasskeyAdded(e) => vec![
+            (field::PASSKEY, Secret, Some(&e.passkey)),
+            (field::PASSKEY_NAME, Personal, Some(&e.name)),
+        ],
         UserEvent::ClaimAbandoned(_)
         | UserEvent::Locked(_)
         | UserEvent::RefreshReuseDetected(_)
@@ -121,7 +132,12 @@ pub(super) fn sealed_fields(event: &UserEvent) -> Vec<(&'static str, Field, &Sea
         | UserEvent::RoleGranted(_)
         | UserEvent::RoleRevoked(_)
         | UserEvent::Deactivated(_)
-        | UserEvent::Reactivated(_) => vec![],
+        | UserEvent::Reactivated(_)
+        | UserEvent::TotpDisabled(_)
+        | UserEvent::SessionSteppedUp(_)
+        | UserEvent::PasskeyRemoved(_)
+        | UserEvent::PasskeyCounted(_)
+        | UserEvent::PasskeyCloneSuspected(_) => vec![],
     };
     fields
         .into_iter()

@@ -30,6 +30,8 @@ const NEEDS: &[(&str, Needs)] = &[
     ("POST /v1/users", Nothing),
     ("POST /v1/sessions", Nothing),
     ("POST /v1/sessions/refresh", Nothing),
+    ("POST /v1/sessions/passkey/options", Nothing),
+    ("POST /v1/sessions/passkey", Nothing),
     ("DELETE /v1/sessions/{id}", PermissionForOthers),
     ("DELETE /v1/users/{id}/sessions", PermissionForOthers),
     ("POST /v1/users/{id}/password", PermissionForOthers),

@@ -19,6 +19,9 @@ pub struct ChangePassword {
 impl Decide<User> for ChangePassword {
     fn decide(self, user: &User, ctx: &Context) -> Result<Vec<UserEvent>, Error> {
         user.active()?;
+        if let Some(session) = self.keep {
+            user.assured(session, ctx.now)?;
+        }
         if self.credentials != user.credentials {
             return Err(Error::CredentialsChanged);
         }
@@ -32,7 +35,9 @@ impl Decide<User> for ChangePassword {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Given, given, logged_in, registered, sealed, session, user_deactivated};
+    use crate::testing::{
+        Given, given, logged_in, minutes, registered, sealed, session, user_deactivated, with_totp,
+    };
     use crate::user::MAX_REMEMBERED_PASSWORDS;
 
     fn change(credentials: i64) -> ChangePassword {
@@ -78,6 +83,20 @@ mod tests {
     fn of_two_changes_from_one_password_the_first_wins() {
         let changed = given([registered()]).and(change(1));
         changed.when(change(1)).then_error(Error::CredentialsChanged);
+    }
+
+    #[test]
+    fn whoever_has_a_second_factor_shows_it_first() {
+        let change = || ChangePassword {
+            keep: Some(session(1)),
+            ..change(2)
+        };
+        let changed = with_totp().and(change());
+        assert_eq!(changed.state().credentials, 3);
+        with_totp()
+            .at(minutes(10))
+            .when(change())
+            .then_error(Error::StepUpRequired);
     }
 
     #[test]

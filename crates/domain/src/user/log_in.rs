@@ -1,18 +1,21 @@
-//! Log in: a session begins, after the password was found right.
+//! Log in: a session begins, after the password was found right, or a passkey without one.
 
 use schemas::user::{RevokeReason, SessionRevoked, UserEvent, UserLoggedIn};
 use schemas::{SessionId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::risk::Risk;
+use super::factors::{Shown, Verdict};
 use super::{Error, MAX_SESSIONS, User};
 use crate::decider::{Context, Decide};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogIn {
     pub login: UserLoggedIn,
-    /// [`User::credentials`] that the password was checked against.
+    /// [`User::credentials`] that password and factor were checked against.
     pub credentials: i64,
+    /// Of the passkey that was shown, as its authenticator has it now.
+    pub signature_counter: Option<i64>,
     /// Live sessions that the user may have with this one, up to [`MAX_SESSIONS`].
     pub max_sessions: usize,
 }
@@ -21,6 +24,14 @@ impl Decide<User> for LogIn {
     fn decide(self, user: &User, ctx: &Context) -> Result<Vec<UserEvent>, Error> {
         user.active()?;
         user.admits_attempt(self.credentials, Some(self.login.device_id), ctx)?;
+        let counted = match self.shown() {
+            None if user.factors.are_active() => return Err(Error::SecondFactorRequired),
+            None => None,
+            Some(shown) => match user.judge(&shown, ctx.now)? {
+                Verdict::Refused(event) => return Ok(vec![event]),
+                Verdict::Counts(event) => event,
+            },
+        };
         let login = UserLoggedIn {
             despite_lock: user.locked_at(ctx.now).is_some(),
             is_new_device: user.device(self.login.device_id).is_none(),
@@ -35,8 +46,17 @@ impl Decide<User> for LogIn {
         };
         let failures = user.unwritten_failures();
         let room = make_room(user, self.max_sessions, ctx.now);
-        let events = failures.into_iter().chain(room);
+        let events = failures.into_iter().chain(counted).chain(room);
         Ok(events.chain([UserEvent::LoggedIn(login)]).collect())
+    }
+}
+
+impl LogIn {
+    fn shown(&self) -> Option<Shown> {
+        self.login.factor.clone().map(|factor| Shown {
+            factor,
+            signature_counter: self.signature_counter,
+        })
     }
 }
 
@@ -62,8 +82,8 @@ fn make_room(user: &User, max_sessions: usize, now: Timestamp) -> Vec<UserEvent>
 mod tests {
     use super::*;
     use crate::testing::{
-        NOW, given, logged_in, login, login_failure, minutes, refreshed, registered, session,
-        user_deactivated,
+        NOW, given, logged_in, login, login_failure, minutes, refreshed, registered, session, shown_code,
+        shown_step, user_deactivated, with_totp,
     };
     use crate::user::{ChangePassword, RecordLoginFailure};
 
@@ -71,6 +91,7 @@ mod tests {
         LogIn {
             login: login(session(number), minutes(60)),
             credentials: 1,
+            signature_counter: None,
             max_sessions: MAX_SESSIONS,
         }
     }
@@ -195,6 +216,43 @@ mod tests {
                     ..idling(3).login
                 }),
             ]);
+    }
+
+    fn with_factor(shown: Shown) -> LogIn {
+        let mut with = LogIn {
+            credentials: 2,
+            signature_counter: shown.signature_counter,
+            ..log_in(7)
+        };
+        with.login.factor = Some(shown.factor);
+        with
+    }
+
+    #[test]
+    fn whoever_has_a_second_factor_signs_in_with_it_and_is_assured() {
+        let without = LogIn {
+            credentials: 2,
+            ..log_in(7)
+        };
+        with_totp().when(without).then_error(Error::SecondFactorRequired);
+        let signed_in = with_totp().and(with_factor(shown_step(5)));
+        assert_eq!(signed_in.state().assured(session(7), minutes(9)), Ok(()));
+        signed_in
+            .when(with_factor(shown_step(5)))
+            .then_error(Error::FactorUsedUp);
+        with_totp()
+            .and(with_factor(shown_code("first code")))
+            .when(with_factor(shown_code("first code")))
+            .then_error(Error::FactorUsedUp);
+    }
+
+    #[test]
+    fn what_was_never_enrolled_is_no_factor() {
+        let shown = LogIn {
+            credentials: 1,
+            ..with_factor(shown_step(5))
+        };
+        given([registered()]).when(shown).then_error(Error::NoSuchFactor);
     }
 
     #[test]

@@ -36,7 +36,7 @@ fn any_command() -> impl Strategy<Value = UserCommand> {
             .prop_map(|n| UserCommand::AbandonClaim(AbandonClaim { claim_id: claim(n) })),
         40 => (0..400_u128, 0..300_i64, 1..3_i64).prop_map(|(n, until, credentials)| {
             let login = login(session(n), minutes(until));
-            UserCommand::LogIn(Box::new(LogIn { login, credentials, max_sessions: MAX_SESSIONS }))
+            UserCommand::LogIn(Box::new(LogIn { login, credentials, signature_counter: None, max_sessions: MAX_SESSIONS }))
         }),
         2 => (-1..3_i32).prop_map(|count| {
             let failure = login_failure(count);

@@ -211,6 +211,7 @@ mod tests {
             self.run(UserCommand::LogIn(Box::new(LogIn {
                 login,
                 credentials,
+                signature_counter: None,
                 max_sessions: MAX_SESSIONS,
             })))
         }

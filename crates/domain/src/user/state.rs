@@ -3,10 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use schemas::user::{LockReason, LoginFailed, SessionRefreshed, UserEvent, UserLoggedIn, UserRegistered};
+use schemas::user::{
+    HARDWARE_KEY, LockReason, LoginFailed, MULTIPLE_FACTORS, ONE_TIME_PASSWORD, SOFTWARE_KEY,
+    SessionRefreshed, USER_VERIFIED, UserEvent, UserLoggedIn, UserRegistered,
+};
 use schemas::{BlindIndex, ClaimId, DeviceId, RoleId, Sealed, SessionId, Sha256Digest, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 
+use super::factors::Factors;
 use super::unwritten::Unwritten;
 use super::{Error, FAILURES_TO_LOCK};
 use crate::decider::Context;
@@ -27,8 +31,8 @@ pub struct User {
     /// None until registered. A claim may be abandoned before that.
     pub account: Option<Account>,
     pub abandoned_claims: BTreeSet<ClaimId>,
-    /// Counts the credentials: 1 once registered, one more with each password change. A login
-    /// names the value its password was checked against.
+    /// Counts the credentials: 1 once registered, one more with each change of the password or of a
+    /// second factor. A login names the value that its password and factor were checked against.
     pub credentials: i64,
     /// Consecutive ones; a successful login starts anew.
     pub failed_logins: i64,
@@ -43,6 +47,7 @@ pub struct User {
     pub sessions: BTreeMap<SessionId, Session>,
     /// Role to expiry, exclusive; may hold expired ones as well.
     pub grants: BTreeMap<RoleId, Option<Timestamp>>,
+    pub factors: Factors,
     /// Known to the owner alone: no event tells of it yet.
     #[serde(skip)]
     pub(super) unwritten: Unwritten,
@@ -138,6 +143,8 @@ pub struct Session {
     pub methods: Vec<String>,
     /// And when, if that was told.
     pub authenticated_at: Option<Timestamp>,
+    /// When a second factor was shown in it last.
+    pub second_factor_at: Option<Timestamp>,
 }
 
 impl Session {
@@ -291,6 +298,53 @@ impl User {
                 self.devices.clear();
             }
             UserEvent::Reactivated(_) => self.deactivate(false),
+            UserEvent::TotpEnrolmentStarted(e) => self.factors.start(e),
+            UserEvent::TotpEnabled(e) => {
+                self.factors.enable(e);
+                self.factors_changed();
+                self.assure(e.session_id, &[ONE_TIME_PASSWORD, MULTIPLE_FACTORS], e.enabled_at);
+            }
+            UserEvent::TotpDisabled(_) => {
+                self.factors.disable();
+                self.factors_changed();
+            }
+            UserEvent::RecoveryCodesReplaced(e) => self.factors.replace_codes(&e.recovery_code_hashes),
+            UserEvent::SessionSteppedUp(e) => {
+                self.factors.use_up(&e.factor);
+                self.assure(e.session_id, &e.methods, e.verified_at);
+            }
+            UserEvent::PasskeyAdded(e) => {
+                self.factors.add(e);
+                self.factors_changed();
+                let key = if e.is_backed_up {
+                    SOFTWARE_KEY
+                } else {
+                    HARDWARE_KEY
+                };
+                self.assure(e.session_id, &[key, USER_VERIFIED, MULTIPLE_FACTORS], e.added_at);
+            }
+            UserEvent::PasskeyRemoved(e) => {
+                self.factors.remove(e.credential_id);
+                self.factors_changed();
+            }
+            UserEvent::PasskeyCounted(e) => self.factors.count_on(e),
+            UserEvent::PasskeyCloneSuspected(e) => self.factors.suspect(e),
+        }
+    }
+
+    fn factors_changed(&mut self) {
+        self.credentials = self.credentials.saturating_add(1);
+    }
+
+    fn assure(&mut self, session: SessionId, methods: &[impl AsRef<str>], at: Timestamp) {
+        let Some(session) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        session.second_factor_at = Some(at);
+        for method in methods.iter().map(AsRef::as_ref) {
+            if !session.methods.iter().any(|known| known == method) {
+                session.methods.push(method.to_owned());
+            }
         }
     }
 
@@ -311,6 +365,9 @@ impl User {
     }
 
     fn log_in(&mut self, event: &UserLoggedIn) {
+        if let Some(factor) = &event.factor {
+            self.factors.use_up(factor);
+        }
         // Guessing elsewhere goes on counting while a lock is there that did not bind this one.
         if !event.despite_lock {
             self.failed_logins = 0;
@@ -343,6 +400,7 @@ impl User {
             active_at: event.authenticated_at,
             methods: event.methods.clone(),
             authenticated_at: event.authenticated_at,
+            second_factor_at: event.factor.as_ref().and(event.authenticated_at),
         };
         self.sessions.insert(event.session_id, session);
         // The login ended what was live beyond the bound, so only expired ones are forgotten here.

@@ -10,8 +10,9 @@ use schemas::catalog::{
 };
 use schemas::identifier::{IdentifierConfirmed, IdentifierKind, IdentifierReleased, IdentifierReserved};
 use schemas::user::{
-    ClaimAbandoned, DeviceFailures, LockReason, LoginFailed, PasswordChanged, PasswordRehashed, RoleGranted,
-    SessionRefreshed, UserDeactivated, UserLocked, UserLoggedIn, UserRegistered,
+    ClaimAbandoned, DeviceFailures, LockReason, LoginFailed, PasskeyAdded, PasswordChanged, PasswordRehashed,
+    RoleGranted, SessionRefreshed, TotpEnabled, TotpEnrolmentStarted, UserDeactivated, UserLocked, UserLoggedIn,
+    UserRegistered,
 };
 use schemas::{Actor, BlindIndex, Idempotency, Meta, Position, Sealed, Sha256Digest, Stored, Timestamp};
 use uuid::Uuid;
@@ -181,6 +182,28 @@ fn user_events() -> Vec<UserEvent> {
             city: None,
             risk_score: 0,
             risk_reasons: vec![],
+        }),
+        UserEvent::TotpEnrolmentStarted(TotpEnrolmentStarted {
+            secret: sealed(30),
+            expires_at: at(4_000),
+        }),
+        UserEvent::TotpEnabled(TotpEnabled {
+            session_id: id(32),
+            totp_step: 57_600_000,
+            enabled_at: at(30),
+            recovery_code_nonce: sealed(31),
+            recovery_code_hashes: vec![hash(32), hash(33)],
+        }),
+        UserEvent::PasskeyAdded(PasskeyAdded {
+            credential_id: id(50),
+            credential_index: BlindIndex(hash(34)),
+            passkey: sealed(35),
+            name: sealed(36),
+            signature_counter: 7,
+            is_backed_up: true,
+            ceremony_id: id(51),
+            session_id: id(32),
+            added_at: at(31),
         }),
         UserEvent::LoginFailed(LoginFailed {
             count: 2,

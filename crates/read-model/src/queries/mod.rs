@@ -4,6 +4,7 @@
 //! To add a read: write a typed row and a function over [`Snapshot`] in the file of its table.
 
 mod audit;
+mod passkeys;
 mod roles;
 mod sessions;
 mod users;
@@ -12,6 +13,7 @@ use schemas::{Sealed, Timestamp};
 use sqlx::{PgConnection, PgPool, Postgres, Row, Transaction};
 
 pub use audit::{AuditCursor, AuditRow, audit_of_user};
+pub use passkeys::{PasskeyRow, passkeys_of_user};
 pub use roles::{GrantRow, RoleCacheRow, grants_of_user, role_cache_of_user};
 pub use sessions::{SessionRow, session_by_id, sessions_of_user};
 pub use users::{UserRow, rights_positions, user_by_id};

@@ -27,6 +27,8 @@ pub struct UserRow {
     pub last_login_ip: Option<String>,
     pub last_login_ip_sealed: Option<Sealed>,
     pub deleted_at: Option<Timestamp>,
+    pub totp_enabled: bool,
+    pub passkeys: i32,
     pub version: i64,
     pub rights_position: i64,
 }
@@ -35,7 +37,8 @@ pub async fn user_by_id(snapshot: &mut Snapshot, id: UserId) -> Result<Option<Us
     let row = sqlx::query(
         "SELECT id, ledger, username, email, phone_number, email_verified, phone_verified, is_active,
                 failed_login_attempts, locked_until, created_at, updated_at, last_login_at,
-                last_login_ip::text AS last_login_ip, last_login_ip_sealed, deleted_at, version, rights_position
+                last_login_ip::text AS last_login_ip, last_login_ip_sealed, deleted_at, totp_enabled, passkeys,
+                version, rights_position
          FROM users WHERE id = $1",
     )
     .bind(id.as_uuid())
@@ -76,6 +79,8 @@ fn read(row: &PgRow) -> Result<UserRow, Error> {
         last_login_ip: row.try_get("last_login_ip")?,
         last_login_ip_sealed: optional_sealed(row, "last_login_ip_sealed")?,
         deleted_at: optional_time(row, "deleted_at")?,
+        totp_enabled: row.try_get("totp_enabled")?,
+        passkeys: row.try_get("passkeys")?,
         version: row.try_get("version")?,
         rights_position: row.try_get("rights_position")?,
     })
