@@ -15,6 +15,7 @@ mod claims;
 mod config;
 mod devices;
 mod endpoints;
+mod expiring;
 mod extent;
 mod guesses;
 mod open_claims;

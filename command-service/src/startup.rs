@@ -28,6 +28,7 @@ use crate::app::App;
 use crate::attempts::Attempts;
 use crate::bootstrap::{BootstrapError, bootstrap};
 use crate::config::Config;
+use crate::expiring::expire_grants;
 use crate::extent::record_extent;
 use crate::guesses::Reminders;
 use crate::passwords::Passwords;
@@ -130,7 +131,9 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
     readiness.set_ready("doors");
     let placement = shards.map(|shards| shards.map().placement(config.ledgers));
     let watching = tokio::spawn(watch(Arc::clone(&app), placement, readiness.clone()));
+    let expiring = tokio::spawn(expire_grants(Arc::clone(&app)));
     shutdown.cancelled().await;
+    expiring.abort();
     readiness.set_not_ready("running", "stopping");
     app.reminders.hurry();
     // While others take over, everything is still answered here.

@@ -108,6 +108,9 @@ impl User {
             UserEvent::RoleRevoked(it) => {
                 self.grants.remove(&it.role_id);
             }
+            UserEvent::RoleGrantExpired(it) => {
+                self.grants.remove(&it.role_id);
+            }
             UserEvent::LoggedIn(it) => {
                 self.sessions.insert(it.session_id);
             }

@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::endpoints::{
     authzen_configuration, evaluation, evaluations, introspect, jwks, permissions, roles, user, user_audit,
-    user_permissions, user_roles, user_sessions,
+    user_grants, user_permissions, user_roles, user_sessions,
 };
 
 /// A batch may be as long as its most items need.
@@ -61,6 +61,7 @@ pub fn api() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(jwks::jwks))
         .routes(routes!(user::user))
         .routes(routes!(user_roles::user_roles))
+        .routes(routes!(user_grants::user_grants))
         .routes(routes!(user_permissions::user_permissions))
         .routes(routes!(user_sessions::user_sessions))
         .routes(routes!(user_audit::user_audit))

@@ -35,6 +35,7 @@ events! {
         SessionsRevoked(SessionsRevoked) => ("user.sessions_revoked", 1),
         RoleGranted(RoleGranted) => ("user.role_granted", 1),
         RoleRevoked(RoleRevoked) => ("user.role_revoked", 1),
+        RoleGrantExpired(RoleGrantExpired) => ("user.role_grant_expired", 1),
         Deactivated(UserDeactivated) => ("user.deactivated", 1),
         Reactivated(UserReactivated) => ("user.reactivated", 1),
     }
@@ -270,6 +271,14 @@ pub struct RoleGranted {
 #[serde(rename = "RoleRevoked")]
 pub struct RoleRevoked {
     pub role_id: RoleId,
+}
+
+/// A grant reached its expiry. It counted for nothing from then on, whenever this was written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "RoleGrantExpired")]
+pub struct RoleGrantExpired {
+    pub role_id: RoleId,
+    pub expires_at: Timestamp,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,8 +5,9 @@ use schemas::identifier::{IdentifierEvent, IdentifierKind, IdentifierReserved};
 use schemas::log::{LedgerClaimed, LogCreated, LogEvent, SchemaRegistered};
 use schemas::user::{
     ClaimAbandoned, DeviceFailures, Factor, FactorKind, LockReason, LoginFailed, PasswordChanged,
-    RefreshReuseDetected, RevokeReason, RoleGranted, RoleRevoked, SessionRefreshed, SessionRevoked,
-    SessionsRevoked, UserDeactivated, UserEvent, UserLocked, UserLoggedIn, UserReactivated, UserRegistered,
+    RefreshReuseDetected, RevokeReason, RoleGrantExpired, RoleGranted, RoleRevoked, SessionRefreshed,
+    SessionRevoked, SessionsRevoked, UserDeactivated, UserEvent, UserLocked, UserLoggedIn, UserReactivated,
+    UserRegistered,
 };
 use schemas::{
     Actor, BlindIndex, Event, Idempotency, Meta, Position, Sealed, Sha256Digest, Stored, Stream, Timestamp,
@@ -147,6 +148,10 @@ fn samples() -> Vec<Event> {
             expires_at: Some(at(15)),
         }),
         UserEvent::RoleRevoked(RoleRevoked { role_id: id(39) }),
+        UserEvent::RoleGrantExpired(RoleGrantExpired {
+            role_id: id(47),
+            expires_at: at(18),
+        }),
         UserEvent::Deactivated(UserDeactivated {
             revoked_sessions: vec![],
         }),

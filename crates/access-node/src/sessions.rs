@@ -85,6 +85,7 @@ impl Sessions {
             | UserEvent::Locked(_)
             | UserEvent::RoleGranted(_)
             | UserEvent::RoleRevoked(_)
+            | UserEvent::RoleGrantExpired(_)
             | UserEvent::Reactivated(_) => {}
         }
     }

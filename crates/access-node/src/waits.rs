@@ -29,6 +29,7 @@ fn user_event_waits(event: &UserEvent) -> bool {
         | UserEvent::SessionRevoked(_)
         | UserEvent::SessionsRevoked(_)
         | UserEvent::RoleRevoked(_)
+        | UserEvent::RoleGrantExpired(_)
         | UserEvent::Deactivated(_) => false,
     }
 }

@@ -3,6 +3,7 @@
 mod abandon_claim;
 mod change_password;
 mod deactivate;
+mod expire_grant;
 mod grant_role;
 mod log_in;
 mod reactivate;
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize};
 pub use abandon_claim::AbandonClaim;
 pub use change_password::ChangePassword;
 pub use deactivate::Deactivate;
+pub use expire_grant::ExpireGrant;
 pub use grant_role::GrantRole;
 pub use log_in::LogIn;
 pub use reactivate::Reactivate;
@@ -59,6 +61,7 @@ pub enum UserCommand {
     ChangePassword(ChangePassword),
     GrantRole(GrantRole),
     RevokeRole(RevokeRole),
+    ExpireGrant(ExpireGrant),
     Deactivate(Deactivate),
     Reactivate(Reactivate),
 }
@@ -105,6 +108,7 @@ impl Decide<User> for UserCommand {
             Self::ChangePassword(command) => command.decide(user, ctx),
             Self::GrantRole(command) => command.decide(user, ctx),
             Self::RevokeRole(command) => command.decide(user, ctx),
+            Self::ExpireGrant(command) => command.decide(user, ctx),
             Self::Deactivate(command) => command.decide(user, ctx),
             Self::Reactivate(command) => command.decide(user, ctx),
         }

@@ -155,6 +155,9 @@ fn tell(event: &UserEvent) -> Told<'_> {
         UserEvent::SessionsRevoked(e) => says(format!("{} session(s) ended", e.session_ids.len())),
         UserEvent::RoleGranted(e) => says(format!("role {} granted", e.role_id)),
         UserEvent::RoleRevoked(e) => says(format!("role {} revoked", e.role_id)),
+        UserEvent::RoleGrantExpired(e) => {
+            says(format!("grant of role {} expired at {}", e.role_id, e.expires_at))
+        }
         UserEvent::Deactivated(_) => says("account deactivated"),
         UserEvent::Reactivated(_) => says("account reactivated"),
     }

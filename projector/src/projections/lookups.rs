@@ -56,6 +56,7 @@ impl Lookups {
             | UserEvent::Locked(_)
             | UserEvent::RoleGranted(_)
             | UserEvent::RoleRevoked(_)
+            | UserEvent::RoleGrantExpired(_)
             | UserEvent::Reactivated(_) => {}
         }
         Ok(())

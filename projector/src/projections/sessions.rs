@@ -59,6 +59,7 @@ impl Sessions {
             | UserEvent::LoginFailed(_)
             | UserEvent::RoleGranted(_)
             | UserEvent::RoleRevoked(_)
+            | UserEvent::RoleGrantExpired(_)
             | UserEvent::Reactivated(_) => {}
         }
         Ok(())

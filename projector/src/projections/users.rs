@@ -80,7 +80,8 @@ impl Users {
             | UserEvent::SessionRevoked(_)
             | UserEvent::SessionsRevoked(_)
             | UserEvent::RoleGranted(_)
-            | UserEvent::RoleRevoked(_) => {}
+            | UserEvent::RoleRevoked(_)
+            | UserEvent::RoleGrantExpired(_) => {}
         }
         Ok(())
     }

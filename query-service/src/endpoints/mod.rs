@@ -10,6 +10,7 @@ pub mod permissions;
 pub mod roles;
 pub mod user;
 pub mod user_audit;
+pub mod user_grants;
 pub mod user_permissions;
 pub mod user_roles;
 pub mod user_sessions;

@@ -50,6 +50,9 @@ pub(super) fn describe(event: &UserEvent, roles: &RoleNames) -> String {
         UserEvent::SessionsRevoked(e) => format!("{} by {}", ended(&e.session_ids), word(&e.reason)),
         UserEvent::RoleGranted(e) => format!("role {}{}", role(e.role_id, roles), until(e.expires_at)),
         UserEvent::RoleRevoked(e) => format!("role {}", role(e.role_id, roles)),
+        UserEvent::RoleGrantExpired(e) => {
+            format!("role {} expired at {}", role(e.role_id, roles), e.expires_at)
+        }
         UserEvent::Deactivated(e) => ended(&e.revoked_sessions),
         UserEvent::Reactivated(_) => String::new(),
     }
@@ -60,6 +63,7 @@ pub(super) fn role_of(event: &UserEvent) -> Option<RoleId> {
     match event {
         UserEvent::RoleGranted(e) => Some(e.role_id),
         UserEvent::RoleRevoked(e) => Some(e.role_id),
+        UserEvent::RoleGrantExpired(e) => Some(e.role_id),
         UserEvent::Registered(_)
         | UserEvent::ClaimAbandoned(_)
         | UserEvent::LoggedIn(_)

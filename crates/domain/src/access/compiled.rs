@@ -34,6 +34,7 @@ pub struct CompiledRole {
     pub id: RoleId,
     pub name: String,
     pub level: i32,
+    pub is_system_role: bool,
     parent: Option<usize>,
     permissions: Bits,
     actions: Bits,
@@ -45,6 +46,7 @@ pub struct CompiledPermission {
     pub name: String,
     pub resource: String,
     pub action: String,
+    pub is_dangerous: bool,
     action_index: ActionIndex,
 }
 
@@ -73,6 +75,7 @@ impl CompiledCatalog {
                     name: name.clone(),
                     resource: permission.resource.clone(),
                     action: permission.action.clone(),
+                    is_dangerous: permission.is_dangerous,
                     action_index,
                 });
             }
@@ -121,6 +124,7 @@ impl CompiledCatalog {
             id,
             name,
             level,
+            is_system_role: role.is_system_role,
             parent,
             permissions,
             actions,

@@ -61,6 +61,9 @@ fn any_command() -> impl Strategy<Value = UserCommand> {
         }),
         4 => (0..20_u128)
             .prop_map(|n| UserCommand::RevokeRole(RevokeRole { role_id: role(n) })),
+        6 => (0..20_u128, 0..300_i64).prop_map(|(n, at)| {
+            UserCommand::ExpireGrant(ExpireGrant { role_id: role(n), expires_at: minutes(at) })
+        }),
         1 => Just(UserCommand::Deactivate(Deactivate {})),
         2 => Just(UserCommand::Reactivate(Reactivate {})),
     ]
