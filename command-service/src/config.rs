@@ -63,6 +63,9 @@ pub struct Config {
     /// Seconds a session lives, whatever is refreshed.
     #[arg(long, env = "ROLECALL_SESSION_TTL", default_value_t = 30 * 24 * 3600)]
     pub session_ttl: u64,
+    /// Seconds in which a second person may approve a change that gives a dangerous permission.
+    #[arg(long, env = "ROLECALL_APPROVAL_TTL", default_value_t = 24 * 3600, value_parser = clap::value_parser!(u64).range(1..))]
+    pub approval_ttl: u64,
     /// Password hashes computed at once; the cores by default.
     #[arg(long, env = "ROLECALL_HASHING_THREADS")]
     pub hashing_threads: Option<usize>,

@@ -1,5 +1,6 @@
 //! One file for each call.
 
+pub mod approve;
 pub mod assign_role;
 pub mod attach_permission;
 pub mod change_password;
@@ -9,6 +10,7 @@ pub mod define_role;
 pub mod delete_permission;
 pub mod delete_role;
 pub mod detach_permission;
+pub mod end_approval;
 pub mod log_in;
 pub mod oauth_revoke;
 pub mod reactivate;

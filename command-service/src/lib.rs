@@ -7,6 +7,7 @@
 //! in `routes.rs`.
 
 mod app;
+mod approvals;
 mod attempts;
 mod authorise;
 mod bootstrap;

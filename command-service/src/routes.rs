@@ -11,9 +11,9 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::endpoints::{
-    assign_role, attach_permission, change_password, deactivate, define_permission, define_role,
-    delete_permission, delete_role, detach_permission, log_in, oauth_revoke, reactivate, refresh, register,
-    revoke_role, revoke_session, revoke_sessions,
+    approve, assign_role, attach_permission, change_password, deactivate, define_permission, define_role,
+    delete_permission, delete_role, detach_permission, end_approval, log_in, oauth_revoke, reactivate,
+    refresh, register, revoke_role, revoke_session, revoke_sessions,
 };
 use crate::openapi::{CommonHeaders, Document};
 
@@ -38,6 +38,8 @@ pub fn api() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
             attach_permission::attach_permission,
             detach_permission::detach_permission
         ))
+        .routes(routes!(approve::approve))
+        .routes(routes!(end_approval::end_approval))
         .routes(routes!(oauth_revoke::revoke))
         .split_for_parts();
     CommonHeaders.modify(&mut api);

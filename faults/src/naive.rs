@@ -62,6 +62,11 @@ impl Catalog {
             // Of the log itself: nobody gains or loses by them.
             CatalogEvent::BootstrapEpochRaised(_)
             | CatalogEvent::ExtentRecorded(_)
+            | CatalogEvent::ApprovalRequested(_)
+            | CatalogEvent::ApprovalGiven(_)
+            | CatalogEvent::ApprovalRefused(_)
+            | CatalogEvent::ApprovalWithdrawn(_)
+            | CatalogEvent::ApprovalApplied(_)
             | CatalogEvent::ShardMapChanged(_) => {}
         }
     }

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+#[path = "api/approvals.rs"]
+mod approvals;
 #[path = "api/contract.rs"]
 mod contract;
 #[path = "api/idempotency.rs"]
@@ -29,6 +31,12 @@ use tests::{Suite, scenarios};
 
 fn main() -> ExitCode {
     let scenarios = scenarios![
+        approvals::a_dangerous_permission_takes_two_people,
+        approvals::the_grant_of_a_dangerous_role_names_its_approval,
+        approvals::no_detour_takes_one_person,
+        approvals::rights_that_were_lost_meanwhile_approve_nothing,
+        approvals::an_approval_is_withdrawn_or_refused,
+        approvals::a_key_gives_the_same_approval_and_the_same_answer,
         contract::every_call_but_the_public_ones_needs_a_token,
         contract::broken_bodies_are_told_apart,
         contract::every_field_is_checked_for_its_type_and_presence,

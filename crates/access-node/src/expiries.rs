@@ -91,7 +91,11 @@ mod tests {
         let expiry = prop_oneof![Just(None), (0..9_i64).prop_map(|seconds| Some(at(seconds)))];
         prop_oneof![
             (role(), expiry).prop_map(|(role_id, expires_at)| {
-                UserEvent::RoleGranted(RoleGranted { role_id, expires_at })
+                UserEvent::RoleGranted(RoleGranted {
+                    role_id,
+                    expires_at,
+                    approval_id: None,
+                })
             }),
             role().prop_map(|role_id| UserEvent::RoleRevoked(RoleRevoked { role_id })),
             (role(), 0..9_i64).prop_map(|(role_id, seconds)| {

@@ -1,5 +1,6 @@
 //! One file per call.
 
+pub mod approvals;
 pub mod authzen_configuration;
 pub mod evaluation;
 pub mod evaluations;
