@@ -247,6 +247,7 @@ impl Seeder {
             let grant = UserCommand::GrantRole(GrantRole {
                 role_id: self.roles[role],
                 expires_at: None,
+                approval_id: None,
             });
             self.bus
                 .execute::<User>(&id, grant, system(&self.catalog))

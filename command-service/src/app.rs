@@ -55,6 +55,8 @@ pub struct App {
     /// As authenticator apps show it.
     pub relying_party_name: String,
     pub token_ttl: Duration,
+    /// How long a change waits for a second person.
+    pub approval_ttl: Duration,
     pub trust_proxy: bool,
     /// Some names may be reserved whose users are registered: to be looked at soon. So at every start.
     pub claims_are_open: AtomicBool,

@@ -39,6 +39,14 @@ impl App {
         self.require(call.caller.user_id, permission)
     }
 
+    /// Brings the node to everything that is in the log at this moment, of everybody, and looks at the caller's session
+    /// again.
+    pub async fn reach_latest(&self, call: &Call) -> Result<(), Problem> {
+        self.await_demanded(call).await?;
+        self.await_latest(None).await?;
+        self.require_live_session(call)
+    }
+
     /// Lets people pass on their own account, others by permission.
     pub async fn authorise_self_or(
         &self,
@@ -99,7 +107,7 @@ impl App {
         self.node.wait_for(&wanted, WAIT).await.map_err(not_yet)
     }
 
-    fn require(&self, user: UserId, permission: Permission) -> Result<Vec<Position>, Problem> {
+    pub fn require(&self, user: UserId, permission: Permission) -> Result<Vec<Position>, Problem> {
         let basis = self.node.basis(user);
         if self.holds(user, permission) {
             return Ok(basis);

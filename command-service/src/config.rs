@@ -67,6 +67,9 @@ pub struct Config {
     /// GeoLite2 City or DB-IP City Lite. Without it no event tells a country.
     #[arg(long, env = "ROLECALL_GEOIP_FILE", value_name = "FILE")]
     pub geoip_file: Option<PathBuf>,
+    /// Seconds in which a second person may approve a change that gives a dangerous permission.
+    #[arg(long, env = "ROLECALL_APPROVAL_TTL", default_value_t = 24 * 3600, value_parser = clap::value_parser!(u64).range(1..))]
+    pub approval_ttl: u64,
     /// Password hashes computed at once; the cores by default.
     #[arg(long, env = "ROLECALL_HASHING_THREADS")]
     pub hashing_threads: Option<usize>,

@@ -1,6 +1,7 @@
 //! One file for each call.
 
 pub mod add_passkey;
+pub mod approve;
 pub mod assign_role;
 pub mod attach_permission;
 pub mod change_password;
@@ -12,6 +13,7 @@ pub mod delete_permission;
 pub mod delete_role;
 pub mod detach_permission;
 pub mod disable_totp;
+pub mod end_approval;
 pub mod log_in;
 pub mod oauth_revoke;
 pub mod passkey_log_in;

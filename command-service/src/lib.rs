@@ -7,6 +7,7 @@
 //! in `routes.rs`.
 
 mod app;
+mod approvals;
 mod attempts;
 mod authorise;
 mod bootstrap;
@@ -17,6 +18,7 @@ mod config;
 mod decoys;
 mod devices;
 mod endpoints;
+mod expiring;
 mod extent;
 mod guesses;
 mod hashing;

@@ -124,7 +124,8 @@ mod tests {
                 .values()
                 .filter(|it| it["headers"]["rolecall-token"].is_object())
                 .count();
-            assert_eq!(tokens, 1, "{operation}");
+            let good = responses.keys().filter(|status| status.starts_with('2')).count();
+            assert!(tokens >= 1 && tokens == good, "{operation}");
         }
     }
 }

@@ -77,7 +77,11 @@ impl Refusal for catalog::Error {
             Self::Cycle | Self::TooDeep => ProblemType::RoleCycle,
             Self::RoleInUse => ProblemType::RoleInUse,
             Self::SystemRole | Self::SystemPermission => ProblemType::SystemRole,
+            Self::NoSuchApproval => ProblemType::NoSuchApproval,
+            Self::OwnApproval => ProblemType::OwnApproval,
             Self::IdInUse
+            | Self::StaleApproval
+            | Self::TooManyApprovals
             | Self::NotTheNextShardMap { .. }
             | Self::IncompleteShardMap { .. }
             | Self::NoSuchShard { .. } => ProblemType::Conflict,

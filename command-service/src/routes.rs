@@ -11,10 +11,11 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::endpoints::{
-    add_passkey, assign_role, attach_permission, change_password, confirm_totp, deactivate,
-    define_permission, define_role, delete_permission, delete_role, detach_permission, disable_totp, log_in,
-    oauth_revoke, passkey_log_in, reactivate, refresh, register, remove_passkey, replace_recovery_codes,
-    revoke_role, revoke_session, revoke_sessions, start_passkey, start_passkey_log_in, start_totp, step_up,
+    add_passkey, approve, assign_role, attach_permission, change_password, confirm_totp, deactivate,
+    define_permission, define_role, delete_permission, delete_role, detach_permission, disable_totp,
+    end_approval, log_in, oauth_revoke, passkey_log_in, reactivate, refresh, register, remove_passkey,
+    replace_recovery_codes, revoke_role, revoke_session, revoke_sessions, start_passkey,
+    start_passkey_log_in, start_totp, step_up,
 };
 use crate::openapi::{CommonHeaders, Document};
 
@@ -48,6 +49,8 @@ pub fn api() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
             attach_permission::attach_permission,
             detach_permission::detach_permission
         ))
+        .routes(routes!(approve::approve))
+        .routes(routes!(end_approval::end_approval))
         .routes(routes!(oauth_revoke::revoke))
         .split_for_parts();
     CommonHeaders.modify(&mut api);

@@ -13,7 +13,7 @@ use event_log::{
 };
 use passwords::HashError;
 use read_model::{Placement, Shards};
-use schemas::{LogId, WriterId};
+use schemas::{LogId, Stream, WriterId};
 use service_kit::docs_ui::docs_router;
 use service_kit::health::{Readiness, health_router};
 use service_kit::http::standard;
@@ -30,6 +30,7 @@ use crate::attempts::Attempts;
 use crate::bootstrap::{BootstrapError, bootstrap};
 use crate::config::Config;
 use crate::decoys::Decoys;
+use crate::expiring::expire_grants;
 use crate::extent::record_extent;
 use crate::guesses::Reminders;
 use crate::passkeys::Passkeys;
@@ -49,6 +50,9 @@ const WATCH: Duration = Duration::from_millis(200);
 const CLOCK_TOLERANCE_MS: u64 = 1_000;
 /// How often names that a fault left reserved are looked for, while there may be some.
 const FINISH_CLAIMS: Duration = Duration::from_secs(2);
+/// How often the catalog's owner looks for grants that were approved and not made. Longer than a command takes, so that
+/// it does not compete with whoever approves.
+const FINISH_APPROVALS: Duration = Duration::from_secs(3);
 /// How often a clock that is off is looked at again.
 const CLOCK_CHECK: Duration = Duration::from_secs(5);
 
@@ -141,7 +145,9 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
     let watching = tokio::spawn(watch(Arc::clone(&app), placement, readiness.clone()));
     let reread = Duration::from_secs(config.keys.keys_reread);
     let rereading = tokio::spawn(Arc::clone(app.verifier.keys()).follow(reread));
+    let expiring = tokio::spawn(expire_grants(Arc::clone(&app)));
     shutdown.cancelled().await;
+    expiring.abort();
     readiness.set_not_ready("running", "stopping");
     app.reminders.hurry();
     // While others take over, everything is still answered here.
@@ -329,6 +335,7 @@ pub(crate) fn app(
         sessions: config.sessions,
         places: Places::open(config.geoip_file.as_deref())?,
         token_ttl: config.tokens.ttl(),
+        approval_ttl: Duration::from_secs(config.approval_ttl),
         trust_proxy: config.proxy.trust_proxy,
         claims_are_open: AtomicBool::new(true),
         sagas: TaskTracker::new(),
@@ -378,6 +385,7 @@ async fn watch(app: Arc<App>, placement: Option<Placement>, readiness: Readiness
     let mut tick = tokio::time::interval(WATCH);
     let mut last_beat = Instant::now();
     let mut last_finish: Option<Instant> = None;
+    let mut last_approvals = Instant::now();
     let mut served = Vec::new();
     loop {
         tick.tick().await;
@@ -398,6 +406,12 @@ async fn watch(app: Arc<App>, placement: Option<Placement>, readiness: Readiness
             let finishing = Arc::clone(&app);
             app.sagas
                 .spawn(async move { finishing.finish_open_claims().await });
+        }
+        let has_catalog = served.contains(&(Stream::Catalog, 0));
+        if has_catalog && last_approvals.elapsed() > FINISH_APPROVALS {
+            last_approvals = Instant::now();
+            let finishing = Arc::clone(&app);
+            app.sagas.spawn(async move { finishing.finish_approvals().await });
         }
         match app.keys.trouble() {
             None => readiness.set_ready("keys"),

@@ -62,6 +62,11 @@ impl Catalog {
             // Of the log itself: nobody gains or loses by them.
             CatalogEvent::BootstrapEpochRaised(_)
             | CatalogEvent::ExtentRecorded(_)
+            | CatalogEvent::ApprovalRequested(_)
+            | CatalogEvent::ApprovalGiven(_)
+            | CatalogEvent::ApprovalRefused(_)
+            | CatalogEvent::ApprovalWithdrawn(_)
+            | CatalogEvent::ApprovalApplied(_)
             | CatalogEvent::ShardMapChanged(_) => {}
         }
     }
@@ -106,6 +111,9 @@ impl User {
                 self.grants.insert(it.role_id);
             }
             UserEvent::RoleRevoked(it) => {
+                self.grants.remove(&it.role_id);
+            }
+            UserEvent::RoleGrantExpired(it) => {
                 self.grants.remove(&it.role_id);
             }
             UserEvent::LoggedIn(it) => {

@@ -169,6 +169,7 @@ async fn a_row_that_cannot_be_halts_exactly_there() {
     let unknown = RoleGranted {
         role_id: RoleId::new_v7(),
         expires_at: None,
+        approval_id: None,
     };
     let bad = builder.append(USERS, meta, &Event::User(UserEvent::RoleGranted(unknown)), 0);
     let log = builder.build(1, 500);

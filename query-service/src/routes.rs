@@ -12,8 +12,8 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::endpoints::{
-    authzen_configuration, evaluation, evaluations, introspect, jwks, permissions, roles, user, user_audit,
-    user_passkeys, user_permissions, user_roles, user_sessions,
+    approvals, authzen_configuration, evaluation, evaluations, introspect, jwks, permissions, roles, user,
+    user_audit, user_grants, user_passkeys, user_permissions, user_roles, user_sessions,
 };
 
 /// A batch may be as long as its most items need.
@@ -61,12 +61,14 @@ pub fn api() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(jwks::jwks))
         .routes(routes!(user::user))
         .routes(routes!(user_roles::user_roles))
+        .routes(routes!(user_grants::user_grants))
         .routes(routes!(user_permissions::user_permissions))
         .routes(routes!(user_sessions::user_sessions))
         .routes(routes!(user_passkeys::user_passkeys))
         .routes(routes!(user_audit::user_audit))
         .routes(routes!(roles::roles))
         .routes(routes!(permissions::permissions))
+        .routes(routes!(approvals::approvals))
         .split_for_parts()
 }
 

@@ -163,8 +163,14 @@ impl TestApp {
     }
 
     pub fn grant(&self, user: UserId, role_id: RoleId, expires_at: Option<Timestamp>) -> Position {
-        self.fed
-            .user(user, &UserEvent::RoleGranted(RoleGranted { role_id, expires_at }))
+        self.fed.user(
+            user,
+            &UserEvent::RoleGranted(RoleGranted {
+                role_id,
+                expires_at,
+                approval_id: None,
+            }),
+        )
     }
 
     pub fn revoke(&self, user: UserId, role_id: RoleId) -> Position {

@@ -40,6 +40,7 @@ fn case(email: &str) -> Case {
     let granted = UserEvent::RoleGranted(RoleGranted {
         role_id: defined.role_id,
         expires_at: None,
+        approval_id: None,
     });
     let mut roles = RoleNames::default();
     roles.note(Event::Catalog(role.clone()));

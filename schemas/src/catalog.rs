@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::events::{event_type, events};
-use crate::id::{PermissionId, RoleId, UserId};
+use crate::id::{ApprovalId, PermissionId, RoleId, UserId};
+use crate::timestamp::Timestamp;
 
 events! {
     /// What can happen to roles and permissions.
@@ -15,6 +16,11 @@ events! {
         PermissionDeleted(PermissionDeleted) => ("catalog.permission_deleted", 1),
         PermissionAttached(PermissionAttached) => ("catalog.permission_attached", 1),
         PermissionDetached(PermissionDetached) => ("catalog.permission_detached", 1),
+        ApprovalRequested(Box<ApprovalRequested>) => ("catalog.approval_requested", 1),
+        ApprovalGiven(ApprovalGiven) => ("catalog.approval_given", 1),
+        ApprovalRefused(ApprovalRefused) => ("catalog.approval_refused", 1),
+        ApprovalWithdrawn(ApprovalWithdrawn) => ("catalog.approval_withdrawn", 1),
+        ApprovalApplied(ApprovalApplied) => ("catalog.approval_applied", 1),
         BootstrapEpochRaised(BootstrapEpochRaised) => ("catalog.bootstrap_epoch_raised", 1),
         ExtentRecorded(ExtentRecorded) => ("catalog.extent_recorded", 1),
         ShardMapChanged(ShardMapChanged) => ("shard_map_changed", 1),
@@ -90,6 +96,99 @@ pub struct PermissionAttached {
 pub struct PermissionDetached {
     pub role_id: RoleId,
     pub permission_id: PermissionId,
+}
+
+/// A change that gives a dangerous permission waits for a second person.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "ApprovalRequested")]
+pub struct ApprovalRequested {
+    pub approval_id: ApprovalId,
+    pub requested_by: UserId,
+    pub requested_at: Timestamp,
+    /// It can be approved until then, exclusive.
+    pub expires_at: Timestamp,
+    pub change: ProposedChange,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "ChangeKind", rename_all = "snake_case")]
+pub enum ChangeKind {
+    Other,
+    GrantRole,
+    AttachPermission,
+    DefineRole,
+    DefinePermission,
+}
+
+/// The whole of a change; `kind` says which fields are set. Ids are those that the names had when it was asked
+/// for, absent for what is new.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "ProposedChange")]
+pub struct ProposedChange {
+    pub kind: ChangeKind,
+    pub user_id: Option<UserId>,
+    pub role_id: Option<RoleId>,
+    pub role: Option<String>,
+    pub expires_at: Option<Timestamp>,
+    pub parent_id: Option<RoleId>,
+    pub parent: Option<String>,
+    pub permission_id: Option<PermissionId>,
+    pub permission: Option<String>,
+    pub resource: Option<String>,
+    pub action: Option<String>,
+    pub description: Option<String>,
+    pub category: Option<String>,
+    pub is_dangerous: Option<bool>,
+}
+
+impl ProposedChange {
+    /// Of which nothing else is said yet.
+    pub const fn of(kind: ChangeKind) -> Self {
+        Self {
+            kind,
+            user_id: None,
+            role_id: None,
+            role: None,
+            expires_at: None,
+            parent_id: None,
+            parent: None,
+            permission_id: None,
+            permission: None,
+            resource: None,
+            action: None,
+            description: None,
+            category: None,
+            is_dangerous: None,
+        }
+    }
+}
+
+/// A change of the catalog stands behind it in the same transaction; a grant follows in its user's stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "ApprovalGiven")]
+pub struct ApprovalGiven {
+    pub approval_id: ApprovalId,
+    pub approved_by: UserId,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "ApprovalRefused")]
+pub struct ApprovalRefused {
+    pub approval_id: ApprovalId,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "ApprovalWithdrawn")]
+pub struct ApprovalWithdrawn {
+    pub approval_id: ApprovalId,
+}
+
+/// A grant that was approved is made, or can no longer be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "ApprovalApplied")]
+pub struct ApprovalApplied {
+    pub approval_id: ApprovalId,
+    pub applied: bool,
 }
 
 /// A higher bootstrap epoch was configured: it makes one further administrator.

@@ -26,6 +26,7 @@ pub mod kind {
     pub enum Request {}
     pub enum Log {}
     pub enum Writer {}
+    pub enum Approval {}
 }
 
 pub type UserId = Id<kind::User>;
@@ -42,6 +43,8 @@ pub type ClaimId = Id<kind::Claim>;
 pub type EventId = Id<kind::Event>;
 pub type RequestId = Id<kind::Request>;
 pub type LogId = Id<kind::Log>;
+/// A change that waits for a second person.
+pub type ApprovalId = Id<kind::Approval>;
 /// One running instance of a writer.
 pub type WriterId = Id<kind::Writer>;
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::blind_index::BlindIndex;
 use crate::encryption::Sealed;
 use crate::events::{event_type, events};
-use crate::id::{CeremonyId, ClaimId, CredentialId, DeviceId, RoleId, SessionId, UserId};
+use crate::id::{ApprovalId, CeremonyId, ClaimId, CredentialId, DeviceId, RoleId, SessionId, UserId};
 use crate::sha256::Sha256Digest;
 use crate::timestamp::Timestamp;
 
@@ -19,7 +19,7 @@ pub use factors::{
     PasskeyAdded, PasskeyCloneSuspected, PasskeyCounted, PasskeyRemoved, RecoveryCodesReplaced,
     SessionSteppedUp, TotpDisabled, TotpEnabled, TotpEnrolmentStarted,
 };
-pub use former::{SessionRefreshedV1, UserLoggedInV1};
+pub use former::{RoleGrantedV1, SessionRefreshedV1, UserLoggedInV1};
 
 /// Method reference of a password (RFC 8176).
 pub const PASSWORD: &str = "pwd";
@@ -40,8 +40,9 @@ events! {
         RefreshReuseDetected(RefreshReuseDetected) => ("user.refresh_reuse_detected", 1),
         SessionRevoked(SessionRevoked) => ("user.session_revoked", 1),
         SessionsRevoked(SessionsRevoked) => ("user.sessions_revoked", 1),
-        RoleGranted(RoleGranted) => ("user.role_granted", 1),
+        RoleGranted(RoleGranted) => ("user.role_granted", 2, from 1: RoleGrantedV1 => former::role_granted_v1_to_v2),
         RoleRevoked(RoleRevoked) => ("user.role_revoked", 1),
+        RoleGrantExpired(RoleGrantExpired) => ("user.role_grant_expired", 1),
         Deactivated(UserDeactivated) => ("user.deactivated", 1),
         Reactivated(UserReactivated) => ("user.reactivated", 1),
         TotpEnrolmentStarted(TotpEnrolmentStarted) => ("user.totp_enrolment_started", 1),
@@ -287,12 +288,22 @@ pub struct RoleGranted {
     pub role_id: RoleId,
     /// The grant counts until then, exclusive.
     pub expires_at: Option<Timestamp>,
+    /// Set where it took a second person's approval.
+    pub approval_id: Option<ApprovalId>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename = "RoleRevoked")]
 pub struct RoleRevoked {
     pub role_id: RoleId,
+}
+
+/// A grant reached its expiry. It counted for nothing from then on, whenever this was written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "RoleGrantExpired")]
+pub struct RoleGrantExpired {
+    pub role_id: RoleId,
+    pub expires_at: Timestamp,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

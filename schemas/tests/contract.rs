@@ -1,14 +1,18 @@
 //! The contract holds: what is written reads back, and released bytes stay readable.
 
-use schemas::catalog::{CatalogEvent, PermissionDefined, RoleChanged, RoleDefined, RoleLevel};
+use schemas::catalog::{
+    ApprovalApplied, ApprovalGiven, ApprovalRefused, ApprovalRequested, ApprovalWithdrawn, CatalogEvent,
+    ChangeKind, PermissionDefined, ProposedChange, RoleChanged, RoleDefined, RoleLevel,
+};
 use schemas::identifier::{IdentifierEvent, IdentifierKind, IdentifierReserved};
 use schemas::log::{LedgerClaimed, LogCreated, LogEvent, SchemaRegistered};
 use schemas::user::{
     ClaimAbandoned, DeviceFailures, Factor, FactorKind, LockReason, LoginFailed, PasskeyAdded,
     PasskeyCloneSuspected, PasskeyCounted, PasskeyRemoved, PasswordChanged, PasswordRehashed,
-    RecoveryCodesReplaced, RefreshReuseDetected, RevokeReason, RoleGranted, RoleRevoked, SessionRefreshed,
-    SessionRevoked, SessionSteppedUp, SessionsRevoked, TotpDisabled, TotpEnabled, TotpEnrolmentStarted,
-    UserDeactivated, UserEvent, UserLocked, UserLoggedIn, UserReactivated, UserRegistered,
+    RecoveryCodesReplaced, RefreshReuseDetected, RevokeReason, RoleGrantExpired, RoleGranted, RoleRevoked,
+    SessionRefreshed, SessionRevoked, SessionSteppedUp, SessionsRevoked, TotpDisabled, TotpEnabled,
+    TotpEnrolmentStarted, UserDeactivated, UserEvent, UserLocked, UserLoggedIn, UserReactivated,
+    UserRegistered,
 };
 use schemas::{
     Actor, BlindIndex, Event, Idempotency, Meta, Position, Sealed, Sha256Digest, Stored, Stream, Timestamp,
@@ -150,8 +154,13 @@ fn samples() -> Vec<Event> {
         UserEvent::RoleGranted(RoleGranted {
             role_id: id(38),
             expires_at: Some(at(15)),
+            approval_id: Some(id(48)),
         }),
         UserEvent::RoleRevoked(RoleRevoked { role_id: id(39) }),
+        UserEvent::RoleGrantExpired(RoleGrantExpired {
+            role_id: id(47),
+            expires_at: at(18),
+        }),
         UserEvent::Deactivated(UserDeactivated {
             revoked_sessions: vec![],
         }),
@@ -232,6 +241,7 @@ fn samples() -> Vec<Event> {
             administrator: id(47),
         },
     )]);
+    let catalog = catalog.chain(approvals());
     let catalog = catalog.chain([CatalogEvent::ExtentRecorded(schemas::catalog::ExtentRecorded {
         ends: vec![schemas::catalog::PartitionEnd {
             topic: "users".to_owned(),
@@ -335,6 +345,46 @@ fn factor_samples() -> Vec<UserEvent> {
     ]
 }
 
+fn approvals() -> [CatalogEvent; 5] {
+    let approval_id = id(49);
+    let text = |text: &str| Some(text.to_owned());
+    let change = ProposedChange {
+        kind: ChangeKind::GrantRole,
+        user_id: Some(id(2)),
+        role_id: Some(id(40)),
+        role: text("editor"),
+        expires_at: Some(at(19)),
+        parent_id: Some(id(41)),
+        parent: text("reader"),
+        permission_id: Some(id(43)),
+        permission: text("document.read"),
+        resource: text("document"),
+        action: text("read"),
+        description: text("Reads"),
+        category: text("documents"),
+        is_dangerous: Some(true),
+    };
+    [
+        CatalogEvent::ApprovalRequested(Box::new(ApprovalRequested {
+            approval_id,
+            requested_by: id(5),
+            requested_at: at(20),
+            expires_at: at(21),
+            change,
+        })),
+        CatalogEvent::ApprovalGiven(ApprovalGiven {
+            approval_id,
+            approved_by: id(45),
+        }),
+        CatalogEvent::ApprovalRefused(ApprovalRefused { approval_id }),
+        CatalogEvent::ApprovalWithdrawn(ApprovalWithdrawn { approval_id }),
+        CatalogEvent::ApprovalApplied(ApprovalApplied {
+            approval_id,
+            applied: true,
+        }),
+    ]
+}
+
 #[test]
 fn every_event_reads_back_as_written() {
     for event in samples() {
@@ -417,6 +467,10 @@ fn bytes_of_former_versions_read_as_the_newest() {
                 city: None,
                 risk_score: 0,
                 risk_reasons: vec![],
+                ..e
+            }),
+            Event::User(UserEvent::RoleGranted(e)) => UserEvent::RoleGranted(RoleGranted {
+                approval_id: None,
                 ..e
             }),
             _ => continue,

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+#[path = "api/approvals.rs"]
+mod approvals;
 #[path = "api/authorisation.rs"]
 mod authorisation;
 #[path = "api/contract.rs"]
@@ -35,6 +37,12 @@ use tests::{Suite, scenarios};
 
 fn main() -> ExitCode {
     let scenarios = scenarios![
+        approvals::a_dangerous_permission_takes_two_people,
+        approvals::the_grant_of_a_dangerous_role_names_its_approval,
+        approvals::no_detour_takes_one_person,
+        approvals::rights_that_were_lost_meanwhile_approve_nothing,
+        approvals::an_approval_is_withdrawn_or_refused,
+        approvals::a_key_gives_the_same_approval_and_the_same_answer,
         authorisation::every_call_says_who_may_make_it_and_refuses_all_others,
         authorisation::public_calls_do_not_look_at_a_token,
         contract::broken_bodies_are_told_apart,

@@ -6,6 +6,8 @@
 mod access;
 #[path = "flow/contract.rs"]
 mod contract;
+#[path = "flow/expiry.rs"]
+mod expiry;
 #[path = "flow/reads.rs"]
 mod reads;
 #[path = "flow/secrets.rs"]
@@ -29,6 +31,9 @@ fn main() -> ExitCode {
         contract::records_carry_cloud_events_and_confluent_framing,
         contract::every_schema_is_registered_and_fully_compatible,
         contract::every_event_stands_on_its_basis,
+        expiry::the_end_of_a_grant_becomes_one_event,
+        expiry::a_renewed_or_revoked_grant_does_not_end,
+        expiry::many_grants_that_end_at_once_all_end,
         reads::what_is_stored_of_a_person_is_read_back,
         reads::the_audit_log_tells_all_in_pages,
         reads::the_catalog_lists_roles_and_permissions,

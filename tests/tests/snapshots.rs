@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         a_database_that_was_edited_is_not_believed,
         rights::a_start_goes_on_from_rights_that_were_saved,
         rights::rights_that_were_edited_are_not_believed,
+        rights::a_grant_that_ended_while_nobody_served_ends_after_the_start,
     ];
     Suite {
         scenarios,

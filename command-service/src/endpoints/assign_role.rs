@@ -4,17 +4,19 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use chrono::{DateTime, Datelike, Utc};
+use domain::catalog::Proposal;
 use domain::rolecall_permissions::Permission;
 use domain::user::{GrantRole, User, UserCommand};
 use schemas::{RoleId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
-use service_kit::at_least::{Empty, Written, WrittenBody};
+use service_kit::at_least::{Written, WrittenBody};
 use service_kit::json::OptionalJson;
 use service_kit::params::Path;
 use service_kit::problem::{Problem, ProblemDetails, ProblemType};
 use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::approvals::Changed;
 use crate::call::Call;
 use crate::refusals::problem;
 
@@ -35,7 +37,8 @@ struct Fingerprint {
 #[utoipa::path(put, path = "/v1/users/{id}/roles/{role}", tag = "roles", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path, description = "User id"), ("role" = String, Path, description = "Role name")),
     request_body = Option<AssignRoleRequest>, responses(
-    (status = 200, body = WrittenBody<Empty>),
+    (status = 200, body = WrittenBody<Changed>),
+    (status = 202, body = WrittenBody<Changed>, description = "The role has a dangerous permission: a second person has to approve"),
     (status = 403, body = ProblemDetails),
     (status = 404, body = ProblemDetails),
     (status = 422, body = ProblemDetails),
@@ -47,7 +50,7 @@ pub async fn assign_role(
     call: Call,
     Path((user, role)): Path<(UserId, String)>,
     OptionalJson(request): OptionalJson<AssignRoleRequest>,
-) -> Result<Written, Problem> {
+) -> Result<Written<Changed>, Problem> {
     let basis = app.authorise_at_latest(&call, Permission::RoleGrant).await?;
     let role_id = app
         .node
@@ -63,13 +66,28 @@ pub async fn assign_role(
         expires_at,
     };
     let context = call.context(&app, "assign-role", &fingerprint, basis.clone());
-    let command = UserCommand::GrantRole(GrantRole { role_id, expires_at });
+    if app.grant_takes_two(user, role_id, expires_at).await? {
+        let proposal = Proposal::GrantRole {
+            user_id: user,
+            role_id,
+            expires_at,
+        };
+        return app.propose(&call, proposal, context, &basis).await;
+    }
+    let command = UserCommand::GrantRole(GrantRole {
+        role_id,
+        expires_at,
+        approval_id: None,
+    });
     let receipt = app
         .bus
         .execute::<User>(&user.to_string(), command, context)
         .await
         .map_err(problem)?;
-    Ok(Written::at(call.open.token(&app, &basis, &receipt)))
+    Ok(Written::new(
+        Changed::default(),
+        call.open.token(&app, &basis, &receipt),
+    ))
 }
 
 /// The parser takes years of more than four digits, which RFC 3339 does not have and other readers

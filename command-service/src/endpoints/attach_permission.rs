@@ -3,22 +3,23 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use domain::catalog::{AttachPermission, Catalog, CatalogCommand};
+use domain::catalog::{AttachPermission, Proposal};
 use domain::rolecall_permissions::Permission;
-use service_kit::at_least::{Empty, Written, WrittenBody};
+use service_kit::at_least::{Written, WrittenBody};
 use service_kit::params::Path;
 use service_kit::problem::{Problem, ProblemDetails};
 
 use crate::app::App;
+use crate::approvals::Changed;
 use crate::call::Call;
-use crate::refusals::problem;
 
 #[utoipa::path(put, path = "/v1/roles/{role}/permissions/{permission}", tag = "catalog", security(("bearer" = [])),
     params(
         ("role" = String, Path, description = "Role name"),
         ("permission" = String, Path, description = "Permission name"),
     ), responses(
-    (status = 200, body = WrittenBody<Empty>),
+    (status = 200, body = WrittenBody<Changed>),
+    (status = 202, body = WrittenBody<Changed>, description = "The permission is dangerous: a second person has to approve"),
     (status = 404, body = ProblemDetails),
     (status = 409, body = ProblemDetails, description = "A system role"),
     (status = "default", body = ProblemDetails),
@@ -28,7 +29,7 @@ pub async fn attach_permission(
     State(app): State<Arc<App>>,
     call: Call,
     Path((role, permission)): Path<(String, String)>,
-) -> Result<Written, Problem> {
+) -> Result<Written<Changed>, Problem> {
     let basis = app
         .authorise_at_latest(&call, Permission::PermissionAttach)
         .await?;
@@ -39,15 +40,10 @@ pub async fn attach_permission(
         &(&role, &permission),
         app.users_basis().await?,
     );
-    let command = CatalogCommand::AttachPermission(AttachPermission {
+    let proposal = Proposal::AttachPermission(AttachPermission {
         role,
         permission,
         system: false,
     });
-    let receipt = app
-        .bus
-        .execute::<Catalog>("catalog", command, context)
-        .await
-        .map_err(problem)?;
-    Ok(Written::at(call.open.token(&app, &basis, &receipt)))
+    app.propose(&call, proposal, context, &basis).await
 }

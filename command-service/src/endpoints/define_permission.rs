@@ -3,19 +3,19 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use domain::catalog::{Catalog, CatalogCommand, DefinePermission};
+use domain::catalog::{DefinePermission, Proposal};
 use domain::rolecall_permissions::Permission;
 use schemas::PermissionId;
 use serde::{Deserialize, Serialize};
-use service_kit::at_least::{Empty, Written, WrittenBody};
+use service_kit::at_least::{Written, WrittenBody};
 use service_kit::json::Json;
 use service_kit::params::Path;
 use service_kit::problem::{Problem, ProblemDetails};
 use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::approvals::Changed;
 use crate::call::Call;
-use crate::refusals::problem;
 
 #[derive(Clone, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -25,6 +25,7 @@ pub struct DefinePermissionRequest {
     pub action: String,
     pub description: Option<String>,
     pub category: Option<String>,
+    /// Giving it to anybody takes a second person's approval. So does every other permission for the same action.
     #[serde(default)]
     pub is_dangerous: bool,
 }
@@ -32,7 +33,8 @@ pub struct DefinePermissionRequest {
 #[utoipa::path(put, path = "/v1/permissions/{name}", tag = "catalog", security(("bearer" = [])),
     params(("name" = String, Path, description = "Permission name")), request_body = DefinePermissionRequest,
     responses(
-    (status = 200, body = WrittenBody<Empty>),
+    (status = 200, body = WrittenBody<Changed>),
+    (status = 202, body = WrittenBody<Changed>, description = "It takes away or hides that something is dangerous: a second person has to approve"),
     (status = 409, body = ProblemDetails, description = "Rolecall's own permission"),
     (status = 422, body = ProblemDetails),
     (status = "default", body = ProblemDetails),
@@ -43,7 +45,7 @@ pub async fn define_permission(
     call: Call,
     Path(name): Path<String>,
     Json(request): Json<DefinePermissionRequest>,
-) -> Result<Written, Problem> {
+) -> Result<Written<Changed>, Problem> {
     let basis = app
         .authorise_at_latest(&call, Permission::PermissionDefine)
         .await?;
@@ -53,7 +55,7 @@ pub async fn define_permission(
         &(&name, &request),
         app.users_basis().await?,
     );
-    let command = CatalogCommand::DefinePermission(DefinePermission {
+    let proposal = Proposal::DefinePermission(DefinePermission {
         permission_id: PermissionId::new_v7(),
         name,
         resource: request.resource,
@@ -63,10 +65,5 @@ pub async fn define_permission(
         is_dangerous: request.is_dangerous,
         system: false,
     });
-    let receipt = app
-        .bus
-        .execute::<Catalog>("catalog", command, context)
-        .await
-        .map_err(problem)?;
-    Ok(Written::at(call.open.token(&app, &basis, &receipt)))
+    app.propose(&call, proposal, context, &basis).await
 }

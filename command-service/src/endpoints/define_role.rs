@@ -3,19 +3,19 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use domain::catalog::{Catalog, CatalogCommand, DefineRole};
+use domain::catalog::{DefineRole, Proposal};
 use domain::rolecall_permissions::Permission;
 use schemas::RoleId;
 use serde::{Deserialize, Serialize};
-use service_kit::at_least::{Empty, Written, WrittenBody};
+use service_kit::at_least::{Written, WrittenBody};
 use service_kit::json::OptionalJson;
 use service_kit::params::Path;
 use service_kit::problem::{Problem, ProblemDetails, ProblemType};
 use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::approvals::Changed;
 use crate::call::Call;
-use crate::refusals::problem;
 
 #[derive(Clone, Default, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -27,7 +27,8 @@ pub struct DefineRoleRequest {
 
 #[utoipa::path(put, path = "/v1/roles/{name}", tag = "catalog", security(("bearer" = [])),
     params(("name" = String, Path, description = "Role name")), request_body = Option<DefineRoleRequest>, responses(
-    (status = 200, body = WrittenBody<Empty>),
+    (status = 200, body = WrittenBody<Changed>),
+    (status = 202, body = WrittenBody<Changed>, description = "The parent has a dangerous permission: a second person has to approve"),
     (status = 404, body = ProblemDetails, description = "No such parent"),
     (status = 409, body = ProblemDetails, description = "Cycle, or a system role"),
     (status = 422, body = ProblemDetails),
@@ -39,7 +40,7 @@ pub async fn define_role(
     call: Call,
     Path(name): Path<String>,
     OptionalJson(request): OptionalJson<DefineRoleRequest>,
-) -> Result<Written, Problem> {
+) -> Result<Written<Changed>, Problem> {
     let basis = app.authorise_at_latest(&call, Permission::RoleDefine).await?;
     if let Some(parent) = &request.parent {
         let parent = app
@@ -51,17 +52,12 @@ pub async fn define_role(
         app.refuse_escalation(call.caller.user_id, parent, None)?;
     }
     let context = call.context(&app, "define-role", &(&name, &request), app.users_basis().await?);
-    let command = CatalogCommand::DefineRole(DefineRole {
+    let proposal = Proposal::DefineRole(DefineRole {
         role_id: RoleId::new_v7(),
         name,
         description: request.description,
         parent: request.parent,
         is_system_role: false,
     });
-    let receipt = app
-        .bus
-        .execute::<Catalog>("catalog", command, context)
-        .await
-        .map_err(problem)?;
-    Ok(Written::at(call.open.token(&app, &basis, &receipt)))
+    app.propose(&call, proposal, context, &basis).await
 }

@@ -7,6 +7,7 @@
 //! come before what it rests on.
 
 mod applying;
+mod expiries;
 mod follower;
 mod model;
 mod node;
@@ -16,6 +17,7 @@ mod sessions;
 mod waits;
 mod warm;
 
+pub use expiries::DueGrant;
 pub use node::{AccessNode, NodeError, NotYet, UserView};
 pub use sessions::SessionStanding;
 pub use warm::WarmStart;

@@ -15,6 +15,7 @@ use schemas::{LogId, Position, SessionId, Stream, Timestamp, UserId};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::expiries::DueGrant;
 use crate::follower::Follower;
 use crate::model::Model;
 use crate::partition::UsersPartition;
@@ -206,6 +207,19 @@ impl AccessNode {
             .users
             .iter()
             .find_map(|users| users.read().session_owner(session))
+    }
+
+    /// Grants of a ledger's users whose expiry has come by `now` and of whose end no event was
+    /// applied, the first to end first. Takes no longer with more users.
+    pub fn due_grants(&self, ledger: i32, now: Timestamp, at_most: usize) -> Vec<DueGrant> {
+        let index = usize::try_from(ledger).unwrap_or(usize::MAX);
+        let users = self.model.users.get(index);
+        users.map_or_else(Vec::new, |users| users.read().due_grants(now, at_most))
+    }
+
+    /// The grant's owner has said that it is over, or that there is no such grant any more.
+    pub fn forget_due(&self, grant: &DueGrant) {
+        self.partition(grant.user_id).write().forget_due(grant);
     }
 
     pub fn user_count(&self) -> usize {

@@ -6,6 +6,7 @@ use domain::access::UserAccess;
 use schemas::user::UserEvent;
 use schemas::{Meta, SessionId, Timestamp, UserId};
 
+use crate::expiries::{DueGrant, Expiries};
 use crate::sessions::{SessionRow, SessionStanding, Sessions};
 
 /// What a partition holds, for a snapshot.
@@ -19,12 +20,15 @@ pub(crate) struct Rows {
 pub(crate) struct UsersPartition {
     users: HashMap<UserId, UserAccess>,
     sessions: Sessions,
+    expiries: Expiries,
 }
 
 impl UsersPartition {
     pub(crate) fn apply(&mut self, meta: &Meta, event: &UserEvent) -> Result<(), uuid::Error> {
         let user: UserId = meta.aggregate_id.parse()?;
-        self.users.entry(user).or_default().apply(event, meta.occurred_at);
+        let access = self.users.entry(user).or_default();
+        self.expiries.follow(user, access, event);
+        access.apply(event, meta.occurred_at);
         self.sessions.apply(user, event, meta.occurred_at);
         Ok(())
     }
@@ -54,9 +58,20 @@ impl UsersPartition {
         self.users
             .reserve(parts.iter().map(|rows| rows.users.len()).sum());
         for rows in parts {
+            for (user, access) in &rows.users {
+                self.expiries.restore(*user, access);
+            }
             self.users.extend(rows.users);
             self.sessions.restore(rows.sessions);
         }
+    }
+
+    pub(crate) fn due_grants(&self, now: Timestamp, at_most: usize) -> Vec<DueGrant> {
+        self.expiries.due(now, at_most)
+    }
+
+    pub(crate) fn forget_due(&mut self, grant: &DueGrant) {
+        self.expiries.forget(grant);
     }
 
     pub(crate) fn ids(&self) -> (Vec<UserId>, Vec<SessionId>) {

@@ -95,7 +95,8 @@ impl Sessions {
             | UserEvent::PasskeyAdded(_)
             | UserEvent::PasskeyRemoved(_)
             | UserEvent::PasskeyCounted(_)
-            | UserEvent::PasskeyCloneSuspected(_) => {}
+            | UserEvent::PasskeyCloneSuspected(_)
+            | UserEvent::RoleGrantExpired(_) => {}
         }
     }
 

@@ -39,7 +39,8 @@ fn user_event_waits(event: &UserEvent) -> bool {
         | UserEvent::PasskeyAdded(_)
         | UserEvent::PasskeyRemoved(_)
         | UserEvent::PasskeyCounted(_)
-        | UserEvent::PasskeyCloneSuspected(_) => false,
+        | UserEvent::PasskeyCloneSuspected(_)
+        | UserEvent::RoleGrantExpired(_) => false,
     }
 }
 
@@ -55,6 +56,12 @@ fn catalog_event_waits(event: &CatalogEvent) -> bool {
         // The grant that follows waits for the rest.
         | CatalogEvent::BootstrapEpochRaised(_)
         | CatalogEvent::ExtentRecorded(_)
+        // What an approval gives stands behind it, and waits itself.
+        | CatalogEvent::ApprovalRequested(_)
+        | CatalogEvent::ApprovalGiven(_)
+        | CatalogEvent::ApprovalRefused(_)
+        | CatalogEvent::ApprovalWithdrawn(_)
+        | CatalogEvent::ApprovalApplied(_)
         | CatalogEvent::ShardMapChanged(_) => false,
     }
 }

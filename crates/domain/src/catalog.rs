@@ -1,13 +1,19 @@
 //! Roles in their hierarchy, permissions, and which role has which.
 
+mod approvals;
+mod approve;
 mod attach_permission;
 mod change_shard_map;
+mod close_approval;
+mod danger;
 mod define_permission;
 mod define_role;
 mod delete_permission;
 mod delete_role;
 mod detach_permission;
+mod end_approval;
 mod hierarchy;
+mod propose;
 mod raise_bootstrap_epoch;
 mod record_extent;
 mod state;
@@ -21,14 +27,20 @@ use cqrs_es::event_sink::EventSink;
 use schemas::catalog::CatalogEvent;
 use serde::{Deserialize, Serialize};
 
+pub use approvals::{Approval, MAX_PENDING};
+pub use approve::Approve;
 pub use attach_permission::AttachPermission;
 pub use change_shard_map::ChangeShardMap;
+pub use close_approval::CloseApproval;
+pub use danger::Deed;
 pub use define_permission::DefinePermission;
 pub use define_role::DefineRole;
 pub use delete_permission::DeletePermission;
 pub use delete_role::DeleteRole;
 pub use detach_permission::DetachPermission;
+pub use end_approval::EndApproval;
 pub use hierarchy::MAX_DEPTH;
+pub use propose::{Proposal, Propose};
 pub use raise_bootstrap_epoch::RaiseBootstrapEpoch;
 pub use record_extent::RecordExtent;
 pub use state::{Catalog, Permission, Role};
@@ -44,6 +56,10 @@ pub enum CatalogCommand {
     DeletePermission(DeletePermission),
     AttachPermission(AttachPermission),
     DetachPermission(DetachPermission),
+    Propose(Box<Propose>),
+    Approve(Approve),
+    EndApproval(EndApproval),
+    CloseApproval(CloseApproval),
     RaiseBootstrapEpoch(RaiseBootstrapEpoch),
     RecordExtent(RecordExtent),
     ChangeShardMap(ChangeShardMap),
@@ -73,6 +89,14 @@ pub enum Error {
     SystemPermission,
     #[error("the id names something else already")]
     IdInUse,
+    #[error("no change waits under this approval")]
+    NoSuchApproval,
+    #[error("nobody approves what they asked for")]
+    OwnApproval,
+    #[error("what the change names is not what it was when it was asked for")]
+    StaleApproval,
+    #[error("at most {MAX_PENDING} changes wait for approval at once")]
+    TooManyApprovals,
     #[error("the log has shard map {last} already, so the next is not {version}")]
     NotTheNextShardMap { version: i32, last: i32 },
     #[error("a shard map names the shard of each of the {ledgers} ledgers, not of {placed}")]
@@ -90,6 +114,10 @@ impl Decide<Catalog> for CatalogCommand {
             Self::DeletePermission(command) => command.decide(catalog, ctx),
             Self::AttachPermission(command) => command.decide(catalog, ctx),
             Self::DetachPermission(command) => command.decide(catalog, ctx),
+            Self::Propose(command) => command.decide(catalog, ctx),
+            Self::Approve(command) => command.decide(catalog, ctx),
+            Self::EndApproval(command) => command.decide(catalog, ctx),
+            Self::CloseApproval(command) => command.decide(catalog, ctx),
             Self::RaiseBootstrapEpoch(command) => command.decide(catalog, ctx),
             Self::RecordExtent(command) => command.decide(catalog, ctx),
             Self::ChangeShardMap(command) => command.decide(catalog, ctx),

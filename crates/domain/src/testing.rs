@@ -276,7 +276,11 @@ pub(crate) fn shown_code(code: &str) -> Shown {
 }
 
 pub(crate) fn user_granted(role_id: RoleId, expires_at: Option<Timestamp>) -> UserEvent {
-    UserEvent::RoleGranted(RoleGranted { role_id, expires_at })
+    UserEvent::RoleGranted(RoleGranted {
+        role_id,
+        expires_at,
+        approval_id: None,
+    })
 }
 
 pub(crate) fn user_revoked(role_id: RoleId) -> UserEvent {

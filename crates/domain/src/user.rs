@@ -7,6 +7,7 @@ mod confirm_totp;
 mod deactivate;
 mod disable_totp;
 mod factors;
+mod expire_grant;
 mod grant_role;
 mod log_in;
 mod reactivate;
@@ -47,6 +48,7 @@ pub use factors::{
     ASSURED_FOR, CEREMONY_LIVES, ENROLMENT_LIVES, Factors, MAX_PASSKEYS, Passkey, RECOVERY_CODES, Shown,
     Totp, TotpEnrolment,
 };
+pub use expire_grant::ExpireGrant;
 pub use grant_role::GrantRole;
 pub use log_in::LogIn;
 pub use reactivate::Reactivate;
@@ -85,6 +87,7 @@ pub enum UserCommand {
     Rehash(Rehash),
     GrantRole(GrantRole),
     RevokeRole(RevokeRole),
+    ExpireGrant(ExpireGrant),
     Deactivate(Deactivate),
     Reactivate(Reactivate),
     StartTotp(StartTotp),
@@ -157,6 +160,7 @@ impl Decide<User> for UserCommand {
             Self::Rehash(command) => command.decide(user, ctx),
             Self::GrantRole(command) => command.decide(user, ctx),
             Self::RevokeRole(command) => command.decide(user, ctx),
+            Self::ExpireGrant(command) => command.decide(user, ctx),
             Self::Deactivate(command) => command.decide(user, ctx),
             Self::Reactivate(command) => command.decide(user, ctx),
             Self::StartTotp(command) => command.decide(user, ctx),

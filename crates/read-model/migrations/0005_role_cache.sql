@@ -1,5 +1,5 @@
--- The materialised user-role-permission mapping. All unrevoked grants count: whether one has
--- expired is decided by the clock of the check, never by that of a projection.
+-- The materialised user-role-permission mapping. A grant counts here until an event says that it was revoked
+-- or has expired: at any moment its expiry is decided by the clock of the check, never by that of a projection.
 CREATE TABLE user_role_cache (
     user_id          uuid PRIMARY KEY,
     ledger           smallint NOT NULL,

@@ -10,6 +10,7 @@ pub fn touches_rights(event: &UserEvent) -> bool {
         UserEvent::Registered(_)
         | UserEvent::RoleGranted(_)
         | UserEvent::RoleRevoked(_)
+        | UserEvent::RoleGrantExpired(_)
         | UserEvent::Deactivated(_)
         | UserEvent::Reactivated(_)
         | UserEvent::PasswordChanged(_)

@@ -132,6 +132,14 @@ impl<T> Written<T> {
             body: WrittenBody { answer, token },
         }
     }
+
+    /// Something else has to happen before what was asked for is done.
+    pub const fn accepted(answer: T, token: ConsistencyToken) -> Self {
+        Self {
+            status: StatusCode::ACCEPTED,
+            body: WrittenBody { answer, token },
+        }
+    }
 }
 
 impl<T: Serialize> IntoResponse for Written<T> {

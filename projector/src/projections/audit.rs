@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use chrono::NaiveDate;
 use domain::user::{SUSPICIOUS_FROM, score_of};
 use read_model::time_series;
-use schemas::catalog::CatalogEvent;
+use schemas::catalog::{ApprovalRequested, CatalogEvent, ChangeKind};
 use schemas::user::{FactorKind, LockReason, LoginFailed, UserEvent, UserLoggedIn};
 use schemas::{Sealed, SessionId, Timestamp};
 use sqlx::PgConnection;
@@ -155,8 +155,14 @@ fn tell(event: &UserEvent) -> Told<'_> {
             ..says("session ended")
         },
         UserEvent::SessionsRevoked(e) => says(format!("{} session(s) ended", e.session_ids.len())),
-        UserEvent::RoleGranted(e) => says(format!("role {} granted", e.role_id)),
+        UserEvent::RoleGranted(e) => says(match e.approval_id {
+            None => format!("role {} granted", e.role_id),
+            Some(approval) => format!("role {} granted, approval {approval}", e.role_id),
+        }),
         UserEvent::RoleRevoked(e) => says(format!("role {} revoked", e.role_id)),
+        UserEvent::RoleGrantExpired(e) => {
+            says(format!("grant of role {} expired at {}", e.role_id, e.expires_at))
+        }
         UserEvent::Deactivated(_) => says("account deactivated"),
         UserEvent::Reactivated(_) => says("account reactivated"),
         UserEvent::TotpEnrolmentStarted(_) => says("enrolment of an authenticator app started"),
@@ -258,6 +264,14 @@ fn tell_catalog(event: &CatalogEvent) -> String {
         CatalogEvent::PermissionDetached(e) => {
             format!("permission {} detached from role {}", e.permission_id, e.role_id)
         }
+        CatalogEvent::ApprovalRequested(e) => tell_request(e),
+        CatalogEvent::ApprovalGiven(e) => format!("approval {} given by {}", e.approval_id, e.approved_by),
+        CatalogEvent::ApprovalRefused(e) => format!("approval {} refused", e.approval_id),
+        CatalogEvent::ApprovalWithdrawn(e) => format!("approval {} withdrawn", e.approval_id),
+        CatalogEvent::ApprovalApplied(e) => {
+            let outcome = if e.applied { "made" } else { "no longer possible" };
+            format!("grant of approval {} {outcome}", e.approval_id)
+        }
         CatalogEvent::ExtentRecorded(_) => "extent of the log recorded".to_owned(),
         CatalogEvent::ShardMapChanged(e) => format!("shard map {} of {} shards", e.version, e.shards),
         CatalogEvent::BootstrapEpochRaised(e) => {
@@ -267,4 +281,23 @@ fn tell_catalog(event: &CatalogEvent) -> String {
             )
         }
     }
+}
+
+fn tell_request(event: &ApprovalRequested) -> String {
+    let ApprovalRequested {
+        approval_id, change, ..
+    } = event;
+    let name = |name: &Option<String>| name.clone().unwrap_or_default();
+    let (role, permission) = (name(&change.role), name(&change.permission));
+    let what = match change.kind {
+        ChangeKind::GrantRole => {
+            let user = change.user_id.map(|id| id.to_string()).unwrap_or_default();
+            format!("grant of role {role} to {user}")
+        }
+        ChangeKind::AttachPermission => format!("permission {permission} for role {role}"),
+        ChangeKind::DefineRole => format!("role {role} below {}", name(&change.parent)),
+        ChangeKind::DefinePermission => format!("definition of permission {permission}"),
+        ChangeKind::Other => "a change".to_owned(),
+    };
+    format!("approval {approval_id} requested: {what}")
 }

@@ -58,6 +58,11 @@ impl Catalog {
             // Neither a role nor a permission.
             CatalogEvent::BootstrapEpochRaised(_)
             | CatalogEvent::ExtentRecorded(_)
+            | CatalogEvent::ApprovalRequested(_)
+            | CatalogEvent::ApprovalGiven(_)
+            | CatalogEvent::ApprovalRefused(_)
+            | CatalogEvent::ApprovalWithdrawn(_)
+            | CatalogEvent::ApprovalApplied(_)
             | CatalogEvent::ShardMapChanged(_) => {}
         }
     }

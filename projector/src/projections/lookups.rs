@@ -66,7 +66,8 @@ impl Lookups {
             | UserEvent::PasskeyAdded(_)
             | UserEvent::PasskeyRemoved(_)
             | UserEvent::PasskeyCounted(_)
-            | UserEvent::PasskeyCloneSuspected(_) => {}
+            | UserEvent::PasskeyCloneSuspected(_)
+            | UserEvent::RoleGrantExpired(_) => {}
         }
         Ok(())
     }

@@ -21,6 +21,7 @@ pub(super) fn depends_on(event: &UserEvent) -> bool {
         UserEvent::Registered(_)
         | UserEvent::RoleGranted(_)
         | UserEvent::RoleRevoked(_)
+        | UserEvent::RoleGrantExpired(_)
         | UserEvent::Deactivated(_)
         | UserEvent::Reactivated(_) => true,
         UserEvent::ClaimAbandoned(_)

@@ -49,6 +49,11 @@ impl RolePermissions {
             | CatalogEvent::PermissionDefined(_)
             | CatalogEvent::BootstrapEpochRaised(_)
             | CatalogEvent::ExtentRecorded(_)
+            | CatalogEvent::ApprovalRequested(_)
+            | CatalogEvent::ApprovalGiven(_)
+            | CatalogEvent::ApprovalRefused(_)
+            | CatalogEvent::ApprovalWithdrawn(_)
+            | CatalogEvent::ApprovalApplied(_)
             | CatalogEvent::ShardMapChanged(_) => {}
         }
     }

@@ -40,6 +40,7 @@ impl UserRoles {
                 });
             }
             UserEvent::RoleRevoked(e) => self.row(at, e.role_id)?.is_active = false,
+            UserEvent::RoleGrantExpired(e) => self.row(at, e.role_id)?.is_active = false,
             // A deactivated user keeps the grants: they count again after reactivation.
             UserEvent::Deactivated(_)
             | UserEvent::Reactivated(_)

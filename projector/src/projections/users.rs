@@ -89,6 +89,7 @@ impl Users {
             | UserEvent::SessionsRevoked(_)
             | UserEvent::RoleGranted(_)
             | UserEvent::RoleRevoked(_)
+            | UserEvent::RoleGrantExpired(_)
             | UserEvent::TotpEnrolmentStarted(_)
             | UserEvent::RecoveryCodesReplaced(_)
             | UserEvent::SessionSteppedUp(_)

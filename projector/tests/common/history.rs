@@ -267,7 +267,11 @@ impl History {
             .rng
             .random_ratio(1, 2)
             .then(|| Timestamp::from_micros(self.clock + 9_000_000));
-        Some(UserEvent::RoleGranted(RoleGranted { role_id, expires_at }))
+        Some(UserEvent::RoleGranted(RoleGranted {
+            role_id,
+            expires_at,
+            approval_id: None,
+        }))
     }
 
     fn revoke_role(&mut self, i: usize) -> Option<UserEvent> {

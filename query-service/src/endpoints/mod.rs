@@ -1,5 +1,6 @@
 //! One file per call.
 
+pub mod approvals;
 pub mod authzen_configuration;
 pub mod evaluation;
 pub mod evaluations;
@@ -10,6 +11,7 @@ pub mod permissions;
 pub mod roles;
 pub mod user;
 pub mod user_audit;
+pub mod user_grants;
 pub mod user_passkeys;
 pub mod user_permissions;
 pub mod user_roles;

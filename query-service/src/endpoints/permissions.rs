@@ -29,6 +29,8 @@ pub struct PermissionAnswer {
     name: String,
     resource: String,
     action: String,
+    /// Giving it takes two people.
+    is_dangerous: bool,
 }
 
 impl PermissionAnswer {
@@ -38,6 +40,7 @@ impl PermissionAnswer {
             name: permission.name.clone(),
             resource: permission.resource.clone(),
             action: permission.action.clone(),
+            is_dangerous: permission.is_dangerous,
         }
     }
 }

@@ -31,6 +31,8 @@ pub struct RoleAnswer {
     parent: Option<String>,
     /// Distance from the top of its hierarchy.
     level: i32,
+    /// One of Rolecall's own, which nobody changes.
+    is_system_role: bool,
     /// Names of all it gives, inherited ones too.
     permissions: Vec<String>,
 }
@@ -43,6 +45,7 @@ impl RoleAnswer {
             name: role.name.clone(),
             parent: catalog.lineage(role).nth(1).map(|parent| parent.name.clone()),
             level: role.level,
+            is_system_role: role.is_system_role,
             permissions: permissions.map(|permission| permission.name.clone()).collect(),
         }
     }

@@ -48,8 +48,17 @@ pub(super) fn describe(event: &UserEvent, roles: &RoleNames) -> String {
         }
         UserEvent::SessionRevoked(e) => format!("session {} by {}", e.session_id, word(&e.reason)),
         UserEvent::SessionsRevoked(e) => format!("{} by {}", ended(&e.session_ids), word(&e.reason)),
-        UserEvent::RoleGranted(e) => format!("role {}{}", role(e.role_id, roles), until(e.expires_at)),
+        UserEvent::RoleGranted(e) => {
+            let approval = e
+                .approval_id
+                .map(|id| format!(" by approval {id}"))
+                .unwrap_or_default();
+            format!("role {}{}{approval}", role(e.role_id, roles), until(e.expires_at))
+        }
         UserEvent::RoleRevoked(e) => format!("role {}", role(e.role_id, roles)),
+        UserEvent::RoleGrantExpired(e) => {
+            format!("role {} expired at {}", role(e.role_id, roles), e.expires_at)
+        }
         UserEvent::Deactivated(e) => ended(&e.revoked_sessions),
         UserEvent::PasswordRehashed(_) | UserEvent::Reactivated(_) => String::new(),
         UserEvent::TotpEnrolmentStarted(e) => format!("to be confirmed until {}", e.expires_at),
@@ -75,6 +84,7 @@ pub(super) fn role_of(event: &UserEvent) -> Option<RoleId> {
     match event {
         UserEvent::RoleGranted(e) => Some(e.role_id),
         UserEvent::RoleRevoked(e) => Some(e.role_id),
+        UserEvent::RoleGrantExpired(e) => Some(e.role_id),
         UserEvent::Registered(_)
         | UserEvent::ClaimAbandoned(_)
         | UserEvent::LoggedIn(_)

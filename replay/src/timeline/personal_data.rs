@@ -131,6 +131,7 @@ pub(super) fn sealed_fields(event: &UserEvent) -> Vec<(&'static str, Field, &Sea
         | UserEvent::SessionsRevoked(_)
         | UserEvent::RoleGranted(_)
         | UserEvent::RoleRevoked(_)
+        | UserEvent::RoleGrantExpired(_)
         | UserEvent::Deactivated(_)
         | UserEvent::Reactivated(_)
         | UserEvent::TotpDisabled(_)

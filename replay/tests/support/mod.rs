@@ -193,6 +193,7 @@ impl Log {
                 0 => UserEvent::RoleGranted(RoleGranted {
                     role_id: RoleId::new_v7(),
                     expires_at: None,
+                    approval_id: None,
                 }),
                 1 => UserEvent::RoleRevoked(RoleRevoked {
                     role_id: RoleId::new_v7(),

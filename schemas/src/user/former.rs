@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{PASSWORD, SessionRefreshed, UserLoggedIn};
+use super::{PASSWORD, RoleGranted, SessionRefreshed, UserLoggedIn};
 use crate::encryption::Sealed;
-use crate::id::{DeviceId, SessionId};
+use crate::id::{DeviceId, RoleId, SessionId};
 use crate::sha256::Sha256Digest;
 use crate::timestamp::Timestamp;
 
@@ -78,5 +78,21 @@ pub(super) fn session_refreshed_v1_to_v2(old: SessionRefreshedV1) -> SessionRefr
         city: None,
         risk_score: 0,
         risk_reasons: Vec::new(),
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "RoleGranted")]
+pub struct RoleGrantedV1 {
+    pub role_id: RoleId,
+    pub expires_at: Option<Timestamp>,
+}
+
+/// v1 knew no approvals: one person was enough for every grant.
+pub(super) fn role_granted_v1_to_v2(old: RoleGrantedV1) -> RoleGranted {
+    RoleGranted {
+        role_id: old.role_id,
+        expires_at: old.expires_at,
+        approval_id: None,
     }
 }

@@ -1,9 +1,10 @@
 //! Nodes that start go on from the snapshots of rights in the shards.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use domain::ledger::ledger_of;
+use schemas::Timestamp;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
 use tests::{Answer, Person, World, unique, until};
@@ -156,4 +157,37 @@ pub async fn rights_that_were_edited_are_not_believed(world: Arc<World>) {
     assert!(reader.may_read(&world, &granted).await);
     started_again(&world).await;
     assert!(reader.may_read(&world, &granted).await);
+}
+
+pub async fn a_grant_that_ended_while_nobody_served_ends_after_the_start(world: Arc<World>) {
+    let (bob, role) = (world.person("bob").await, unique("temporary"));
+    world.admin.define_role(&role, None).await;
+    let expires_at = Timestamp::now().plus(Duration::from_secs(4));
+    let path = format!("/v1/users/{}/roles/{role}", bob.id);
+    let body = serde_json::json!({ "expires_at": expires_at.to_string() });
+    world.admin.command("PUT", &path, body).await.expect(200);
+    // In order, so that the next start goes on from snapshots.
+    world.rolecall.command().stop().await.unwrap();
+    while Timestamp::now() < expires_at {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    world.rolecall.command().restart().await.unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let ends = async || {
+        let names = world.history().await.names_of_user(bob.id);
+        names
+            .iter()
+            .filter(|name| **name == "user.role_grant_expired")
+            .count()
+    };
+    while ends().await == 0 {
+        assert!(Instant::now() < deadline, "no event tells of the grant's end");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    world.rolecall.command().kill().await.unwrap();
+    world.rolecall.command().restart().await.unwrap();
+    world.admin.grant(bob.id, &role).await;
+    assert_eq!(ends().await, 1);
+    world.verify().await;
+    world.rebuild_is_equal().await;
 }

@@ -125,6 +125,7 @@ fn granted() -> UserEvent {
     UserEvent::RoleGranted(RoleGranted {
         role_id: role(),
         expires_at: None,
+        approval_id: None,
     })
 }
 

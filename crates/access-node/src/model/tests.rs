@@ -58,8 +58,11 @@ fn any_event() -> impl Strategy<Value = UserEvent> {
     let number = 0..SESSIONS;
     let expiry = prop::option::of((0..9_i64).prop_map(Timestamp::from_micros));
     prop_oneof![
-        (role.clone(), expiry)
-            .prop_map(|(role_id, expires_at)| UserEvent::RoleGranted(RoleGranted { role_id, expires_at })),
+        (role.clone(), expiry).prop_map(|(role_id, expires_at)| UserEvent::RoleGranted(RoleGranted {
+            role_id,
+            expires_at,
+            approval_id: None
+        })),
         role.prop_map(|role_id| UserEvent::RoleRevoked(RoleRevoked { role_id })),
         number.clone().prop_map(logged_in),
         (number.clone(), 0..99_i64).prop_map(|(number, micros)| refreshed(number, micros)),

@@ -1,12 +1,12 @@
 //! The catalog in the form that answers checks: each role's rights closed over its ancestors.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use schemas::catalog::ShardMapChanged;
-use schemas::{PermissionId, RoleId};
+use schemas::{ApprovalId, PermissionId, RoleId};
 
 use super::bits::Bits;
-use crate::catalog::{Catalog, Role};
+use crate::catalog::{Approval, Catalog, Role};
 
 /// A check is two look-ups and a bit test. Made anew whenever the catalog changes; 1,000 roles
 /// and 5,000 permissions take about 1.5 MB.
@@ -21,6 +21,9 @@ pub struct CompiledCatalog {
     /// Resource, then action: a look-up needs no key of its own.
     actions: HashMap<String, HashMap<String, ActionIndex>>,
     action_count: usize,
+    /// Actions that take two people to give.
+    dangerous: Bits,
+    approvals: BTreeMap<ApprovalId, Approval>,
     shard_map: Option<ShardMapChanged>,
 }
 
@@ -34,6 +37,7 @@ pub struct CompiledRole {
     pub id: RoleId,
     pub name: String,
     pub level: i32,
+    pub is_system_role: bool,
     parent: Option<usize>,
     permissions: Bits,
     actions: Bits,
@@ -45,6 +49,7 @@ pub struct CompiledPermission {
     pub name: String,
     pub resource: String,
     pub action: String,
+    pub is_dangerous: bool,
     action_index: ActionIndex,
 }
 
@@ -63,6 +68,7 @@ impl CompiledCatalog {
     pub(crate) fn of(catalog: &Catalog) -> Self {
         let mut compiled = Self {
             shard_map: catalog.shard_map.clone(),
+            approvals: catalog.approvals.clone(),
             ..Self::default()
         };
         for (name, id) in &catalog.permission_names {
@@ -73,8 +79,15 @@ impl CompiledCatalog {
                     name: name.clone(),
                     resource: permission.resource.clone(),
                     action: permission.action.clone(),
+                    is_dangerous: permission.is_dangerous,
                     action_index,
                 });
+            }
+        }
+        compiled.dangerous = Bits::with_room(compiled.action_count);
+        for (resource, action) in &catalog.dangerous {
+            if let Some(ActionIndex(index)) = compiled.action(resource, action) {
+                compiled.dangerous.insert(index);
             }
         }
         let numbers = compiled.permissions.iter().enumerate();
@@ -121,10 +134,21 @@ impl CompiledCatalog {
             id,
             name,
             level,
+            is_system_role: role.is_system_role,
             parent,
             permissions,
             actions,
         });
+    }
+
+    /// Whether the role gives, by itself or by an ancestor, what takes two people to give.
+    pub fn gives_danger(&self, role: &CompiledRole) -> bool {
+        role.actions.iter().any(|action| self.dangerous.contains(action))
+    }
+
+    /// Changes that wait for a second person, and grants that may still have to be made. No check needs them.
+    pub fn approvals(&self) -> &BTreeMap<ApprovalId, Approval> {
+        &self.approvals
     }
 
     /// The last one. No check needs it; whoever reads shards does.

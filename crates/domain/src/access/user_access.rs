@@ -76,6 +76,12 @@ impl UserAccess {
         &self.grants
     }
 
+    /// The grant of this role, expired or not.
+    pub fn grant_of(&self, role_id: RoleId) -> Option<&Grant> {
+        let index = self.grants.binary_search_by_key(&role_id, |grant| grant.role_id);
+        self.grants.get(index.ok()?)
+    }
+
     /// The next moment after `now` at which an answer may change by itself.
     pub fn next_expiry(&self, now: Timestamp) -> Option<Timestamp> {
         self.grants
@@ -94,6 +100,7 @@ impl UserAccess {
             UserEvent::Deactivated(_) => self.standing = Standing::Inactive,
             UserEvent::RoleGranted(e) => self.grant(Grant::new(e.role_id, e.expires_at), at),
             UserEvent::RoleRevoked(e) => self.revoke(e.role_id),
+            UserEvent::RoleGrantExpired(e) => self.revoke(e.role_id),
             // None of these gives or takes a right. A lock refuses sign-in, not what is signed in.
             UserEvent::ClaimAbandoned(_)
             | UserEvent::LoggedIn(_)

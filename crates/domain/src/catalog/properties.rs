@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::testing::{NOW, define_role, permission};
+use crate::testing::{NOW, define_role, minutes, permission, user};
 
 fn name(number: u128) -> String {
     format!("r{number}")
@@ -25,7 +25,7 @@ pub(crate) fn any_command() -> impl Strategy<Value = CatalogCommand> {
             CatalogCommand::DefineRole(define_role(id, &name(n), parent.as_deref()))
         }),
         1 => role().prop_map(|n| CatalogCommand::DeleteRole(DeleteRole { name: name(n) })),
-        3 => (any::<u128>(), pair).prop_map(|(id, (n, resource, action))| {
+        3 => (any::<u128>(), pair, any::<bool>()).prop_map(|(id, (n, resource, action), is_dangerous)| {
             CatalogCommand::DefinePermission(DefinePermission {
                 permission_id: permission(id),
                 name: format!("p{n}"),
@@ -33,7 +33,7 @@ pub(crate) fn any_command() -> impl Strategy<Value = CatalogCommand> {
                 action,
                 description: None,
                 category: None,
-                is_dangerous: false,
+                is_dangerous,
                 system: false,
             })
         }),
@@ -46,6 +46,22 @@ pub(crate) fn any_command() -> impl Strategy<Value = CatalogCommand> {
             CatalogCommand::DetachPermission(DetachPermission { role, permission, system: false })
         }),
     ]
+}
+
+/// As one person says it, with nobody to approve.
+fn proposed(command: CatalogCommand) -> CatalogCommand {
+    let proposal = match command {
+        CatalogCommand::DefineRole(command) => Proposal::DefineRole(command),
+        CatalogCommand::DefinePermission(command) => Proposal::DefinePermission(command),
+        CatalogCommand::AttachPermission(command) => Proposal::AttachPermission(command),
+        other => return other,
+    };
+    CatalogCommand::Propose(Box::new(Propose {
+        approval_id: schemas::ApprovalId::new_v7(),
+        requested_by: user(1),
+        expires_at: minutes(60),
+        proposal,
+    }))
 }
 
 /// The catalog after those of the commands that succeed.
@@ -75,6 +91,23 @@ proptest! {
                 above = catalog.roles[&parent].parent_id;
             }
             prop_assert_eq!(usize::try_from(role.level), Ok(seen.len() - 1));
+        }
+    }
+
+    #[test]
+    fn one_person_alone_gives_nobody_danger(commands in prop::collection::vec(any_command(), 0..120)) {
+        let mut catalog = Catalog::default();
+        for command in commands {
+            let before = catalog.clone();
+            let events = proposed(command).decide(&catalog, &Context { now: NOW });
+            events.unwrap_or_default().iter().for_each(|event| catalog.apply(event));
+            prop_assert!(before.dangerous.is_subset(&catalog.dangerous));
+            for id in catalog.roles.keys() {
+                let had = before.dangers_of(Some(*id));
+                let has = catalog.dangers_of(Some(*id));
+                let new: Vec<_> = has.difference(&had).filter(|deed| before.dangerous.contains(*deed)).collect();
+                prop_assert!(new.is_empty(), "{:?} came to give {:?}", catalog.roles[id], new);
+            }
         }
     }
 

@@ -6,9 +6,11 @@ use schemas::catalog::{
     BootstrapEpochRaised, CatalogEvent, PartitionEnd, PermissionDefined, PermissionDeleted, RoleChanged,
     RoleDefined, RoleDeleted, ShardMapChanged,
 };
-use schemas::{PermissionId, RoleId};
+use schemas::{ApprovalId, PermissionId, RoleId};
 use serde::{Deserialize, Serialize};
 
+use super::approvals::Approval;
+use super::danger::Deed;
 use crate::access::CompiledCatalog;
 
 /// A name belongs to the id that has it now; after deletion the same name gets another id, so
@@ -21,6 +23,10 @@ pub struct Catalog {
     pub permission_names: BTreeMap<String, PermissionId>,
     /// What each role has by itself; it inherits the rest.
     pub attachments: BTreeMap<RoleId, BTreeSet<PermissionId>>,
+    /// Resources and actions that take two people to give.
+    pub dangerous: BTreeSet<Deed>,
+    /// Changes that wait for a second person, or whose grant may still be missing.
+    pub approvals: BTreeMap<ApprovalId, Approval>,
     /// The last one raised, with its administrator.
     pub bootstrap: Option<BootstrapEpochRaised>,
     /// How far the other topics had come when that was recorded last.
@@ -102,6 +108,17 @@ impl Catalog {
                     own.remove(&e.permission_id);
                 }
             }
+            CatalogEvent::ApprovalRequested(e) => self.request_approval(e),
+            CatalogEvent::ApprovalGiven(e) => self.give_approval(e.approval_id, e.approved_by),
+            CatalogEvent::ApprovalRefused(e) => {
+                self.approvals.remove(&e.approval_id);
+            }
+            CatalogEvent::ApprovalWithdrawn(e) => {
+                self.approvals.remove(&e.approval_id);
+            }
+            CatalogEvent::ApprovalApplied(e) => {
+                self.approvals.remove(&e.approval_id);
+            }
             CatalogEvent::BootstrapEpochRaised(e) => self.bootstrap = Some(*e),
             CatalogEvent::ExtentRecorded(e) => self.extent.clone_from(&e.ends),
             CatalogEvent::ShardMapChanged(e) => self.shard_map = Some(e.clone()),
@@ -151,6 +168,7 @@ impl Catalog {
             is_dangerous: event.is_dangerous,
         };
         self.permissions.insert(event.permission_id, permission);
+        self.follow_danger(event);
     }
 
     fn delete_permission(&mut self, event: &PermissionDeleted) {

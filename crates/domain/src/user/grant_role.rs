@@ -1,7 +1,7 @@
 //! Grant a role, for good or until a time; granting again moves the expiry.
 
 use schemas::user::{RoleGranted, UserEvent};
-use schemas::{RoleId, Timestamp};
+use schemas::{ApprovalId, RoleId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{Error, MAX_GRANTS, User};
@@ -11,12 +11,18 @@ use crate::decider::{Context, Decide};
 pub struct GrantRole {
     pub role_id: RoleId,
     pub expires_at: Option<Timestamp>,
+    /// Set where a second person approved it.
+    pub approval_id: Option<ApprovalId>,
 }
 
 impl Decide<User> for GrantRole {
     fn decide(self, user: &User, ctx: &Context) -> Result<Vec<UserEvent>, Error> {
         user.registered()?;
-        let Self { role_id, expires_at } = self;
+        let Self {
+            role_id,
+            expires_at,
+            approval_id,
+        } = self;
         let lives = |expiry: Option<Timestamp>| expiry.is_none_or(|at| ctx.now < at);
         if !lives(expires_at) {
             return Err(Error::ExpiryInPast);
@@ -31,7 +37,11 @@ impl Decide<User> for GrantRole {
         if others.count() >= MAX_GRANTS {
             return Err(Error::TooManyGrants);
         }
-        Ok(vec![UserEvent::RoleGranted(RoleGranted { role_id, expires_at })])
+        Ok(vec![UserEvent::RoleGranted(RoleGranted {
+            role_id,
+            expires_at,
+            approval_id,
+        })])
     }
 }
 
@@ -41,7 +51,11 @@ mod tests {
     use crate::testing::{Given, NOW, given, minutes, registered, role, user_granted};
 
     const fn grant(role_id: RoleId, expires_at: Option<Timestamp>) -> GrantRole {
-        GrantRole { role_id, expires_at }
+        GrantRole {
+            role_id,
+            expires_at,
+            approval_id: None,
+        }
     }
 
     fn with_grants(count: usize, expires_at: Option<Timestamp>) -> Given<User> {

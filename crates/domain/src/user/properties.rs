@@ -57,10 +57,13 @@ fn any_command() -> impl Strategy<Value = UserCommand> {
             keep: None,
         })),
         8 => (0..20_u128, expiry).prop_map(|(n, expires_at)| {
-            UserCommand::GrantRole(GrantRole { role_id: role(n), expires_at })
+            UserCommand::GrantRole(GrantRole { role_id: role(n), expires_at, approval_id: None })
         }),
         4 => (0..20_u128)
             .prop_map(|n| UserCommand::RevokeRole(RevokeRole { role_id: role(n) })),
+        6 => (0..20_u128, 0..300_i64).prop_map(|(n, at)| {
+            UserCommand::ExpireGrant(ExpireGrant { role_id: role(n), expires_at: minutes(at) })
+        }),
         1 => Just(UserCommand::Deactivate(Deactivate {})),
         2 => Just(UserCommand::Reactivate(Reactivate {})),
     ]

@@ -292,6 +292,9 @@ impl User {
             UserEvent::RoleRevoked(e) => {
                 self.grants.remove(&e.role_id);
             }
+            UserEvent::RoleGrantExpired(e) => {
+                self.grants.remove(&e.role_id);
+            }
             UserEvent::Deactivated(_) => {
                 self.deactivate(true);
                 self.sessions.clear();

@@ -143,10 +143,12 @@ fn user_events() -> Vec<UserEvent> {
         UserEvent::RoleGranted(RoleGranted {
             role_id: id(40),
             expires_at: Some(at(1_000)),
+            approval_id: None,
         }),
         UserEvent::RoleGranted(RoleGranted {
             role_id: id(41),
             expires_at: None,
+            approval_id: None,
         }),
         UserEvent::LoggedIn(UserLoggedIn {
             session_id: id(32),

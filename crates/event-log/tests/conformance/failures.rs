@@ -92,6 +92,7 @@ fn command(step: &Step, number: usize) -> domain::user::UserCommand {
     domain::user::UserCommand::GrantRole(domain::user::GrantRole {
         role_id: role(step.role),
         expires_at,
+        approval_id: None,
     })
 }
 

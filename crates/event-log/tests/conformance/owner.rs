@@ -194,6 +194,7 @@ pub fn grant(number: u128) -> UserCommand {
     UserCommand::GrantRole(GrantRole {
         role_id: role(number),
         expires_at: None,
+        approval_id: None,
     })
 }
 

@@ -1,0 +1,132 @@
+//! Which grants end next: so that whoever owns a ledger need not look through its users for those
+//! whose time has come.
+
+use std::collections::BTreeSet;
+
+use domain::access::UserAccess;
+use schemas::user::UserEvent;
+use schemas::{RoleId, Timestamp, UserId};
+
+/// A grant whose expiry has come, and of whose end no event tells yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DueGrant {
+    pub expires_at: Timestamp,
+    pub user_id: UserId,
+    pub role_id: RoleId,
+}
+
+/// The expiring grants of one partition's users, the first to end first.
+#[derive(Default)]
+pub(crate) struct Expiries(BTreeSet<DueGrant>);
+
+impl Expiries {
+    /// Before `access` takes the event. A grant that goes for another reason than these stays here
+    /// until somebody finds out when it is due.
+    pub(crate) fn follow(&mut self, user_id: UserId, access: &UserAccess, event: &UserEvent) {
+        let (role_id, next) = match event {
+            UserEvent::RoleGranted(e) => (e.role_id, e.expires_at),
+            UserEvent::RoleRevoked(e) => (e.role_id, None),
+            UserEvent::RoleGrantExpired(e) => (e.role_id, None),
+            UserEvent::Registered(_)
+            | UserEvent::ClaimAbandoned(_)
+            | UserEvent::LoggedIn(_)
+            | UserEvent::LoginFailed(_)
+            | UserEvent::Locked(_)
+            | UserEvent::PasswordChanged(_)
+            | UserEvent::SessionRefreshed(_)
+            | UserEvent::RefreshReuseDetected(_)
+            | UserEvent::SessionRevoked(_)
+            | UserEvent::SessionsRevoked(_)
+            | UserEvent::Deactivated(_)
+            | UserEvent::Reactivated(_) => return,
+        };
+        let at = |expires_at| DueGrant {
+            expires_at,
+            user_id,
+            role_id,
+        };
+        if let Some(before) = access.grant_of(role_id).and_then(|grant| grant.expires_at()) {
+            self.0.remove(&at(before));
+        }
+        self.0.extend(next.map(at));
+    }
+
+    /// A user of a snapshot.
+    pub(crate) fn restore(&mut self, user_id: UserId, access: &UserAccess) {
+        let expiring = access.grants().iter().filter_map(|grant| {
+            Some(DueGrant {
+                expires_at: grant.expires_at()?,
+                user_id,
+                role_id: grant.role_id,
+            })
+        });
+        self.0.extend(expiring);
+    }
+
+    /// The first ones that have come to their end.
+    pub(crate) fn due(&self, now: Timestamp, at_most: usize) -> Vec<DueGrant> {
+        let due = self.0.iter().take_while(|grant| grant.expires_at <= now);
+        due.take(at_most).copied().collect()
+    }
+
+    pub(crate) fn forget(&mut self, grant: &DueGrant) {
+        self.0.remove(grant);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use schemas::user::{RoleGrantExpired, RoleGranted, RoleRevoked};
+    use uuid::Uuid;
+
+    use super::*;
+
+    const fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_micros(seconds * 1_000_000)
+    }
+
+    fn any_event() -> impl Strategy<Value = UserEvent> {
+        let role = || (0..4_u128).prop_map(|number| RoleId::from_uuid(Uuid::from_u128(number)));
+        let expiry = prop_oneof![Just(None), (0..9_i64).prop_map(|seconds| Some(at(seconds)))];
+        prop_oneof![
+            (role(), expiry).prop_map(|(role_id, expires_at)| {
+                UserEvent::RoleGranted(RoleGranted {
+                    role_id,
+                    expires_at,
+                    approval_id: None,
+                })
+            }),
+            role().prop_map(|role_id| UserEvent::RoleRevoked(RoleRevoked { role_id })),
+            (role(), 0..9_i64).prop_map(|(role_id, seconds)| {
+                let expires_at = at(seconds);
+                UserEvent::RoleGrantExpired(RoleGrantExpired { role_id, expires_at })
+            }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn the_index_holds_what_looking_through_all_users_would_find(
+            events in prop::collection::vec((0..3_u128, any_event()), 0..60),
+            now in 0..10_i64,
+        ) {
+            let mut users = std::collections::BTreeMap::<UserId, UserAccess>::new();
+            let mut index = Expiries::default();
+            for (user, event) in events {
+                let user = UserId::from_uuid(Uuid::from_u128(user));
+                let access = users.entry(user).or_default();
+                index.follow(user, access, &event);
+                access.apply(&event, at(0));
+            }
+            let mut restored = Expiries::default();
+            users.iter().for_each(|(user, access)| restored.restore(*user, access));
+            prop_assert_eq!(&index.0, &restored.0);
+            let due = index.due(at(now), usize::MAX);
+            prop_assert!(due.is_sorted());
+            let ended = restored.0.iter().filter(|grant| grant.expires_at <= at(now));
+            prop_assert_eq!(due.len(), ended.count());
+            prop_assert_eq!(index.due(at(now), 1), due.into_iter().take(1).collect::<Vec<_>>());
+        }
+    }
+}
