@@ -1,7 +1,6 @@
 //! What every endpoint works with.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use access_node::{AccessNode, SessionStanding};
@@ -12,11 +11,14 @@ use service_kit::auth::{Authenticate, SessionState};
 use service_kit::client_info::TrustsProxy;
 use service_kit::jwt::{Signer, Verifier};
 use service_kit::keys::TokenKey;
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::attempts::Attempts;
 use crate::config::Registration;
 use crate::guesses::Reminders;
+use crate::names::Names;
+use crate::one_time::OneTimeConfig;
 use crate::passwords::Passwords;
 use crate::peers::Numbers;
 
@@ -39,13 +41,15 @@ pub struct App {
     pub verifier: Verifier,
     pub passwords: Passwords,
     pub attempts: Attempts,
+    pub one_time: OneTimeConfig,
+    /// Places for password resets that are recorded behind their answers.
+    pub resets: Arc<Semaphore>,
     pub reminders: Reminders,
     pub registration: Registration,
     pub session_ttl: Duration,
     pub token_ttl: Duration,
     pub trust_proxy: bool,
-    /// Some names may be reserved whose users are registered: to be looked at soon. So at every start.
-    pub claims_are_open: AtomicBool,
+    pub names: Names,
     /// Work that a closed connection must not stop half way.
     pub sagas: TaskTracker,
 }

@@ -18,6 +18,7 @@ use service_kit::problem::{Problem, ProblemType};
 /// of sources at once.
 const BUCKETS: usize = 65_536;
 const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3_600);
 
 /// Password attempts let through.
 #[derive(Args, Clone, Copy, Debug)]
@@ -29,6 +30,9 @@ pub struct AttemptLimits {
     /// Password attempts and registrations a minute from one network: a /24 of IPv4, a /48 of IPv6.
     #[arg(long, env = "ROLECALL_ATTEMPTS_PER_NETWORK", default_value_t = 600, value_parser = clap::value_parser!(u32).range(1..))]
     pub attempts_per_network: u32,
+    /// Mails and messages to a phone an hour that one account may ask for, and resets for one address.
+    #[arg(long, env = "ROLECALL_MESSAGES_PER_ACCOUNT", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    pub messages_per_account: u32,
 }
 
 /// Whose attempts are counted together.
@@ -44,14 +48,16 @@ pub struct Attempts {
     accounts: Buckets<Account>,
     devices: Buckets<DeviceId>,
     networks: Buckets<Option<IpAddr>>,
+    messages: Buckets<Account>,
 }
 
 impl Attempts {
     pub fn new(limits: AttemptLimits) -> Self {
         Self {
-            accounts: Buckets::a_minute(limits.attempts_per_account),
-            devices: Buckets::a_minute(limits.attempts_per_account),
-            networks: Buckets::a_minute(limits.attempts_per_network),
+            accounts: Buckets::new(limits.attempts_per_account, MINUTE),
+            devices: Buckets::new(limits.attempts_per_account, MINUTE),
+            networks: Buckets::new(limits.attempts_per_network, MINUTE),
+            messages: Buckets::new(limits.messages_per_account, HOUR),
         }
     }
 
@@ -77,6 +83,20 @@ impl Attempts {
     }
 }
 
+impl Attempts {
+    /// As [`Self::admit`], for what has a message sent to somebody.
+    pub fn admit_message(&self, address: Option<IpAddr>, account: Account) -> Result<(), Problem> {
+        let now = Instant::now();
+        let network = self.networks.take(address.map(network), now);
+        network
+            .and_then(|()| self.messages.take(account, now))
+            .map_err(|wait| {
+                metrics::counter!("messages_not_asked_for_total").increment(1);
+                Problem::new(ProblemType::TooManyAttempts).retry_after(wait)
+            })
+    }
+}
+
 /// Whom one provider's line or one data centre's customer is likely to hold.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
@@ -91,7 +111,7 @@ fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// A bucket for each key that holds a minute's worth and fills evenly. Of each only the time is kept
+/// A bucket for each key that holds a period's worth and fills evenly. Of each only the time is kept
 /// at which it is full again: a full one is not kept at all.
 struct Buckets<K> {
     fills_in: Duration,
@@ -100,10 +120,11 @@ struct Buckets<K> {
 }
 
 impl<K: Eq + Hash> Buckets<K> {
-    fn a_minute(count: u32) -> Self {
+    /// So many in each `period`.
+    fn new(count: u32, period: Duration) -> Self {
         Self {
-            fills_in: MINUTE,
-            one: MINUTE / count.max(1),
+            fills_in: period,
+            one: period / count.max(1),
             full_at: Mutex::default(),
         }
     }
@@ -134,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_bucket_holds_a_minutes_worth_and_fills_evenly() {
-        let (buckets, start) = (Buckets::a_minute(30), Instant::now());
+        let (buckets, start) = (Buckets::new(30, MINUTE), Instant::now());
         let at = |millis| start + Duration::from_millis(millis);
         assert!((0..30).all(|_| buckets.take("alice", start).is_ok()));
         assert_eq!(buckets.take("alice", start), Err(Duration::from_secs(2)));
@@ -147,7 +168,7 @@ mod tests {
 
     #[test]
     fn memory_is_bounded() {
-        let (buckets, start) = (Buckets::a_minute(30), Instant::now());
+        let (buckets, start) = (Buckets::new(30, MINUTE), Instant::now());
         for number in 0..BUCKETS * 3 {
             assert!(buckets.take(number, start).is_ok());
         }
@@ -159,6 +180,7 @@ mod tests {
         let attempts = Attempts::new(AttemptLimits {
             attempts_per_account: 5,
             attempts_per_network: 8,
+            messages_per_account: 5,
         });
         let user = Some(Account::User(UserId::new_v7()));
         let from = |text: &str| Some(text.parse().unwrap());

@@ -42,13 +42,17 @@ impl Refusal for user::Error {
                 .retry_after(until.since(Timestamp::now()))
                 .extension("locked_until", until.to_string()),
             Self::Deactivated => Problem::new(ProblemType::UserDeactivated),
-            Self::CredentialsChanged => Problem::new(ProblemType::NotApplied)
-                .detail(self.to_string())
-                .retry_after(SOON),
+            Self::CredentialsChanged | Self::ProfileChanged | Self::NamesStillOpen => {
+                Problem::new(ProblemType::NotApplied)
+                    .detail(self.to_string())
+                    .retry_after(SOON)
+            }
             Self::InvalidToken => Problem::new(ProblemType::InvalidCredentials).detail(self.to_string()),
             Self::SessionEnded => Problem::new(ProblemType::SessionEnded),
             Self::NoSuchSession => Problem::new(ProblemType::NoSuchSession),
             Self::ExpiryInPast => Problem::new(ProblemType::ExpiryInPast),
+            Self::InvalidOneTimeToken => Problem::new(ProblemType::InvalidOneTimeToken),
+            Self::NoPhoneNumber => Problem::new(ProblemType::Conflict).detail(self.to_string()),
             Self::TooManyGrants => Problem::new(ProblemType::Conflict).detail(self.to_string()),
         }
     }

@@ -11,9 +11,10 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::endpoints::{
-    assign_role, attach_permission, change_password, deactivate, define_permission, define_role,
-    delete_permission, delete_role, detach_permission, log_in, oauth_revoke, reactivate, refresh, register,
-    revoke_role, revoke_session, revoke_sessions,
+    assign_role, attach_permission, change_password, change_profile, deactivate, define_permission,
+    define_role, delete_permission, delete_role, detach_permission, erase, log_in, oauth_revoke, reactivate,
+    refresh, register, request_password_reset, reset_password, revoke_role, revoke_session, revoke_sessions,
+    unlock, verify_email, verify_phone,
 };
 use crate::openapi::{CommonHeaders, Document};
 
@@ -25,9 +26,17 @@ pub fn api() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(refresh::refresh))
         .routes(routes!(revoke_session::revoke_session))
         .routes(routes!(revoke_sessions::revoke_sessions))
+        .routes(routes!(change_profile::change_profile, erase::erase))
         .routes(routes!(change_password::change_password))
         .routes(routes!(deactivate::deactivate))
         .routes(routes!(reactivate::reactivate))
+        .routes(routes!(unlock::unlock))
+        .routes(routes!(verify_email::request_email_verification))
+        .routes(routes!(verify_email::confirm_email))
+        .routes(routes!(verify_phone::request_phone_verification))
+        .routes(routes!(verify_phone::confirm_phone))
+        .routes(routes!(request_password_reset::request_password_reset))
+        .routes(routes!(reset_password::reset_password))
         .routes(routes!(assign_role::assign_role, revoke_role::revoke_role))
         .routes(routes!(define_role::define_role, delete_role::delete_role))
         .routes(routes!(

@@ -22,13 +22,17 @@ pub struct World {
 }
 
 impl World {
-    pub async fn start(shards: usize) -> Self {
+    pub async fn start(shards: usize, env: &[(&str, &str)]) -> Self {
         let stack = Stack::builder()
             .shards(shards)
             .start()
             .await
             .unwrap_or_else(|error| panic!("{error}"));
-        Self::on(stack, LocalRolecall::builder()).await
+        let builder = LocalRolecall::builder();
+        let builder = env
+            .iter()
+            .fold(builder, |it, (name, value)| it.env(*name, *value));
+        Self::on(stack, builder).await
     }
 
     /// The services, as many as `builder` says, on a stack of any shape.

@@ -100,7 +100,7 @@ fn name_index(app: &App, request: &LogInRequest) -> Result<Option<BlindIndex>, P
 }
 
 async fn find(app: &App, index: BlindIndex) -> Result<Option<UserId>, Problem> {
-    let Some(holder) = app.holder_of(index).await? else {
+    let Some(holder) = app.names.holder_of(index).await? else {
         return Ok(None);
     };
     let user = app.state_of(holder, |user| user.account.is_none()).await?;

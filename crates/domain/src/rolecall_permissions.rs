@@ -22,6 +22,7 @@ pub enum Permission {
     UserDeactivate,
     UserReactivate,
     UserUnlock,
+    UserErase,
     SessionRead,
     SessionRevoke,
     RoleGrant,
@@ -40,13 +41,14 @@ pub enum Permission {
 }
 
 impl Permission {
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::UserRegister,
         Self::UserRead,
         Self::UserUpdate,
         Self::UserDeactivate,
         Self::UserReactivate,
         Self::UserUnlock,
+        Self::UserErase,
         Self::SessionRead,
         Self::SessionRevoke,
         Self::RoleGrant,
@@ -71,6 +73,7 @@ impl Permission {
             Self::UserDeactivate => "rolecall.user_deactivate",
             Self::UserReactivate => "rolecall.user_reactivate",
             Self::UserUnlock => "rolecall.user_unlock",
+            Self::UserErase => "rolecall.user_erase",
             Self::SessionRead => "rolecall.session_read",
             Self::SessionRevoke => "rolecall.session_revoke",
             Self::RoleGrant => "rolecall.role_grant",
@@ -111,6 +114,7 @@ impl Permission {
                 | Self::PermissionDetach
                 | Self::UserDeactivate
                 | Self::UserReactivate
+                | Self::UserErase
         )
     }
 }

@@ -9,7 +9,8 @@ use schemas::user::{
     UserRegistered,
 };
 use schemas::{
-    BlindIndex, ClaimId, DeviceId, PermissionId, RoleId, Sealed, SessionId, Sha256Digest, Timestamp, UserId,
+    BlindIndex, ClaimId, DeviceId, OneTimeId, PermissionId, RoleId, Sealed, SessionId, Sha256Digest,
+    Timestamp, UserId,
 };
 use uuid::Uuid;
 
@@ -103,6 +104,10 @@ pub(crate) fn session(number: u128) -> SessionId {
 
 pub(crate) fn device(number: u128) -> DeviceId {
     DeviceId::from_uuid(Uuid::from_u128(number))
+}
+
+pub(crate) fn one_time(number: u128) -> OneTimeId {
+    OneTimeId::from_uuid(Uuid::from_u128(number))
 }
 
 pub(crate) fn role(number: u128) -> RoleId {

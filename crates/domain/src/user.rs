@@ -2,18 +2,26 @@
 
 mod abandon_claim;
 mod change_password;
+mod change_profile;
 mod deactivate;
+mod erase;
 mod grant_role;
 mod log_in;
+mod names;
+mod one_time;
 mod reactivate;
 mod record_login_failure;
 mod refresh;
 mod register;
+mod reset_password;
 mod revoke_role;
 mod revoke_session;
 mod revoke_sessions;
 mod state;
+mod unlock;
 mod unwritten;
+mod verify_email;
+mod verify_phone;
 mod write_login_failures;
 
 #[cfg(test)]
@@ -27,13 +35,18 @@ use serde::{Deserialize, Serialize};
 
 pub use abandon_claim::AbandonClaim;
 pub use change_password::ChangePassword;
+pub use change_profile::{ChangeProfile, NewName, NewPhoneNumber};
 pub use deactivate::Deactivate;
+pub use erase::{CompleteErasure, Erase, Erasure};
 pub use grant_role::GrantRole;
 pub use log_in::LogIn;
+pub use names::NoteReleased;
+pub use one_time::{CODE_TRIES, Sent, SentCode, SentToken};
 pub use reactivate::Reactivate;
 pub use record_login_failure::{FAILURES_TO_LOCK, RecordLoginFailure};
 pub use refresh::Refresh;
 pub use register::Register;
+pub use reset_password::{RequestPasswordReset, ResetPassword};
 pub use revoke_role::RevokeRole;
 pub use revoke_session::RevokeSession;
 pub use revoke_sessions::RevokeSessions;
@@ -41,7 +54,10 @@ pub use state::{
     Account, Device, FIRST_GENERATION, LastSeen, MAX_DEVICES, MAX_GRANTS, MAX_SESSIONS, Place, ReplacedToken,
     Session, Status, User,
 };
+pub use unlock::Unlock;
 pub use unwritten::{FOLDED_FOR, Unwritten};
+pub use verify_email::{RequestEmailVerification, VerifyEmail};
+pub use verify_phone::{RequestPhoneVerification, VerifyPhone};
 pub use write_login_failures::WriteLoginFailures;
 
 use crate::decider::{Context, Decide};
@@ -50,9 +66,18 @@ use crate::decider::{Context, Decide};
 pub enum UserCommand {
     Register(Box<Register>),
     AbandonClaim(AbandonClaim),
+    ChangeProfile(Box<ChangeProfile>),
+    NoteReleased(NoteReleased),
     LogIn(Box<LogIn>),
     RecordLoginFailure(RecordLoginFailure),
     WriteLoginFailures(WriteLoginFailures),
+    Unlock(Unlock),
+    RequestEmailVerification(RequestEmailVerification),
+    VerifyEmail(VerifyEmail),
+    RequestPhoneVerification(RequestPhoneVerification),
+    VerifyPhone(VerifyPhone),
+    RequestPasswordReset(RequestPasswordReset),
+    ResetPassword(ResetPassword),
     Refresh(Refresh),
     RevokeSession(RevokeSession),
     RevokeSessions(RevokeSessions),
@@ -61,6 +86,8 @@ pub enum UserCommand {
     RevokeRole(RevokeRole),
     Deactivate(Deactivate),
     Reactivate(Reactivate),
+    Erase(Erase),
+    CompleteErasure(CompleteErasure),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
@@ -79,6 +106,14 @@ pub enum Error {
     Deactivated,
     #[error("the credentials changed since they were checked")]
     CredentialsChanged,
+    #[error("the profile changed since it was looked at")]
+    ProfileChanged,
+    #[error("names given up before are not free yet")]
+    NamesStillOpen,
+    #[error("the token or code is not valid, or not any more")]
+    InvalidOneTimeToken,
+    #[error("the account has no phone number")]
+    NoPhoneNumber,
     #[error("the refresh token is not valid")]
     InvalidToken,
     #[error("the session has ended")]
@@ -96,9 +131,18 @@ impl Decide<User> for UserCommand {
         match self {
             Self::Register(command) => command.decide(user, ctx),
             Self::AbandonClaim(command) => command.decide(user, ctx),
+            Self::ChangeProfile(command) => command.decide(user, ctx),
+            Self::NoteReleased(command) => command.decide(user, ctx),
             Self::LogIn(command) => command.decide(user, ctx),
             Self::RecordLoginFailure(command) => command.decide(user, ctx),
             Self::WriteLoginFailures(command) => command.decide(user, ctx),
+            Self::Unlock(command) => command.decide(user, ctx),
+            Self::RequestEmailVerification(command) => command.decide(user, ctx),
+            Self::VerifyEmail(command) => command.decide(user, ctx),
+            Self::RequestPhoneVerification(command) => command.decide(user, ctx),
+            Self::VerifyPhone(command) => command.decide(user, ctx),
+            Self::RequestPasswordReset(command) => command.decide(user, ctx),
+            Self::ResetPassword(command) => command.decide(user, ctx),
             Self::Refresh(command) => command.decide(user, ctx),
             Self::RevokeSession(command) => command.decide(user, ctx),
             Self::RevokeSessions(command) => command.decide(user, ctx),
@@ -107,6 +151,8 @@ impl Decide<User> for UserCommand {
             Self::RevokeRole(command) => command.decide(user, ctx),
             Self::Deactivate(command) => command.decide(user, ctx),
             Self::Reactivate(command) => command.decide(user, ctx),
+            Self::Erase(command) => command.decide(user, ctx),
+            Self::CompleteErasure(command) => command.decide(user, ctx),
         }
     }
 }

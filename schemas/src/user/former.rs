@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{PASSWORD, SessionRefreshed, UserLoggedIn};
+use super::{PASSWORD, PasswordChangeCause, PasswordChanged, SessionRefreshed, UserLoggedIn};
 use crate::encryption::Sealed;
 use crate::id::{DeviceId, SessionId};
 use crate::sha256::Sha256Digest;
@@ -78,5 +78,21 @@ pub(super) fn session_refreshed_v1_to_v2(old: SessionRefreshedV1) -> SessionRefr
         city: None,
         risk_score: 0,
         risk_reasons: Vec::new(),
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "PasswordChanged")]
+pub struct PasswordChangedV1 {
+    pub password_hash: Sealed,
+    pub revoked_sessions: Vec<SessionId>,
+}
+
+/// v1 had no cause: there were no resets.
+pub(super) fn password_changed_v1_to_v2(old: PasswordChangedV1) -> PasswordChanged {
+    PasswordChanged {
+        password_hash: old.password_hash,
+        revoked_sessions: old.revoked_sessions,
+        cause: PasswordChangeCause::Change,
     }
 }

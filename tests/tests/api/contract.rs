@@ -9,10 +9,12 @@ use tests::{Answer, Call, Client, World};
 use uuid::Uuid;
 
 /// What answers without a token; everything else must not.
-const PUBLIC: [&str; 6] = [
+const PUBLIC: [&str; 8] = [
     "POST /v1/users",
     "POST /v1/sessions",
     "POST /v1/sessions/refresh",
+    "POST /v1/password-resets",
+    "POST /v1/password-resets/confirm",
     "POST /oauth/revoke",
     "GET /.well-known/authzen-configuration",
     "GET /.well-known/jwks.json",
@@ -299,6 +301,7 @@ pub async fn unknown_things_are_404_and_malformed_ids_400(world: Arc<World>) {
         ("DELETE", format!("/v1/users/{id}/roles/nowhere"), P::NoSuchRole),
         ("POST", format!("/v1/users/{nobody}/deactivate"), P::NoSuchUser),
         ("POST", format!("/v1/users/{nobody}/reactivate"), P::NoSuchUser),
+        ("POST", format!("/v1/users/{nobody}/unlock"), P::NoSuchUser),
         ("DELETE", format!("/v1/users/{nobody}/sessions"), P::NoSuchUser),
         ("DELETE", format!("/v1/sessions/{nobody}"), P::NoSuchSession),
         ("DELETE", "/v1/roles/nowhere".to_owned(), P::NoSuchRole),

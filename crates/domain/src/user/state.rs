@@ -3,10 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use schemas::user::{LockReason, LoginFailed, SessionRefreshed, UserEvent, UserLoggedIn, UserRegistered};
+use schemas::user::{
+    HeldName, LockReason, LoginFailed, SessionRefreshed, UserEvent, UserLoggedIn, UserRegistered,
+};
 use schemas::{BlindIndex, ClaimId, DeviceId, RoleId, Sealed, SessionId, Sha256Digest, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 
+use super::erase::Erasure;
+use super::one_time::{Sent, SentCode, SentToken};
 use super::unwritten::Unwritten;
 use super::{Error, FAILURES_TO_LOCK};
 use crate::decider::Context;
@@ -24,7 +28,12 @@ pub const FIRST_GENERATION: i32 = 1;
 pub struct User {
     /// None until registered. A claim may be abandoned before that.
     pub account: Option<Account>,
+    /// There was an account.
+    pub erased: Option<Erasure>,
     pub abandoned_claims: BTreeSet<ClaimId>,
+    /// Names that were the user's until their release, which is not known to be done.
+    pub given_up: Vec<HeldName>,
+    pub sent: Sent,
     /// Counts the credentials: 1 once registered, one more with each password change. A login
     /// names the value its password was checked against.
     pub credentials: i64,
@@ -51,17 +60,21 @@ pub enum Status {
     Unregistered,
     Active,
     Deactivated,
+    Erased,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     pub user_id: UserId,
-    pub claim_id: ClaimId,
     pub username: Sealed,
     pub username_index: BlindIndex,
+    pub username_claim: ClaimId,
     pub email: Sealed,
     pub email_index: BlindIndex,
+    pub email_claim: ClaimId,
+    pub email_verified: bool,
     pub phone_number: Option<Sealed>,
+    pub phone_verified: bool,
     pub password_hash: Sealed,
     pub deactivated: bool,
 }
@@ -130,6 +143,7 @@ pub struct ReplacedToken {
 impl User {
     pub fn status(&self) -> Status {
         match &self.account {
+            None if self.erased.is_some() => Status::Erased,
             None => Status::Unregistered,
             Some(account) if account.deactivated => Status::Deactivated,
             Some(_) => Status::Active,
@@ -220,6 +234,8 @@ impl User {
             UserEvent::ClaimAbandoned(e) => {
                 self.abandoned_claims.insert(e.claim_id);
             }
+            UserEvent::ProfileChanged(e) => self.change_profile(e),
+            UserEvent::NamesReleased(e) => self.note_released(&e.names),
             UserEvent::LoggedIn(e) => self.log_in(e),
             UserEvent::LoginFailed(e) => self.fail(e),
             UserEvent::Locked(e) => {
@@ -228,7 +244,19 @@ impl User {
                     self.locks = self.locks.saturating_add(1);
                 }
             }
+            UserEvent::Unlocked(_) => self.unlock(),
+            UserEvent::EmailVerificationRequested(e) => {
+                self.sent.email_verification = Some(SentToken::new(e.token_hash, e.expires_at));
+            }
+            UserEvent::EmailVerified(_) => self.note_email_verified(),
+            UserEvent::PhoneVerificationRequested(e) => self.sent.phone_verification = Some(SentCode::of(e)),
+            UserEvent::PhoneVerificationFailed(_) => self.sent.count_wrong_code(),
+            UserEvent::PhoneVerified(_) => self.note_phone_verified(),
+            UserEvent::PasswordResetRequested(e) => {
+                self.sent.password_reset = Some(SentToken::new(e.token_hash, e.expires_at));
+            }
             UserEvent::PasswordChanged(e) => {
+                self.sent.password_reset = None;
                 if let Some(account) = &mut self.account {
                     account.password_hash = e.password_hash.clone();
                 }
@@ -249,10 +277,13 @@ impl User {
             }
             UserEvent::Deactivated(_) => {
                 self.deactivate(true);
+                self.sent = Sent::default();
                 self.sessions.clear();
                 self.devices.clear();
             }
             UserEvent::Reactivated(_) => self.deactivate(false),
+            UserEvent::Erased(_) => self.erase(),
+            UserEvent::ErasureCompleted(_) => self.erased = Some(Erasure::Complete),
         }
     }
 
@@ -260,12 +291,15 @@ impl User {
         self.credentials = 1;
         self.account = Some(Account {
             user_id: event.user_id,
-            claim_id: event.claim_id,
             username: event.username.clone(),
             username_index: event.username_index,
+            username_claim: event.claim_id,
             email: event.email.clone(),
             email_index: event.email_index,
+            email_claim: event.claim_id,
+            email_verified: false,
             phone_number: event.phone_number.clone(),
+            phone_verified: false,
             password_hash: event.password_hash.clone(),
             deactivated: false,
         });
@@ -274,9 +308,7 @@ impl User {
     fn log_in(&mut self, event: &UserLoggedIn) {
         // Guessing elsewhere goes on counting while a lock is there that did not bind this one.
         if !event.despite_lock {
-            self.failed_logins = 0;
-            self.locks = 0;
-            self.locked_until = None;
+            self.unlock();
         }
         let place = Place {
             network: event.ip_network.clone(),
@@ -317,6 +349,12 @@ impl User {
                 None => break,
             };
         }
+    }
+
+    fn unlock(&mut self) {
+        self.failed_logins = 0;
+        self.locks = 0;
+        self.locked_until = None;
     }
 
     fn fail(&mut self, event: &LoginFailed) {
