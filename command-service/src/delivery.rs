@@ -11,7 +11,6 @@ mod reading;
 mod sms;
 mod window;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -128,38 +127,26 @@ impl Delivery {
     }
 }
 
-/// Keeps a reader on each partition that is this instance's.
+/// Keeps a reader on the partitions that are this instance's.
 async fn share_out(outbox: Arc<Outbox>, membership: Membership, stop: CancellationToken) {
     let mut share = membership.share();
-    let mut readers: BTreeMap<i32, (CancellationToken, JoinHandle<()>)> = BTreeMap::new();
-    loop {
-        let mine: BTreeSet<i32> = {
+    while !stop.is_cancelled() {
+        let mine: Vec<i32> = {
             let share = share.borrow_and_update();
             share.iter().flatten().map(|(_, partition)| *partition).collect()
         };
-        let gone: Vec<i32> = readers.keys().filter(|it| !mine.contains(it)).copied().collect();
-        for partition in gone {
-            if let Some((stop, _)) = readers.remove(&partition) {
-                stop.cancel();
-            }
-        }
-        for partition in mine {
-            readers.entry(partition).or_insert_with(|| {
-                let stop = stop.child_token();
-                let outbox = Arc::clone(&outbox);
-                (stop.clone(), tokio::spawn(outbox.deliver(partition, stop)))
-            });
-        }
+        let turn = stop.child_token();
+        let reading = outbox.deliver(&mine, &turn);
+        tokio::pin!(reading);
         tokio::select! {
-            changed = share.changed() => if changed.is_err() { break },
-            () = stop.cancelled() => break,
-        }
-    }
-    stop.cancel();
-    let ended = readers.into_values().map(|(_, reader)| reader);
-    for outcome in futures::future::join_all(ended).await {
-        if let Err(panic) = outcome {
-            tracing::error!(%panic, "A reader of the outbox failed: {panic}");
+            () = &mut reading => {}
+            changed = share.changed() => {
+                turn.cancel();
+                reading.await;
+                if changed.is_err() {
+                    break;
+                }
+            }
         }
     }
     membership.leave().await;

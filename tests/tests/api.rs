@@ -66,6 +66,7 @@ fn main() -> ExitCode {
         profiles::of_many_who_want_one_name_one_gets_it,
         profiles::names_change_with_the_current_password_only,
         profiles::a_repeated_rename_gets_its_first_answer,
+        profiles::a_deactivated_users_refresh_token_gives_nothing,
         profiles::nobody_changes_the_profile_of_somebody_with_more_rights,
         random::random_bodies_never_break_a_service,
         registration::one_of_many_racing_registrations_wins,

@@ -1,5 +1,6 @@
-//! Reading a partition on, and delivering what it owes to people.
+//! Reading the users partitions on, and delivering what they owe to people.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,8 +19,10 @@ use super::{LAST, Outbox};
 const ITEMS: usize = 500;
 const BACKOFF: Duration = Duration::from_millis(500);
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
-/// How often the position is saved, if it moved.
+/// How soon what arrived is saved, so that it is not sent again.
 const SAVE: Duration = Duration::from_millis(500);
+/// Where nothing was to be sent, there is no hurry: after so many of those.
+const SELDOM: u32 = 20;
 
 #[derive(Debug, thiserror::Error)]
 enum ReadError {
@@ -31,14 +34,21 @@ enum ReadError {
     Position(#[from] KafkaError),
 }
 
+/// What is under way of each partition.
+type Windows = BTreeMap<i32, Window>;
+
 impl Outbox {
     /// Until told to stop; what fails is tried again.
-    pub(super) async fn deliver(self: Arc<Self>, partition: i32, stop: CancellationToken) {
+    pub(super) async fn deliver(self: &Arc<Self>, partitions: &[i32], stop: &CancellationToken) {
+        if partitions.is_empty() {
+            return stop.cancelled().await;
+        }
         let mut wait = BACKOFF;
         while !stop.is_cancelled() {
             let began = tokio::time::Instant::now();
-            if let Err(error) = self.read_on(partition, &stop).await {
-                tracing::warn!(%error, "The outbox of ledger {partition} is not read at the moment: {error}");
+            match self.read_on(partitions, stop).await {
+                Ok(()) => return,
+                Err(error) => tracing::warn!(%error, "The outbox is not read at the moment: {error}"),
             }
             if began.elapsed() > BACKOFF_MAX {
                 wait = BACKOFF;
@@ -48,42 +58,74 @@ impl Outbox {
         }
     }
 
-    async fn read_on(self: &Arc<Self>, partition: i32, stop: &CancellationToken) -> Result<(), ReadError> {
-        let mut saved = self.positions.get(partition).await?.unwrap_or(0);
-        let mut tail = Tail::open(&self.kafka, &[(Stream::Users, partition, saved)])?;
-        let mut window = Window::from(saved);
+    async fn read_on(
+        self: &Arc<Self>,
+        partitions: &[i32],
+        stop: &CancellationToken,
+    ) -> Result<(), ReadError> {
+        let mut saved = self.positions.get(partitions).await?;
+        for partition in partitions {
+            saved.entry(*partition).or_insert(0);
+        }
+        let start: Vec<_> = saved.iter().map(|(p, next)| (Stream::Users, *p, *next)).collect();
+        let mut tail = Tail::open(&self.kafka, &start)?;
+        let mut windows: Windows = saved.iter().map(|(p, next)| (*p, Window::from(*next))).collect();
         let mut under_way = JoinSet::new();
         let mut save = tokio::time::interval(SAVE);
+        let (mut has_told, mut ticks) = (false, 0_u32);
         loop {
+            let has_room = windows.values().all(Window::has_room);
             tokio::select! {
-                items = tail.next(ITEMS), if window.has_room() => {
+                items = tail.next(ITEMS), if has_room => {
                     for item in items? {
-                        let (_, next) = item.place_and_next();
-                        if let TailItem::Record(record) = item
-                            && let Some((meta, event)) = self.owed(&record)?
-                        {
-                            window.begin(record.offset);
-                            let (outbox, offset) = (Arc::clone(self), record.offset);
-                            under_way.spawn(async move {
-                                outbox.tell(&meta, &event).await;
-                                offset
-                            });
-                        }
-                        window.read(next);
+                        self.take(item, &mut windows, &mut under_way)?;
                     }
                 }
-                Some(arrived) = under_way.join_next() => note(&mut window, arrived),
-                _ = save.tick() => self.save(partition, &mut saved, &window).await?,
+                Some(arrived) = under_way.join_next() => {
+                    note(&mut windows, arrived);
+                    has_told = true;
+                }
+                _ = save.tick() => {
+                    ticks = ticks.wrapping_add(1);
+                    if std::mem::take(&mut has_told) || ticks.is_multiple_of(SELDOM) {
+                        self.save(&mut saved, &windows).await?;
+                    }
+                }
                 () = stop.cancelled() => break,
             }
         }
         let rest = async {
             while let Some(arrived) = under_way.join_next().await {
-                note(&mut window, arrived);
+                note(&mut windows, arrived);
             }
         };
         tokio::time::timeout(LAST, rest).await.unwrap_or(());
-        self.save(partition, &mut saved, &window).await
+        self.save(&mut saved, &windows).await
+    }
+
+    /// Begins to deliver what an item of the log owes.
+    fn take(
+        self: &Arc<Self>,
+        item: TailItem,
+        windows: &mut Windows,
+        under_way: &mut JoinSet<(i32, i64)>,
+    ) -> Result<(), ReadError> {
+        let ((_, partition), next) = item.place_and_next();
+        let Some(window) = windows.get_mut(&partition) else {
+            return Ok(());
+        };
+        if let TailItem::Record(record) = item
+            && let Some((meta, event)) = self.owed(&record)?
+        {
+            window.begin(record.offset);
+            let (outbox, offset) = (Arc::clone(self), record.offset);
+            under_way.spawn(async move {
+                outbox.tell(&meta, &event).await;
+                (partition, offset)
+            });
+        }
+        window.read(next);
+        Ok(())
     }
 
     fn owed(&self, record: &Record) -> Result<Option<(Meta, UserEvent)>, ReadError> {
@@ -94,10 +136,16 @@ impl Outbox {
         })
     }
 
-    async fn save(&self, partition: i32, saved: &mut i64, window: &Window) -> Result<(), ReadError> {
-        if window.position() > *saved {
-            self.positions.set(partition, window.position()).await?;
-            *saved = window.position();
+    async fn save(&self, saved: &mut BTreeMap<i32, i64>, windows: &Windows) -> Result<(), ReadError> {
+        let reached = windows
+            .iter()
+            .map(|(partition, window)| (*partition, window.position()));
+        let moved: BTreeMap<i32, i64> = reached
+            .filter(|(partition, position)| saved.get(partition).is_none_or(|saved| position > saved))
+            .collect();
+        if !moved.is_empty() {
+            self.positions.set(&moved).await?;
+            saved.extend(moved);
         }
         Ok(())
     }
@@ -138,9 +186,13 @@ impl Outbox {
     }
 }
 
-fn note(window: &mut Window, arrived: Result<i64, tokio::task::JoinError>) {
+fn note(windows: &mut Windows, arrived: Result<(i32, i64), tokio::task::JoinError>) {
     match arrived {
-        Ok(offset) => window.arrived(offset),
+        Ok((partition, offset)) => {
+            if let Some(window) = windows.get_mut(&partition) {
+                window.arrived(offset);
+            }
+        }
         // It stays under way for the window, and so is told again after a restart.
         Err(panic) => tracing::error!(%panic, "A delivery failed: {panic}"),
     }

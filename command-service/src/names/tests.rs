@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use domain::user::{ChangeProfile, NewName, Register};
+use domain::user::{ChangeProfile, Erase, NewName, Register, Status};
 use event_log::{
     CommitError, Committed, Group, GroupSpec, Instance, MemoryLog, Outgoing, Owners, Record, Target,
     WriterLog, WriterLogError, WriterTransaction,
@@ -185,8 +185,8 @@ fn events(log: &MemoryLog) -> usize {
     places.map(|place| log.records(place).len()).sum()
 }
 
-/// Renames, dying at commit number `at`. Whether it died.
-async fn rename_and_die(log: &MemoryLog, new: &Claim, texts: [&str; 2], at: usize, crash: Crash) -> bool {
+/// Does something, dying at commit number `at`. Whether it died.
+async fn die(log: &MemoryLog, at: usize, crash: Crash, act: impl AsyncFnOnce(&Names)) -> bool {
     let died = Arc::new(Notify::new());
     let mortal = Arc::new(Mortal {
         log: log.clone(),
@@ -196,12 +196,8 @@ async fn rename_and_die(log: &MemoryLog, new: &Claim, texts: [&str; 2], at: usiz
     });
     let names = names_on(Life(Arc::clone(&mortal))).await;
     mortal.left.store(at, Ordering::SeqCst);
-    let saga = async {
-        names.commit(new, rename(new, texts), system()).await.unwrap();
-        names.release_given_up(new.user, system()).await.unwrap();
-    };
     tokio::select! {
-        () = saga => false,
+        () = act(&names) => false,
         () = died.notified() => true,
     }
 }
@@ -216,7 +212,14 @@ async fn a_crash_at_any_step_of_a_rename_leaves_no_name_half_way() {
             let id = UserId::new_v7();
             let (old, new) = (claim(id, old_texts), claim(id, new_texts));
             register(&names_on(log.clone()).await, &old, old_texts).await;
-            let died = rename_and_die(&log, &new, new_texts, at, crash).await;
+            let died = die(&log, at, crash, async |names| {
+                names
+                    .commit(&new, rename(&new, new_texts), system())
+                    .await
+                    .unwrap();
+                names.release_given_up(id, system()).await.unwrap();
+            })
+            .await;
 
             let names = names_on(log.clone()).await;
             finish(&names, &log).await;
@@ -260,6 +263,46 @@ async fn a_crash_at_any_step_of_a_rename_leaves_no_name_half_way() {
         }
         // Both are seen: crashes before the commit point and after it.
         assert!(renamed_after.is_some_and(|at| at > 0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_at_any_step_of_an_erasure_frees_the_names_all_the_same() {
+    let texts = ["carol", "carol@example.org"];
+    for crash in [Crash::BeforeCommit, Crash::AfterCommit] {
+        for at in 0.. {
+            let log = MemoryLog::new(LogId::new_v7());
+            let id = UserId::new_v7();
+            let own = claim(id, texts);
+            register(&names_on(log.clone()).await, &own, texts).await;
+            let died = die(&log, at, crash, async |names| {
+                let command = UserCommand::Erase(Erase { credentials: None });
+                let erased = names.bus.execute::<User>(&id.to_string(), command, system());
+                erased.await.unwrap();
+                names.release_given_up(id, system()).await.unwrap();
+            })
+            .await;
+
+            let names = names_on(log.clone()).await;
+            finish(&names, &log).await;
+            let state = user(&names, id).await;
+            let is_erased = state.status() == Status::Erased;
+            assert!(state.given_up.is_empty(), "{crash:?} at {at}");
+            for name in own.held() {
+                let is_free = identifier(&names, name).await == Identifier::Free;
+                assert_eq!(is_free, is_erased, "{crash:?} at {at}");
+            }
+            let markers = (0..LEDGERS).map(|ledger| log.records(Target::Key(ledger)).len());
+            assert_eq!(
+                markers.sum::<usize>(),
+                usize::from(is_erased),
+                "the marker goes with the event"
+            );
+            if !died {
+                assert!(is_erased && at > 1);
+                break;
+            }
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! For readers that keep nothing else. Who shares partitions out among instances is [`crate::Membership`];
 //! a group with members takes offsets from its members only.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,28 +33,34 @@ impl ReaderPositions {
         })
     }
 
-    /// Offset of the next record; none where the reader has never been, or not for longer than Kafka remembers.
-    pub async fn get(&self, partition: i32) -> Result<Option<i64>, KafkaError> {
-        let positions = self.clone();
+    /// Offset of the next record of each of these; none where the reader has never been, or not for longer than
+    /// Kafka remembers.
+    pub async fn get(&self, partitions: &[i32]) -> Result<BTreeMap<i32, i64>, KafkaError> {
+        let (positions, partitions) = (self.clone(), partitions.to_vec());
         blocking(move || {
             let mut wanted = TopicPartitionList::new();
-            wanted.add_partition(&positions.topic, partition);
+            for partition in partitions {
+                wanted.add_partition(&positions.topic, partition);
+            }
             let found = positions.consumer.committed_offsets(wanted, TIMEOUT)?;
-            let found = found.find_partition(&positions.topic, partition);
-            Ok(match found.map(|it| it.offset()) {
-                Some(Offset::Offset(next)) => Some(next),
+            let elements = found.elements();
+            let known = elements.iter().filter_map(|it| match it.offset() {
+                Offset::Offset(next) => Some((it.partition(), next)),
                 _ => None,
-            })
+            });
+            Ok(known.collect())
         })
         .await
     }
 
-    pub async fn set(&self, partition: i32, next: i64) -> Result<(), KafkaError> {
-        let positions = self.clone();
+    pub async fn set(&self, positions: &BTreeMap<i32, i64>) -> Result<(), KafkaError> {
+        let (own, positions) = (self.clone(), positions.clone());
         blocking(move || {
             let mut reached = TopicPartitionList::new();
-            reached.add_partition_offset(&positions.topic, partition, Offset::Offset(next))?;
-            positions.consumer.commit(&reached, CommitMode::Sync)
+            for (partition, next) in positions {
+                reached.add_partition_offset(&own.topic, partition, Offset::Offset(next))?;
+            }
+            own.consumer.commit(&reached, CommitMode::Sync)
         })
         .await
     }

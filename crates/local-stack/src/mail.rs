@@ -75,7 +75,7 @@ impl MailServer {
         });
         server
             .with_name("localhost")
-            .with_num_threads(16)
+            .with_num_threads(64)
             .with_tcp_listener(listener);
         std::thread::Builder::new()
             .name("mail-server".to_owned())

@@ -229,3 +229,32 @@ pub async fn nobody_changes_the_profile_of_somebody_with_more_rights(world: Arc<
         .await
         .refused(P::Escalation);
 }
+
+pub async fn a_deactivated_users_refresh_token_gives_nothing(world: Arc<World>) {
+    let person = world.person("put-off").await;
+    let refresh = async || {
+        let body = json!({ "refresh_token": person.refresh_token });
+        let call = world.client.command("POST", "/v1/sessions/refresh").json(&body);
+        call.send().await
+    };
+    let path = |what: &str| format!("/v1/users/{}/{what}", person.id);
+    world
+        .admin
+        .command("POST", &path("deactivate"), Value::Null)
+        .await
+        .expect(200);
+    refresh().await.refused(P::UserDeactivated);
+    // What ended with the account does not come back with it.
+    world
+        .admin
+        .command("POST", &path("reactivate"), Value::Null)
+        .await
+        .expect(200);
+    refresh().await.refused(P::SessionEnded);
+    let history = world.history().await;
+    assert!(
+        !history
+            .names_of_user(person.id)
+            .contains(&"user.session_refreshed")
+    );
+}

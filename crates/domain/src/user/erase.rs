@@ -72,6 +72,7 @@ impl User {
         self.sessions.clear();
         self.devices.clear();
         self.grants.clear();
+        self.last_seen = None;
         self.locked_until = None;
         self.failed_logins = 0;
         self.locks = 0;
