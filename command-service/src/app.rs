@@ -1,7 +1,6 @@
 //! What every endpoint works with.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use access_node::{AccessNode, SessionStanding};
@@ -12,12 +11,15 @@ use service_kit::auth::{Authenticate, SessionState};
 use service_kit::client_info::TrustsProxy;
 use service_kit::jwt::{Signer, Verifier};
 use service_kit::keys::TokenKey;
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::attempts::Attempts;
 use crate::config::{Registration, SessionConfig};
 use crate::decoys::Decoys;
 use crate::guesses::Reminders;
+use crate::names::Names;
+use crate::one_time::OneTimeConfig;
 use crate::passkeys::Passkeys;
 use crate::passwords::Passwords;
 use crate::peers::Numbers;
@@ -47,6 +49,9 @@ pub struct App {
     pub passkeys: Passkeys,
     pub attempts: Attempts,
     pub decoys: Decoys,
+    pub one_time: OneTimeConfig,
+    /// Places for password resets that are recorded behind their answers.
+    pub resets: Arc<Semaphore>,
     pub reminders: Reminders,
     pub recordings: Recordings,
     pub registration: Registration,
@@ -58,8 +63,7 @@ pub struct App {
     /// How long a change waits for a second person.
     pub approval_ttl: Duration,
     pub trust_proxy: bool,
-    /// Some names may be reserved whose users are registered: to be looked at soon. So at every start.
-    pub claims_are_open: AtomicBool,
+    pub names: Names,
     /// Work that a closed connection must not stop half way.
     pub sagas: TaskTracker,
 }

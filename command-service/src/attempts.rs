@@ -32,6 +32,9 @@ pub struct AttemptLimits {
     /// Password attempts and registrations a minute from one network: a /24 of IPv4, a /48 of IPv6.
     #[arg(long, env = "ROLECALL_ATTEMPTS_PER_NETWORK", default_value_t = 600, value_parser = clap::value_parser!(u32).range(1..))]
     pub attempts_per_network: u32,
+    /// Mails and messages to a phone an hour that one account may ask for, and resets for one address.
+    #[arg(long, env = "ROLECALL_MESSAGES_PER_ACCOUNT", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    pub messages_per_account: u32,
 }
 
 /// Whose attempts are counted together.
@@ -47,6 +50,7 @@ pub struct Attempts {
     accounts: Buckets<Account>,
     devices: Buckets<DeviceId>,
     networks: Buckets<Option<IpAddr>>,
+    messages: Buckets<Account>,
 }
 
 impl Attempts {
@@ -55,6 +59,7 @@ impl Attempts {
             accounts: Buckets::a_minute(limits.attempts_per_account),
             devices: Buckets::a_minute(limits.attempts_per_account),
             networks: Buckets::a_minute(limits.attempts_per_network),
+            messages: Buckets::an_hour(limits.messages_per_account),
         }
     }
 
@@ -77,6 +82,17 @@ impl Attempts {
             Problem::new(ProblemType::TooManyAttempts).retry_after(wait)
         })
     }
+
+    /// As [`Self::admit`], for what has a message sent to somebody.
+    pub fn admit_message(&self, address: Option<IpAddr>, account: Account) -> Result<(), Problem> {
+        let network = self.networks.take(&address.map(network));
+        network
+            .and_then(|()| self.messages.take(&account))
+            .map_err(|wait| {
+                metrics::counter!("messages_not_asked_for_total").increment(1);
+                Problem::new(ProblemType::TooManyAttempts).retry_after(wait)
+            })
+    }
 }
 
 /// Whom one provider's line or one data centre's customer is likely to hold.
@@ -93,7 +109,7 @@ fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// A bucket for each key that holds a minute's worth and fills evenly.
+/// A bucket for each key that holds a period's worth and fills evenly.
 struct Buckets<K: Eq + Hash + Clone, C: Clock = DefaultClock> {
     quota: Quota,
     clock: C,
@@ -104,13 +120,17 @@ type Limiter<K, C> = RateLimiter<K, HashMapStateStore<K>, C, NoOpMiddleware<<C a
 
 impl<K: Eq + Hash + Clone> Buckets<K> {
     fn a_minute(count: u32) -> Self {
-        Self::with_clock(count, DefaultClock::default())
+        Self::with_clock(Quota::per_minute, count, DefaultClock::default())
+    }
+
+    fn an_hour(count: u32) -> Self {
+        Self::with_clock(Quota::per_hour, count, DefaultClock::default())
     }
 }
 
 impl<K: Eq + Hash + Clone, C: Clock + Clone> Buckets<K, C> {
-    fn with_clock(count: u32, clock: C) -> Self {
-        let quota = Quota::per_minute(NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN));
+    fn with_clock(quota: fn(NonZeroU32) -> Quota, count: u32, clock: C) -> Self {
+        let quota = quota(NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN));
         let limiter = Limiter::new(quota, HashMapStateStore::default(), clock.clone());
         Self {
             quota,
@@ -149,7 +169,7 @@ mod tests {
     #[test]
     fn a_bucket_holds_a_minutes_worth_and_fills_evenly() {
         let clock = FakeRelativeClock::default();
-        let buckets = Buckets::with_clock(30, clock.clone());
+        let buckets = Buckets::with_clock(Quota::per_minute, 30, clock.clone());
         let pass = |millis| clock.advance(Duration::from_millis(millis));
         assert!((0..30).all(|_| buckets.take(&"alice").is_ok()));
         assert_eq!(buckets.take(&"alice"), Err(Duration::from_secs(2)));
@@ -165,7 +185,7 @@ mod tests {
 
     #[test]
     fn memory_is_bounded() {
-        let buckets = Buckets::with_clock(30, FakeRelativeClock::default());
+        let buckets = Buckets::with_clock(Quota::per_minute, 30, FakeRelativeClock::default());
         for number in 0..BUCKETS * 3 {
             assert!(buckets.take(&number).is_ok());
         }
@@ -177,6 +197,7 @@ mod tests {
         let attempts = Attempts::new(AttemptLimits {
             attempts_per_account: 5,
             attempts_per_network: 8,
+            messages_per_account: 5,
         });
         let user = Some(Account::User(UserId::new_v7()));
         let from = |text: &str| Some(text.parse().unwrap());

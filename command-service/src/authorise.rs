@@ -61,6 +61,15 @@ impl App {
         self.authorise(call, permission).await
     }
 
+    /// Lets people pass on their own account, and nobody else.
+    pub async fn own(&self, call: &Call, user: UserId) -> Result<(), Problem> {
+        self.await_demanded(call).await?;
+        if call.caller.user_id == user {
+            return Ok(());
+        }
+        Err(Problem::new(ProblemType::Forbidden).detail("only its owner does this"))
+    }
+
     /// Waits for what the caller demands. It may be the very event that ended the caller's session,
     /// so the session is looked at again.
     pub async fn await_demanded(&self, call: &Call) -> Result<(), Problem> {
@@ -139,6 +148,15 @@ impl App {
     pub fn refuse_escalation_by(&self, caller: UserId, permission: &str) -> Result<(), Problem> {
         let given = Permission::ALL.into_iter().filter(|p| p.name() == permission);
         self.refuse_beyond(caller, given, Held::ForGood)
+    }
+
+    /// Nobody takes over the account of somebody with more rights in Rolecall.
+    pub fn refuse_escalation_over(&self, caller: UserId, user: UserId) -> Result<(), Problem> {
+        let more = |p: &Permission| self.holds(user, *p) && !self.holds(caller, *p);
+        match Permission::ALL.into_iter().find(more) {
+            Some(permission) => Err(escalation(permission.name(), Held::Not)),
+            None => Ok(()),
+        }
     }
 
     fn refuse_beyond(

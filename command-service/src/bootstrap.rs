@@ -227,7 +227,7 @@ mod tests {
 
     async fn is_administrator(app: &App, name: &str, user: UserId, abandoned: i64) {
         let index = app.index_key.index(IdentifierKind::Username, name).unwrap();
-        assert_eq!(app.holder_of(index).await.unwrap(), Some(user));
+        assert_eq!(app.names.holder_of(index).await.unwrap(), Some(user));
         let found = app.bus.inspect::<User>(&user.to_string()).await.unwrap();
         // Registered once and granted once; a claim whose names were taken was abandoned.
         assert_eq!(found.sequence, abandoned + 2);
@@ -305,7 +305,7 @@ mod tests {
             };
             at_once(&older).await.unwrap();
             let third = one.index_key.index(IdentifierKind::Username, "third").unwrap();
-            assert_eq!(one.holder_of(third).await.unwrap(), None);
+            assert_eq!(one.names.holder_of(third).await.unwrap(), None);
         }
         assert_eq!(bus.catalog().await.unwrap().last, catalog.last);
         bus.shut_down().await;

@@ -5,12 +5,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser};
+use event_log::KafkaConfig;
 use service_kit::client_info::ProxyConfig;
 use service_kit::jwt::TokenConfig;
 use service_kit::keys::KeyFiles;
 
 use crate::attempts::AttemptLimits;
+use crate::delivery::DeliveryConfig;
 use crate::hashing::HashingConfig;
+use crate::one_time::OneTimeConfig;
 use crate::passkeys::RelyingParty;
 
 /// Rolecall's command service: HTTP commands in, events on Kafka out.
@@ -87,6 +90,10 @@ pub struct Config {
     /// after an eighth of its users.
     #[arg(long, env = "ROLECALL_ACCESS_SNAPSHOT_EVENTS", default_value_t = 2_000, value_parser = clap::value_parser!(i64).range(1..))]
     pub access_snapshot_events: i64,
+    /// Seconds after which a segment of a new log's keys topic is closed, and an erased person's key is gone soon after: the
+    /// owners' heartbeats come as often.
+    #[arg(long, env = "ROLECALL_KEY_SEGMENT_SECS", default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..))]
+    pub key_segment_secs: u64,
     #[command(flatten)]
     pub sessions: SessionConfig,
     #[command(flatten)]
@@ -96,6 +103,10 @@ pub struct Config {
     #[command(flatten)]
     pub relying_party: RelyingParty,
     #[command(flatten)]
+    pub one_time: OneTimeConfig,
+    #[command(flatten)]
+    pub delivery: DeliveryConfig,
+    #[command(flatten)]
     pub keys: KeyFiles,
     #[command(flatten)]
     pub tokens: TokenConfig,
@@ -104,6 +115,14 @@ pub struct Config {
 }
 
 impl Config {
+    pub(crate) fn kafka_config(&self) -> KafkaConfig {
+        KafkaConfig::new(&self.kafka, &self.topic_prefix).key_segment(self.key_segment())
+    }
+
+    pub(crate) fn key_segment(&self) -> Duration {
+        Duration::from_secs(self.key_segment_secs)
+    }
+
     pub(crate) fn shard_dsns(&self) -> Vec<&str> {
         let parts = self.shards.iter().flat_map(|shards| shards.split([',', '\n']));
         parts.map(str::trim).filter(|dsn| !dsn.is_empty()).collect()

@@ -6,7 +6,7 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use domain::user::{self, FOLDED_FOR, RecordLoginFailure, User, UserCommand, WriteLoginFailures};
-use event_log::{BusError, CommandContext};
+use event_log::{Bus, BusError, CommandContext};
 use parking_lot::Mutex;
 use schemas::user::LoginFailed;
 use schemas::{BlindIndex, DeviceId, RequestId, Timestamp, UserId};
@@ -34,16 +34,9 @@ impl App {
         refuse_until(self.decoys.locked(index, Timestamp::now()))
     }
 
-    /// A user's state, proven if it `refuses`: what is refused from memory, with no command to follow, must be
-    /// as true as a command's outcome, and the first to answer may be an owner that was just replaced.
+    /// See [`state_of`].
     pub async fn state_of(&self, user: UserId, refuses: impl Fn(&User) -> bool) -> Result<User, Problem> {
-        let id = user.to_string();
-        let found = self.bus.inspect::<User>(&id).await.map_err(problem)?.aggregate;
-        if !refuses(&found) {
-            return Ok(found);
-        }
-        let proven = self.bus.inspect_proven::<User>(&id).await.map_err(problem)?;
-        Ok(proven.aggregate)
+        state_of(&self.bus, user, refuses).await
     }
 
     /// Runs a command made by [`wrong_password`].
@@ -105,6 +98,18 @@ impl App {
             }
         });
     }
+}
+
+/// A user's state, proven if it `refuses`: what is refused from memory, with no command to follow, must be
+/// as true as a command's outcome, and the first to answer may be an owner that was just replaced.
+pub async fn state_of(bus: &Bus, user: UserId, refuses: impl Fn(&User) -> bool) -> Result<User, Problem> {
+    let id = user.to_string();
+    let found = bus.inspect::<User>(&id).await.map_err(problem)?.aggregate;
+    if !refuses(&found) {
+        return Ok(found);
+    }
+    let proven = bus.inspect_proven::<User>(&id).await.map_err(problem)?;
+    Ok(proven.aggregate)
 }
 
 /// Users whose owner has folded failures, with the time of the last.

@@ -1,62 +1,98 @@
-//! Finishing what a crash or a broker's fault left open between a user's registration and its names'
-//! confirmation.
+//! Finishing what a crash or a broker's fault left open between a user's event and its names.
 //!
-//! The registration is the commit point, so the names are the user's already; but whoever reads the
-//! identifiers alone, as the look-up tables do, learns it from the confirmation only.
+//! The user event is the commit point, so the names are the user's already, or no longer; but whoever
+//! reads the identifiers alone, as the look-up tables do, learns it from them only.
 
-use std::sync::atomic::Ordering;
-
-use domain::identifier::{Confirm, Holder, Identifier, IdentifierCommand};
+use domain::identifier::{Holder, Identifier};
 use domain::user::User;
 use event_log::CommandContext;
-use schemas::RequestId;
+use schemas::user::HeldName;
+use schemas::{BlindIndex, RequestId, Sha256Digest};
 use service_kit::problem::Problem;
 
-use crate::app::App;
-use crate::refusals::problem;
+use crate::guesses::state_of;
+use crate::names::Names;
 
-impl App {
-    /// Confirms each reserved name whose user is registered under the very claim. Safe to repeat. A
-    /// name whose user is not is left to whoever contends for it.
-    pub async fn finish_open_claims(&self) {
-        let (reserved, all_seen) = self.bus.reserved_identifiers();
+/// What became of a name found reserved.
+#[derive(PartialEq, Eq)]
+enum Finished {
+    Confirmed,
+    Released,
+    /// Its user event may still come; a contender settles it.
+    Left,
+}
+
+impl Names {
+    /// Confirms each reserved name that is a user's under the very claim, and releases what users have
+    /// given up. Safe to repeat. A name whose user event never came is left to whoever contends for it.
+    pub async fn finish_open(&self) {
+        self.finish_reserved().await;
+        self.finish_given_up().await;
+    }
+
+    async fn finish_reserved(&self) {
+        let (reserved, all_seen) = self.bus().at_rest::<Identifier>(|_| true);
         if !all_seen {
-            self.claims_are_open.store(true, Ordering::Release);
+            self.leave_open();
         }
         for (index, identifier) in reserved {
-            let Identifier::Reserved { holder, .. } = identifier else {
+            let Some(holder) = identifier.holder() else {
                 continue;
             };
-            match self.finish(&index, &holder).await {
-                Ok(false) => {}
-                Ok(true) => {
-                    tracing::info!(user.id = %holder.user_id, "Confirmed a name that a fault left reserved")
+            let user = holder.user_id;
+            match self.finish(&index, holder).await {
+                Ok(Finished::Left) => {}
+                Ok(Finished::Confirmed) => {
+                    tracing::info!(user.id = %user, "Confirmed a name that a fault left reserved")
+                }
+                Ok(Finished::Released) => {
+                    tracing::info!(user.id = %user, "Released a name that was reserved too late to be used")
                 }
                 Err(problem) => {
-                    self.claims_are_open.store(true, Ordering::Release);
+                    self.leave_open();
                     tracing::warn!(
-                        status = %problem.status(), user.id = %holder.user_id, "A reserved name could not be settled yet"
+                        status = %problem.status(), user.id = %user, "A reserved name could not be settled yet"
                     );
                 }
             }
         }
     }
 
-    async fn finish(&self, index: &str, holder: &Holder) -> Result<bool, Problem> {
-        let (user_id, claim_id) = (holder.user_id, holder.claim_id);
-        let is_another = |user: &User| {
-            let account = user.account.as_ref();
-            account.is_none_or(|account| account.claim_id != claim_id)
+    async fn finish(&self, index: &str, holder: &Holder) -> Result<Finished, Problem> {
+        let Ok(digest) = Sha256Digest::from_hex(index) else {
+            return Ok(Finished::Left);
         };
-        if is_another(&self.state_of(user_id, is_another).await?) {
-            return Ok(false);
-        }
-        let command = IdentifierCommand::Confirm(Confirm { user_id, claim_id });
+        let name = HeldName {
+            kind: holder.kind,
+            index: BlindIndex(digest),
+            claim_id: holder.claim_id,
+        };
+        let user = holder.user_id;
+        let state = state_of(self.bus(), user, |state| !state.holds(name)).await?;
         let context = CommandContext::system(RequestId::new_v7());
-        self.bus
-            .execute::<Identifier>(index, command, context)
-            .await
-            .map_err(problem)?;
-        Ok(true)
+        if state.holds(name) {
+            self.confirm(user, name, &context).await?;
+            return Ok(Finished::Confirmed);
+        }
+        if state.uses(name.claim_id) {
+            // Each claim has one user event, and that was it.
+            self.release(user, name, &context).await?;
+            return Ok(Finished::Released);
+        }
+        Ok(Finished::Left)
+    }
+
+    async fn finish_given_up(&self) {
+        let (users, all_seen) = self.bus().at_rest::<User>(|user| !user.given_up.is_empty());
+        if !all_seen {
+            self.leave_open();
+        }
+        for (id, _) in users {
+            let Ok(user) = id.parse() else { continue };
+            let context = CommandContext::system(RequestId::new_v7());
+            if self.release_given_up(user, context).await.is_ok() {
+                tracing::info!(user.id = %user, "Released names of user {user} that a fault left taken");
+            }
+        }
     }
 }

@@ -44,7 +44,7 @@ impl Modify for CommonHeaders {
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    [&mut item.post, &mut item.put, &mut item.delete]
+    [&mut item.post, &mut item.put, &mut item.patch, &mut item.delete]
         .into_iter()
         .flatten()
 }

@@ -42,14 +42,16 @@ impl Refusal for user::Error {
                 .retry_after(until.since(Timestamp::now()))
                 .extension("locked_until", until.to_string()),
             Self::Deactivated => Problem::new(ProblemType::UserDeactivated),
-            Self::CredentialsChanged => Problem::new(ProblemType::NotApplied)
-                .detail(self.to_string())
-                .retry_after(SOON),
+            Self::CredentialsChanged | Self::ProfileChanged | Self::NamesStillOpen => {
+                Problem::new(ProblemType::NotApplied)
+                    .detail(self.to_string())
+                    .retry_after(SOON)
+            }
             Self::InvalidToken => Problem::new(ProblemType::InvalidCredentials).detail(self.to_string()),
             Self::SessionEnded => Problem::new(ProblemType::SessionEnded),
             Self::NoSuchSession => Problem::new(ProblemType::NoSuchSession),
             Self::ExpiryInPast => Problem::new(ProblemType::ExpiryInPast),
-            Self::TooManyGrants | Self::NoEnrolment | Self::PasskeyKnown | Self::TooManyPasskeys => {
+            Self::NoPhoneNumber | Self::TooManyGrants | Self::NoEnrolment | Self::PasskeyKnown | Self::TooManyPasskeys => {
                 Problem::new(ProblemType::Conflict).detail(self.to_string())
             }
             Self::SecondFactorRequired => Problem::new(ProblemType::SecondFactorRequired),
@@ -58,6 +60,7 @@ impl Refusal for user::Error {
             Self::FactorUsedUp => Problem::new(ProblemType::WrongSecondFactor),
             Self::CeremonyOver => Problem::new(ProblemType::InvalidCeremony).detail(self.to_string()),
             Self::PasswordTooShort => Problem::new(ProblemType::WeakPassword).detail(self.to_string()),
+            Self::InvalidOneTimeToken => Problem::new(ProblemType::InvalidOneTimeToken),
         }
     }
 }

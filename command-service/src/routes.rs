@@ -11,11 +11,12 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::endpoints::{
-    add_passkey, approve, assign_role, attach_permission, change_password, confirm_totp, deactivate,
-    define_permission, define_role, delete_permission, delete_role, detach_permission, disable_totp,
-    end_approval, log_in, oauth_revoke, passkey_log_in, reactivate, refresh, register, remove_passkey,
-    replace_recovery_codes, revoke_role, revoke_session, revoke_sessions, start_passkey,
-    start_passkey_log_in, start_totp, step_up,
+    add_passkey, approve, assign_role, attach_permission, change_password, change_profile, confirm_totp,
+    deactivate, define_permission, define_role, delete_permission, delete_role, detach_permission,
+    disable_totp, end_approval, erase, log_in, oauth_revoke, passkey_log_in, reactivate, refresh, register,
+    remove_passkey, replace_recovery_codes, request_password_reset, reset_password, revoke_role,
+    revoke_session, revoke_sessions, start_passkey, start_passkey_log_in, start_totp, step_up, unlock,
+    verify_email, verify_phone,
 };
 use crate::openapi::{CommonHeaders, Document};
 
@@ -27,6 +28,7 @@ pub fn api() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(refresh::refresh))
         .routes(routes!(revoke_session::revoke_session))
         .routes(routes!(revoke_sessions::revoke_sessions))
+        .routes(routes!(change_profile::change_profile, erase::erase))
         .routes(routes!(change_password::change_password))
         .routes(routes!(deactivate::deactivate))
         .routes(routes!(start_totp::start_totp, disable_totp::disable_totp))
@@ -39,6 +41,13 @@ pub fn api() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(start_passkey_log_in::start_passkey_log_in))
         .routes(routes!(passkey_log_in::passkey_log_in))
         .routes(routes!(reactivate::reactivate))
+        .routes(routes!(unlock::unlock))
+        .routes(routes!(verify_email::request_email_verification))
+        .routes(routes!(verify_email::confirm_email))
+        .routes(routes!(verify_phone::request_phone_verification))
+        .routes(routes!(verify_phone::confirm_phone))
+        .routes(routes!(request_password_reset::request_password_reset))
+        .routes(routes!(reset_password::reset_password))
         .routes(routes!(assign_role::assign_role, revoke_role::revoke_role))
         .routes(routes!(define_role::define_role, delete_role::delete_role))
         .routes(routes!(

@@ -54,6 +54,16 @@ impl Seal {
 }
 
 impl App {
+    /// The key of somebody who may not exist.
+    pub async fn seal_of_known(&self, user: UserId) -> Result<Seal, Problem> {
+        // Without a look, anybody's made-up id would be taken for a key that the topic has lost.
+        let state = self.state_of(user, |user| user.account.is_none()).await?;
+        if state.account.is_none() {
+            return Err(ProblemType::NoSuchUser.into());
+        }
+        self.seal_of(user).await
+    }
+
     /// An existing user's key.
     pub async fn seal_of(&self, user: UserId) -> Result<Seal, Problem> {
         let key = self.keys.get(user).await.map_err(|error| match error {

@@ -1,15 +1,14 @@
 //! Starting: the log first, then its ledgers, then the doors.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use access_node::{AccessNode, NodeError};
 use axum::routing::any;
 use event_log::identity::LogIdentity;
 use event_log::{
-    Bus, CreateError, GroupStatus, HEARTBEAT, Instance, KafkaConfig, KafkaWriterLog, KeyRing, KeyRingError,
-    LogSpec, Ownership, create_log,
+    Bus, CreateError, GroupStatus, Instance, KafkaConfig, KafkaWriterLog, KeyRing, KeyRingError, LogSpec,
+    Ownership, create_log,
 };
 use passwords::HashError;
 use read_model::{Placement, Shards};
@@ -22,6 +21,7 @@ use service_kit::keys::KeyError;
 use service_kit::problem::{Problem, ProblemType, chain};
 use service_kit::serve::{Doors, ServeError, bind, serve};
 use service_kit::telemetry::{TelemetryError, init_metrics};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -31,8 +31,10 @@ use crate::bootstrap::{BootstrapError, bootstrap};
 use crate::config::Config;
 use crate::decoys::Decoys;
 use crate::expiring::expire_grants;
+use crate::delivery::{ChannelError, Delivery};
 use crate::extent::record_extent;
 use crate::guesses::Reminders;
+use crate::names::Names;
 use crate::passkeys::Passkeys;
 use crate::passwords::Passwords;
 use crate::peers::{self, Numbers, PeerCalls};
@@ -44,6 +46,8 @@ use crate::stopping::finish_sagas;
 
 /// Requests in flight get this long to finish when the service stops.
 const GRACE: Duration = Duration::from_secs(20);
+/// Password resets that are recorded at once; one more is answered 429.
+const RESETS: usize = 256;
 const OWNED: Duration = Duration::from_millis(20);
 const WATCH: Duration = Duration::from_millis(200);
 /// An owner whose clock differs more from the broker's writes times that others would not believe.
@@ -69,6 +73,8 @@ pub enum StartError {
     Node(#[from] NodeError),
     #[error(transparent)]
     Keys(#[from] KeyRingError),
+    #[error(transparent)]
+    Delivery(#[from] ChannelError),
     #[error(transparent)]
     Bootstrap(#[from] BootstrapError),
     #[error(transparent)]
@@ -126,7 +132,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
         started = start(&config, shards.as_ref(), &readiness, open_to_peers) => started,
         () = shutdown.cancelled() => Err(StartError::Stopped),
     };
-    let (app, ownership) = match started {
+    let (app, ownership, delivery) = match started {
         Ok(started) => started,
         Err(error) => {
             stop_serving.cancel();
@@ -142,7 +148,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
     doors.open(standard(router));
     readiness.set_ready("doors");
     let placement = shards.map(|shards| shards.map().placement(config.ledgers));
-    let watching = tokio::spawn(watch(Arc::clone(&app), placement, readiness.clone()));
+    let beats = (config.kafka_config(), config.key_segment());
+    let watching = tokio::spawn(watch(Arc::clone(&app), placement, readiness.clone(), beats));
     let reread = Duration::from_secs(config.keys.keys_reread);
     let rereading = tokio::spawn(Arc::clone(app.verifier.keys()).follow(reread));
     let expiring = tokio::spawn(expire_grants(Arc::clone(&app)));
@@ -150,6 +157,9 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
     expiring.abort();
     readiness.set_not_ready("running", "stopping");
     app.reminders.hurry();
+    if let Some(delivery) = delivery {
+        delivery.stop().await;
+    }
     // While others take over, everything is still answered here.
     ownership.hand_over().await;
     stop_serving.cancel();
@@ -168,8 +178,8 @@ async fn start(
     shards: Option<&Shards>,
     readiness: &Readiness,
     open_to_peers: impl FnOnce(&Arc<App>),
-) -> Result<(Arc<App>, Ownership), StartError> {
-    let kafka = KafkaConfig::new(&config.kafka, &config.topic_prefix);
+) -> Result<(Arc<App>, Ownership, Option<Delivery>), StartError> {
+    let kafka = config.kafka_config();
     let holdings = shards::holdings(shards).await?;
     let identity = open_log(config, &kafka, holdings.log(), readiness).await?;
     holdings.check(&identity)?;
@@ -199,7 +209,8 @@ async fn start(
         return Err(StartError::Access(why));
     }
     readiness.set_ready("access");
-    Ok((app, ownership))
+    let delivery = Delivery::start(&config.delivery, &app, &kafka, &identity)?;
+    Ok((app, ownership, delivery))
 }
 
 /// Tries for ever while Kafka or the registry may still come; refuses at once what cannot fit.
@@ -312,13 +323,15 @@ pub(crate) fn app(
     let webauthn = config.relying_party.webauthn();
     let passkeys = webauthn.and_then(|webauthn| Passkeys::new(webauthn, &token_key, created.log_id));
     let passkeys = passkeys.map_err(|_| StartError::RelyingParty)?;
+    let index_key = config.keys.index_key()?;
     Ok(App {
         instance,
+        names: Names::new(bus.clone(), index_key.id()),
         bus,
         peer_calls: Numbers::default(),
         node,
         keys: KeyRing::open(kafka, created.ledgers, created.log_id, key_encryption_key.clone())?,
-        index_key: config.keys.index_key()?,
+        index_key,
         key_encryption_key,
         token_key,
         signer: Signer::new(Arc::clone(&signing_keys), config.tokens.clone()),
@@ -328,6 +341,8 @@ pub(crate) fn app(
         passkeys,
         attempts: Attempts::new(config.attempts),
         decoys: Decoys::default(),
+        one_time: config.one_time,
+        resets: Arc::new(Semaphore::new(RESETS)),
         reminders: Reminders::default(),
         recordings: Recordings::default(),
         registration: config.registration,
@@ -337,7 +352,6 @@ pub(crate) fn app(
         token_ttl: config.tokens.ttl(),
         approval_ttl: Duration::from_secs(config.approval_ttl),
         trust_proxy: config.proxy.trust_proxy,
-        claims_are_open: AtomicBool::new(true),
         sagas: TaskTracker::new(),
     })
 }
@@ -381,7 +395,12 @@ fn halted(bus: &Bus) -> Option<(i32, String)> {
 }
 
 /// Keeps `/readyz` true to what the ledgers, the node, the keys and the clock say.
-async fn watch(app: Arc<App>, placement: Option<Placement>, readiness: Readiness) {
+async fn watch(
+    app: Arc<App>,
+    placement: Option<Placement>,
+    readiness: Readiness,
+    (kafka, heartbeat): (KafkaConfig, Duration),
+) {
     let mut tick = tokio::time::interval(WATCH);
     let mut last_beat = Instant::now();
     let mut last_finish: Option<Instant> = None;
@@ -392,20 +411,29 @@ async fn watch(app: Arc<App>, placement: Option<Placement>, readiness: Readiness
         let serving = app.bus.serving();
         if serving.iter().any(|place| !served.contains(place)) {
             // The former owner may have left names half way.
-            app.claims_are_open.store(true, Ordering::Release);
+            app.names.leave_open();
         }
         served = serving;
         let clock_is_off = judge_clock(&app, &readiness);
-        if last_beat.elapsed() > if clock_is_off { CLOCK_CHECK } else { HEARTBEAT } {
+        if last_beat.elapsed()
+            > if clock_is_off {
+                CLOCK_CHECK.min(heartbeat)
+            } else {
+                heartbeat
+            }
+        {
             app.bus.heartbeat();
             last_beat = Instant::now();
+            let (completing, kafka) = (Arc::clone(&app), kafka.clone());
+            app.sagas
+                .spawn(async move { completing.complete_erasures(&kafka).await });
         }
         let is_time = last_finish.is_none_or(|last| last.elapsed() > FINISH_CLAIMS);
-        if is_time && app.claims_are_open.swap(false, Ordering::AcqRel) {
+        if is_time && app.names.take_open() {
             last_finish = Some(Instant::now());
             let finishing = Arc::clone(&app);
             app.sagas
-                .spawn(async move { finishing.finish_open_claims().await });
+                .spawn(async move { finishing.names.finish_open().await });
         }
         let has_catalog = served.contains(&(Stream::Catalog, 0));
         if has_catalog && last_approvals.elapsed() > FINISH_APPROVALS {

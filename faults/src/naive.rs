@@ -107,6 +107,11 @@ impl User {
                 self.is_active = false;
                 self.sessions.clear();
             }
+            UserEvent::Erased(_) => {
+                self.is_active = false;
+                self.sessions.clear();
+                self.grants.clear();
+            }
             UserEvent::RoleGranted(it) => {
                 self.grants.insert(it.role_id);
             }
@@ -128,6 +133,16 @@ impl User {
             UserEvent::SessionsRevoked(it) => it.session_ids.iter().for_each(|id| self.forget(*id)),
             UserEvent::PasswordChanged(it) => it.revoked_sessions.iter().for_each(|id| self.forget(*id)),
             UserEvent::ClaimAbandoned(_)
+            | UserEvent::ProfileChanged(_)
+            | UserEvent::NamesReleased(_)
+            | UserEvent::Unlocked(_)
+            | UserEvent::ErasureCompleted(_)
+            | UserEvent::EmailVerificationRequested(_)
+            | UserEvent::EmailVerified(_)
+            | UserEvent::PhoneVerificationRequested(_)
+            | UserEvent::PhoneVerificationFailed(_)
+            | UserEvent::PhoneVerified(_)
+            | UserEvent::PasswordResetRequested(_)
             | UserEvent::LoginFailed(_)
             | UserEvent::Locked(_)
             | UserEvent::SessionRefreshed(_)

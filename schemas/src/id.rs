@@ -22,6 +22,7 @@ pub mod kind {
     pub enum Credential {}
     pub enum Ceremony {}
     pub enum Claim {}
+    pub enum OneTime {}
     pub enum Event {}
     pub enum Request {}
     pub enum Log {}
@@ -40,6 +41,8 @@ pub type CredentialId = Id<kind::Credential>;
 /// A challenge that an authenticator answers, once.
 pub type CeremonyId = Id<kind::Ceremony>;
 pub type ClaimId = Id<kind::Claim>;
+/// A token or code that goes out to somebody, to come back once.
+pub type OneTimeId = Id<kind::OneTime>;
 pub type EventId = Id<kind::Event>;
 pub type RequestId = Id<kind::Request>;
 pub type LogId = Id<kind::Log>;

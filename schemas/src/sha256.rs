@@ -14,6 +14,13 @@ impl Sha256Digest {
         Self(Sha256::digest(bytes).into())
     }
 
+    /// From 64 hexadecimal digits.
+    pub fn from_hex(text: &str) -> Result<Self, hex::FromHexError> {
+        let mut digest = [0; 32];
+        hex::decode_to_slice(text, &mut digest)?;
+        Ok(Self(digest))
+    }
+
     pub fn to_hex(self) -> String {
         hex::encode(self.0)
     }

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::blind_index::BlindIndex;
 use crate::encryption::Sealed;
 use crate::events::{event_type, events};
-use crate::id::{ApprovalId, CeremonyId, ClaimId, CredentialId, DeviceId, RoleId, SessionId, UserId};
+use crate::id::{ApprovalId, CeremonyId, ClaimId, CredentialId, DeviceId, OneTimeId, RoleId, SessionId, UserId};
+use crate::identifier::IdentifierKind;
 use crate::sha256::Sha256Digest;
 use crate::timestamp::Timestamp;
 
@@ -19,7 +20,7 @@ pub use factors::{
     PasskeyAdded, PasskeyCloneSuspected, PasskeyCounted, PasskeyRemoved, RecoveryCodesReplaced,
     SessionSteppedUp, TotpDisabled, TotpEnabled, TotpEnrolmentStarted,
 };
-pub use former::{RoleGrantedV1, SessionRefreshedV1, UserLoggedInV1};
+pub use former::{PasswordChangedV1, RoleGrantedV1, SessionRefreshedV1, UserLoggedInV1};
 
 /// Method reference of a password (RFC 8176).
 pub const PASSWORD: &str = "pwd";
@@ -29,10 +30,21 @@ events! {
     pub enum UserEvent {
         Registered(UserRegistered) => ("user.registered", 1),
         ClaimAbandoned(ClaimAbandoned) => ("user.claim_abandoned", 1),
+        ProfileChanged(ProfileChanged) => ("user.profile_changed", 1),
+        NamesReleased(NamesReleased) => ("user.names_released", 1),
         LoggedIn(UserLoggedIn) => ("user.logged_in", 2, from 1: UserLoggedInV1 => former::logged_in_v1_to_v2),
         LoginFailed(LoginFailed) => ("user.login_failed", 1),
         Locked(UserLocked) => ("user.locked", 1),
-        PasswordChanged(PasswordChanged) => ("user.password_changed", 1),
+        Unlocked(UserUnlocked) => ("user.unlocked", 1),
+        EmailVerificationRequested(EmailVerificationRequested) => ("user.email_verification_requested", 1),
+        EmailVerified(EmailVerified) => ("user.email_verified", 1),
+        PhoneVerificationRequested(PhoneVerificationRequested) => ("user.phone_verification_requested", 1),
+        PhoneVerificationFailed(PhoneVerificationFailed) => ("user.phone_verification_failed", 1),
+        PhoneVerified(PhoneVerified) => ("user.phone_verified", 1),
+        PasswordResetRequested(PasswordResetRequested) => ("user.password_reset_requested", 1),
+        PasswordChanged(PasswordChanged) => (
+            "user.password_changed", 2, from 1: PasswordChangedV1 => former::password_changed_v1_to_v2
+        ),
         PasswordRehashed(PasswordRehashed) => ("user.password_rehashed", 1),
         SessionRefreshed(SessionRefreshed) => (
             "user.session_refreshed", 2, from 1: SessionRefreshedV1 => former::session_refreshed_v1_to_v2
@@ -54,6 +66,8 @@ events! {
         PasskeyRemoved(PasskeyRemoved) => ("user.passkey_removed", 1),
         PasskeyCounted(PasskeyCounted) => ("user.passkey_counted", 1),
         PasskeyCloneSuspected(PasskeyCloneSuspected) => ("user.passkey_clone_suspected", 1),
+        Erased(UserErased) => ("user.erased", 1),
+        ErasureCompleted(ErasureCompleted) => ("user.erasure_completed", 1),
     }
 }
 
@@ -75,6 +89,41 @@ pub struct UserRegistered {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename = "ClaimAbandoned")]
 pub struct ClaimAbandoned {
+    pub claim_id: ClaimId,
+}
+
+/// Names or phone number changed: the commit point of the claim on the new names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "ProfileChanged")]
+pub struct ProfileChanged {
+    /// The new names are reserved under it; none where no name is new.
+    pub claim_id: Option<ClaimId>,
+    pub username: Option<Sealed>,
+    /// The former one where only the spelling changed.
+    pub username_index: Option<BlindIndex>,
+    pub email: Option<Sealed>,
+    /// The former one where only the spelling changed.
+    pub email_index: Option<BlindIndex>,
+    /// The address that the new one replaced, which gets a notice.
+    pub former_email: Option<Sealed>,
+    pub changes_phone_number: bool,
+    /// None where it was removed, or stays.
+    pub phone_number: Option<Sealed>,
+}
+
+/// Names that the user gave up are free for others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "NamesReleased")]
+pub struct NamesReleased {
+    pub names: Vec<HeldName>,
+}
+
+/// A name and the claim under which a user holds or held it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "HeldName")]
+pub struct HeldName {
+    pub kind: IdentifierKind,
+    pub index: BlindIndex,
     pub claim_id: ClaimId,
 }
 
@@ -214,11 +263,82 @@ pub struct UserLocked {
     pub locked_until: Timestamp,
 }
 
+/// A lock ended before its time; failures count from zero again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "UserUnlocked")]
+pub struct UserUnlocked {}
+
+/// A token went out to the e-mail address; an earlier one died with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "EmailVerificationRequested")]
+pub struct EmailVerificationRequested {
+    pub token_id: OneTimeId,
+    pub email_index: BlindIndex,
+    /// From it and the token key the token can be derived.
+    pub nonce: Sealed,
+    pub token_hash: Sha256Digest,
+    pub expires_at: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "EmailVerified")]
+pub struct EmailVerified {
+    pub email_index: BlindIndex,
+}
+
+/// A code went out to the phone number. It is short: a hash would give it away, so there is none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "PhoneVerificationRequested")]
+pub struct PhoneVerificationRequested {
+    pub code_id: OneTimeId,
+    /// From it and the token key the code can be derived.
+    pub nonce: Sealed,
+    pub expires_at: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "PhoneVerificationFailed")]
+pub struct PhoneVerificationFailed {
+    pub code_id: OneTimeId,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "PhoneVerified")]
+pub struct PhoneVerified {
+    pub code_id: OneTimeId,
+}
+
+/// A token went out to the e-mail address; an earlier one died with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "PasswordResetRequested")]
+pub struct PasswordResetRequested {
+    pub token_id: OneTimeId,
+    /// From it and the token key the token can be derived.
+    pub nonce: Sealed,
+    pub token_hash: Sha256Digest,
+    pub expires_at: Timestamp,
+    /// Of whoever asked. Coarse: /16 for IPv4, /32 for IPv6.
+    pub ip_network: Option<String>,
+    pub ip_address: Option<Sealed>,
+    pub user_agent: Option<Sealed>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "PasswordChangeCause", rename_all = "snake_case")]
+pub enum PasswordChangeCause {
+    Other,
+    /// By whoever knew the former one.
+    Change,
+    /// By whoever received a token.
+    Reset,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename = "PasswordChanged")]
 pub struct PasswordChanged {
     pub password_hash: Sealed,
     pub revoked_sessions: Vec<SessionId>,
+    pub cause: PasswordChangeCause,
 }
 
 /// The same password under another hash; no session ended.
@@ -315,3 +435,15 @@ pub struct UserDeactivated {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename = "UserReactivated")]
 pub struct UserReactivated {}
+
+/// The data key was destroyed in the same transaction: what was sealed under it is gone for good.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "UserErased")]
+pub struct UserErased {
+    pub revoked_sessions: Vec<SessionId>,
+}
+
+/// The erased user's key is found nowhere in the keys topic any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "ErasureCompleted")]
+pub struct ErasureCompleted {}

@@ -7,12 +7,14 @@ use schemas::catalog::{
 use schemas::identifier::{IdentifierEvent, IdentifierKind, IdentifierReserved};
 use schemas::log::{LedgerClaimed, LogCreated, LogEvent, SchemaRegistered};
 use schemas::user::{
-    ClaimAbandoned, DeviceFailures, Factor, FactorKind, LockReason, LoginFailed, PasskeyAdded,
-    PasskeyCloneSuspected, PasskeyCounted, PasskeyRemoved, PasswordChanged, PasswordRehashed,
-    RecoveryCodesReplaced, RefreshReuseDetected, RevokeReason, RoleGrantExpired, RoleGranted, RoleRevoked,
-    SessionRefreshed, SessionRevoked, SessionSteppedUp, SessionsRevoked, TotpDisabled, TotpEnabled,
-    TotpEnrolmentStarted, UserDeactivated, UserEvent, UserLocked, UserLoggedIn, UserReactivated,
-    UserRegistered,
+    ClaimAbandoned, DeviceFailures, EmailVerificationRequested, EmailVerified, ErasureCompleted, Factor,
+    FactorKind, HeldName, LockReason, LoginFailed, NamesReleased, PasskeyAdded, PasskeyCloneSuspected,
+    PasskeyCounted, PasskeyRemoved, PasswordChangeCause, PasswordChanged, PasswordRehashed,
+    PasswordResetRequested, PhoneVerificationFailed, PhoneVerificationRequested, PhoneVerified,
+    ProfileChanged, RecoveryCodesReplaced, RefreshReuseDetected, RevokeReason, RoleGrantExpired, RoleGranted,
+    RoleRevoked, SessionRefreshed, SessionRevoked, SessionSteppedUp, SessionsRevoked, TotpDisabled,
+    TotpEnabled, TotpEnrolmentStarted, UserDeactivated, UserErased, UserEvent, UserLocked, UserLoggedIn,
+    UserReactivated, UserRegistered, UserUnlocked,
 };
 use schemas::{
     Actor, BlindIndex, Event, Idempotency, Meta, Position, Sealed, Sha256Digest, Stored, Stream, Timestamp,
@@ -74,6 +76,23 @@ fn samples() -> Vec<Event> {
             password_hash: sealed(5),
         }),
         UserEvent::ClaimAbandoned(ClaimAbandoned { claim_id: id(31) }),
+        UserEvent::ProfileChanged(ProfileChanged {
+            claim_id: Some(id(47)),
+            username: sealed_some(),
+            username_index: Some(BlindIndex(hash(21))),
+            email: sealed_some(),
+            email_index: Some(BlindIndex(hash(22))),
+            former_email: sealed_some(),
+            changes_phone_number: true,
+            phone_number: sealed_some(),
+        }),
+        UserEvent::NamesReleased(NamesReleased {
+            names: vec![HeldName {
+                kind: IdentifierKind::Username,
+                index: BlindIndex(hash(23)),
+                claim_id: id(48),
+            }],
+        }),
         UserEvent::LoggedIn(UserLoggedIn {
             session_id: id(32),
             nonce: sealed(6),
@@ -117,9 +136,37 @@ fn samples() -> Vec<Event> {
             reason: LockReason::FailedLogins,
             locked_until: at(11),
         }),
+        UserEvent::Unlocked(UserUnlocked {}),
+        UserEvent::EmailVerificationRequested(EmailVerificationRequested {
+            token_id: id(60),
+            email_index: BlindIndex(hash(24)),
+            nonce: sealed(25),
+            token_hash: hash(26),
+            expires_at: at(20),
+        }),
+        UserEvent::EmailVerified(EmailVerified {
+            email_index: BlindIndex(hash(24)),
+        }),
+        UserEvent::PhoneVerificationRequested(PhoneVerificationRequested {
+            code_id: id(61),
+            nonce: sealed(27),
+            expires_at: at(21),
+        }),
+        UserEvent::PhoneVerificationFailed(PhoneVerificationFailed { code_id: id(61) }),
+        UserEvent::PhoneVerified(PhoneVerified { code_id: id(61) }),
+        UserEvent::PasswordResetRequested(PasswordResetRequested {
+            token_id: id(62),
+            nonce: sealed(28),
+            token_hash: hash(29),
+            expires_at: at(22),
+            ip_network: network.clone(),
+            ip_address: sealed_some(),
+            user_agent: sealed_some(),
+        }),
         UserEvent::PasswordChanged(PasswordChanged {
             password_hash: sealed(12),
             revoked_sessions: vec![id(33)],
+            cause: PasswordChangeCause::Reset,
         }),
         UserEvent::PasswordRehashed(PasswordRehashed {
             password_hash: sealed(12),
@@ -165,6 +212,10 @@ fn samples() -> Vec<Event> {
             revoked_sessions: vec![],
         }),
         UserEvent::Reactivated(UserReactivated {}),
+        UserEvent::Erased(UserErased {
+            revoked_sessions: vec![id(63)],
+        }),
+        UserEvent::ErasureCompleted(ErasureCompleted {}),
     ];
     let users = users.into_iter().chain(factor_samples());
     let claim = (IdentifierKind::Email, id(2), id(30));

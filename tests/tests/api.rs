@@ -12,10 +12,14 @@ mod contract;
 mod idempotency;
 #[path = "api/lost_answers.rs"]
 mod lost_answers;
+#[path = "api/mails.rs"]
+mod mails;
 #[path = "api/passkeys.rs"]
 mod passkeys;
 #[path = "api/positions.rs"]
 mod positions;
+#[path = "api/profiles.rs"]
+mod profiles;
 #[path = "api/random.rs"]
 mod random;
 #[path = "api/registration.rs"]
@@ -60,9 +64,25 @@ fn main() -> ExitCode {
         idempotency::guessing_by_registering_again_locks,
         idempotency::a_repeated_password_change_needs_the_same_passwords,
         idempotency::racing_password_changes_under_one_key_set_one_password,
+        mails::an_address_is_verified_with_the_token_from_the_mail,
+        mails::a_phone_number_is_verified_with_a_code_in_a_few_tries,
+        mails::a_forgotten_password_is_reset_once_and_every_session_ends,
+        mails::a_reset_ends_a_lock_and_dies_with_the_password,
+        mails::a_lost_answer_to_a_reset_is_given_again,
+        mails::whether_an_address_is_known_is_not_told,
+        mails::who_changed_what_is_told_to_the_former_address_too,
+        mails::a_busy_mail_server_gets_it_again_and_one_that_refuses_does_not,
         positions::foreign_and_garbled_tokens_are_refused,
         positions::a_token_beyond_the_end_is_not_yet_at_once,
         positions::tokens_join_by_their_maximum,
+        profiles::an_administrator_ends_a_lock,
+        profiles::a_new_name_signs_in_and_the_former_one_is_free,
+        profiles::two_people_swap_their_addresses,
+        profiles::of_many_who_want_one_name_one_gets_it,
+        profiles::names_change_with_the_current_password_only,
+        profiles::a_repeated_rename_gets_its_first_answer,
+        profiles::a_deactivated_users_refresh_token_gives_nothing,
+        profiles::nobody_changes_the_profile_of_somebody_with_more_rights,
         random::random_bodies_never_break_a_service,
         registration::one_of_many_racing_registrations_wins,
         registration::one_of_many_with_equal_e_mail_and_different_names_wins,

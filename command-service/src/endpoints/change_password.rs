@@ -141,7 +141,7 @@ async fn retry(
 }
 
 /// Whether this was the change to that password.
-async fn sets(
+pub(super) async fn sets(
     app: &App,
     seal: &Seal,
     receipt: &Receipt<UserEvent>,

@@ -168,7 +168,7 @@ pub fn known_device(app: &App, token: Option<&str>, user: Option<UserId>) -> Opt
 }
 
 pub async fn find(app: &App, index: BlindIndex) -> Result<Option<UserId>, Problem> {
-    let holder = app.proven_holder_of(index).await?;
+    let holder = app.names.proven_holder_of(index).await?;
     // Nobody is looked for like somebody, under an id that follows from the name: the time it takes must not tell.
     let asked = holder.unwrap_or_else(|| nobody(app, index));
     let user = app

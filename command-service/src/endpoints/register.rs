@@ -224,7 +224,7 @@ pub async fn registration(app: &App, new: NewUser) -> Result<(UserRegistered, Ne
     ))
 }
 
-fn malformed(error: NormaliseError) -> Problem {
+pub fn malformed(error: NormaliseError) -> Problem {
     let kind = match error {
         NormaliseError::Email => ProblemType::InvalidEmail,
         NormaliseError::Username => ProblemType::InvalidUsername,
@@ -232,7 +232,7 @@ fn malformed(error: NormaliseError) -> Problem {
     Problem::new(kind).detail(error.to_string())
 }
 
-fn check_phone_number(number: &str) -> Result<&str, Problem> {
+pub fn check_phone_number(number: &str) -> Result<&str, Problem> {
     let number = number.trim();
     let digits = number.chars().filter(char::is_ascii_digit).count();
     let clean = number.chars().all(|c| c.is_ascii_digit() || "+-() .".contains(c));

@@ -78,9 +78,20 @@ impl Sessions {
             UserEvent::SessionsRevoked(e) => self.end(&e.session_ids, at),
             UserEvent::PasswordChanged(e) => self.end(&e.revoked_sessions, at),
             UserEvent::Deactivated(e) => self.end(&e.revoked_sessions, at),
+            UserEvent::Erased(e) => self.end(&e.revoked_sessions, at),
             UserEvent::RefreshReuseDetected(e) => self.end(&[e.session_id], at),
             UserEvent::Registered(_)
             | UserEvent::ClaimAbandoned(_)
+            | UserEvent::ProfileChanged(_)
+            | UserEvent::NamesReleased(_)
+            | UserEvent::Unlocked(_)
+            | UserEvent::ErasureCompleted(_)
+            | UserEvent::EmailVerificationRequested(_)
+            | UserEvent::EmailVerified(_)
+            | UserEvent::PhoneVerificationRequested(_)
+            | UserEvent::PhoneVerificationFailed(_)
+            | UserEvent::PhoneVerified(_)
+            | UserEvent::PasswordResetRequested(_)
             | UserEvent::LoginFailed(_)
             | UserEvent::PasswordRehashed(_)
             | UserEvent::Locked(_)
@@ -150,8 +161,8 @@ impl Sessions {
 #[cfg(test)]
 mod tests {
     use schemas::user::{
-        PasswordChanged, RefreshReuseDetected, RevokeReason, SessionRefreshed, SessionRevoked,
-        SessionsRevoked, UserDeactivated, UserLoggedIn,
+        PasswordChangeCause, PasswordChanged, RefreshReuseDetected, RevokeReason, SessionRefreshed,
+        SessionRevoked, SessionsRevoked, UserDeactivated, UserLoggedIn,
     };
     use schemas::{DeviceId, Sealed, Sha256Digest};
 
@@ -233,6 +244,7 @@ mod tests {
             UserEvent::PasswordChanged(PasswordChanged {
                 password_hash,
                 revoked_sessions: ended.clone(),
+                cause: PasswordChangeCause::Change,
             }),
             UserEvent::Deactivated(UserDeactivated {
                 revoked_sessions: ended,

@@ -17,12 +17,23 @@ pub(crate) fn waits_for_basis(event: &Event) -> bool {
 fn user_event_waits(event: &UserEvent) -> bool {
     match event {
         UserEvent::Registered(_)
+        | UserEvent::ProfileChanged(_)
+        | UserEvent::NamesReleased(_)
+        | UserEvent::Unlocked(_)
+        | UserEvent::EmailVerificationRequested(_)
+        | UserEvent::EmailVerified(_)
+        | UserEvent::PhoneVerificationRequested(_)
+        | UserEvent::PhoneVerificationFailed(_)
+        | UserEvent::PhoneVerified(_)
+        | UserEvent::PasswordResetRequested(_)
         | UserEvent::LoggedIn(_)
         | UserEvent::SessionRefreshed(_)
         | UserEvent::PasswordRehashed(_)
         | UserEvent::RoleGranted(_)
         | UserEvent::Reactivated(_) => true,
         UserEvent::ClaimAbandoned(_)
+        | UserEvent::Erased(_)
+        | UserEvent::ErasureCompleted(_)
         | UserEvent::LoginFailed(_)
         | UserEvent::Locked(_)
         | UserEvent::PasswordChanged(_)

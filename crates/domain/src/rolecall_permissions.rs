@@ -24,6 +24,7 @@ pub enum Permission {
     UserUnlock,
     /// Take away the second factors of somebody who lost them.
     FactorRemove,
+    UserErase,
     SessionRead,
     SessionRevoke,
     RoleGrant,
@@ -42,7 +43,7 @@ pub enum Permission {
 }
 
 impl Permission {
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::UserRegister,
         Self::UserRead,
         Self::UserUpdate,
@@ -50,6 +51,7 @@ impl Permission {
         Self::UserReactivate,
         Self::UserUnlock,
         Self::FactorRemove,
+        Self::UserErase,
         Self::SessionRead,
         Self::SessionRevoke,
         Self::RoleGrant,
@@ -75,6 +77,7 @@ impl Permission {
             Self::UserReactivate => "rolecall.user_reactivate",
             Self::UserUnlock => "rolecall.user_unlock",
             Self::FactorRemove => "rolecall.factor_remove",
+            Self::UserErase => "rolecall.user_erase",
             Self::SessionRead => "rolecall.session_read",
             Self::SessionRevoke => "rolecall.session_revoke",
             Self::RoleGrant => "rolecall.role_grant",

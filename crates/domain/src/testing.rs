@@ -9,8 +9,8 @@ use schemas::user::{
     TotpEnrolmentStarted, UserDeactivated, UserEvent, UserLoggedIn, UserRegistered,
 };
 use schemas::{
-    BlindIndex, CeremonyId, ClaimId, CredentialId, DeviceId, PermissionId, RoleId, Sealed, SessionId,
-    Sha256Digest, Timestamp, UserId,
+    BlindIndex, CeremonyId, ClaimId, CredentialId, DeviceId, OneTimeId, PermissionId, RoleId, Sealed,
+    SessionId, Sha256Digest, Timestamp, UserId,
 };
 use uuid::Uuid;
 
@@ -105,6 +105,10 @@ pub(crate) const fn session(number: u128) -> SessionId {
 
 pub(crate) fn device(number: u128) -> DeviceId {
     DeviceId::from_uuid(Uuid::from_u128(number))
+}
+
+pub(crate) fn one_time(number: u128) -> OneTimeId {
+    OneTimeId::from_uuid(Uuid::from_u128(number))
 }
 
 pub(crate) fn role(number: u128) -> RoleId {

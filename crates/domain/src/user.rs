@@ -4,12 +4,16 @@ mod abandon_claim;
 mod add_passkey;
 mod change_password;
 mod confirm_totp;
+mod change_profile;
 mod deactivate;
 mod disable_totp;
 mod factors;
 mod expire_grant;
+mod erase;
 mod grant_role;
 mod log_in;
+mod names;
+mod one_time;
 mod reactivate;
 mod record_login_failure;
 mod refresh;
@@ -17,6 +21,7 @@ mod register;
 mod rehash;
 mod remove_passkey;
 mod replace_recovery_codes;
+mod reset_password;
 mod revoke_role;
 mod revoke_session;
 mod revoke_sessions;
@@ -24,7 +29,10 @@ mod start_totp;
 mod risk;
 mod state;
 mod step_up;
+mod unlock;
 mod unwritten;
+mod verify_email;
+mod verify_phone;
 mod write_login_failures;
 
 #[cfg(test)]
@@ -42,6 +50,7 @@ pub use abandon_claim::AbandonClaim;
 pub use add_passkey::AddPasskey;
 pub use change_password::ChangePassword;
 pub use confirm_totp::ConfirmTotp;
+pub use change_profile::{ChangeProfile, NewName, NewPhoneNumber};
 pub use deactivate::Deactivate;
 pub use disable_totp::{DisableTotp, FactorRemover};
 pub use factors::{
@@ -49,8 +58,11 @@ pub use factors::{
     Totp, TotpEnrolment,
 };
 pub use expire_grant::ExpireGrant;
+pub use erase::{CompleteErasure, Erase, Erasure};
 pub use grant_role::GrantRole;
 pub use log_in::LogIn;
+pub use names::NoteReleased;
+pub use one_time::{CODE_TRIES, Sent, SentCode, SentToken};
 pub use reactivate::Reactivate;
 pub use record_login_failure::{FAILURES_TO_LOCK, RecordLoginFailure};
 pub use refresh::Refresh;
@@ -58,6 +70,7 @@ pub use register::Register;
 pub use rehash::Rehash;
 pub use remove_passkey::RemovePasskey;
 pub use replace_recovery_codes::ReplaceRecoveryCodes;
+pub use reset_password::{RequestPasswordReset, ResetPassword};
 pub use revoke_role::RevokeRole;
 pub use revoke_session::RevokeSession;
 pub use revoke_sessions::RevokeSessions;
@@ -68,7 +81,10 @@ pub use state::{
     MAX_SESSIONS, Place, ReplacedToken, Session, Status, User,
 };
 pub use step_up::StepUp;
+pub use unlock::Unlock;
 pub use unwritten::{FOLDED_FOR, Unwritten};
+pub use verify_email::{RequestEmailVerification, VerifyEmail};
+pub use verify_phone::{RequestPhoneVerification, VerifyPhone};
 pub use write_login_failures::WriteLoginFailures;
 
 use crate::decider::{Context, Decide};
@@ -77,9 +93,18 @@ use crate::decider::{Context, Decide};
 pub enum UserCommand {
     Register(Box<Register>),
     AbandonClaim(AbandonClaim),
+    ChangeProfile(Box<ChangeProfile>),
+    NoteReleased(NoteReleased),
     LogIn(Box<LogIn>),
     RecordLoginFailure(RecordLoginFailure),
     WriteLoginFailures(WriteLoginFailures),
+    Unlock(Unlock),
+    RequestEmailVerification(RequestEmailVerification),
+    VerifyEmail(VerifyEmail),
+    RequestPhoneVerification(RequestPhoneVerification),
+    VerifyPhone(VerifyPhone),
+    RequestPasswordReset(RequestPasswordReset),
+    ResetPassword(ResetPassword),
     Refresh(Refresh),
     RevokeSession(RevokeSession),
     RevokeSessions(RevokeSessions),
@@ -97,6 +122,8 @@ pub enum UserCommand {
     StepUp(Box<StepUp>),
     AddPasskey(Box<AddPasskey>),
     RemovePasskey(RemovePasskey),
+    Erase(Erase),
+    CompleteErasure(CompleteErasure),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
@@ -115,6 +142,14 @@ pub enum Error {
     Deactivated,
     #[error("the credentials changed since they were checked")]
     CredentialsChanged,
+    #[error("the profile changed since it was looked at")]
+    ProfileChanged,
+    #[error("names given up before are not free yet")]
+    NamesStillOpen,
+    #[error("the token or code is not valid, or not any more")]
+    InvalidOneTimeToken,
+    #[error("the account has no phone number")]
+    NoPhoneNumber,
     #[error("the refresh token is not valid")]
     InvalidToken,
     #[error("the session has ended")]
@@ -150,9 +185,18 @@ impl Decide<User> for UserCommand {
         match self {
             Self::Register(command) => command.decide(user, ctx),
             Self::AbandonClaim(command) => command.decide(user, ctx),
+            Self::ChangeProfile(command) => command.decide(user, ctx),
+            Self::NoteReleased(command) => command.decide(user, ctx),
             Self::LogIn(command) => command.decide(user, ctx),
             Self::RecordLoginFailure(command) => command.decide(user, ctx),
             Self::WriteLoginFailures(command) => command.decide(user, ctx),
+            Self::Unlock(command) => command.decide(user, ctx),
+            Self::RequestEmailVerification(command) => command.decide(user, ctx),
+            Self::VerifyEmail(command) => command.decide(user, ctx),
+            Self::RequestPhoneVerification(command) => command.decide(user, ctx),
+            Self::VerifyPhone(command) => command.decide(user, ctx),
+            Self::RequestPasswordReset(command) => command.decide(user, ctx),
+            Self::ResetPassword(command) => command.decide(user, ctx),
             Self::Refresh(command) => command.decide(user, ctx),
             Self::RevokeSession(command) => command.decide(user, ctx),
             Self::RevokeSessions(command) => command.decide(user, ctx),
@@ -170,6 +214,8 @@ impl Decide<User> for UserCommand {
             Self::StepUp(command) => command.decide(user, ctx),
             Self::AddPasskey(command) => command.decide(user, ctx),
             Self::RemovePasskey(command) => command.decide(user, ctx),
+            Self::Erase(command) => command.decide(user, ctx),
+            Self::CompleteErasure(command) => command.decide(user, ctx),
         }
     }
 }

@@ -55,6 +55,11 @@ impl LedgerAggregate for User {
     const STREAM: Stream = Stream::Users;
     const STATE_VERSION: i32 = 3;
 
+    /// Names that a fault left unreleased are looked for, and erasures that are not complete.
+    fn is_pinned(&self) -> bool {
+        !self.given_up.is_empty() || self.erasure_is_open()
+    }
+
     fn has_unwritten(&self) -> bool {
         Self::has_unwritten(self)
     }

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use cqrs_es::Aggregate;
 use domain::catalog::Catalog;
-use domain::identifier::Identifier;
 use domain::ledger::ledger_of;
 use parking_lot::Mutex;
 use schemas::{Idempotency, Position, Stream, WriterId};
@@ -295,23 +294,22 @@ impl Bus {
         }
     }
 
-    /// Identifiers that are reserved and neither confirmed nor released yet, of the ledgers served
-    /// here; false if more may be: one that runs a command, or whose ledger is not served now, is not
-    /// looked at.
-    pub fn reserved_identifiers(&self) -> (Vec<(String, Identifier)>, bool) {
-        let (mut reserved, mut all_seen) = (Vec::new(), true);
+    /// Pinned aggregates that are wanted, of the ledgers served here; false if more may be: one that runs a
+    /// command, or whose ledger is not served now, is not looked at.
+    pub fn at_rest<A: LedgerAggregate>(&self, is_wanted: impl Fn(&A) -> bool) -> (Vec<(String, A)>, bool) {
+        let (mut wanted, mut all_seen) = (Vec::new(), true);
         for ledger in 0..self.ledgers {
-            let Some(owner) = self.owner::<Identifier>(ledger) else {
+            let Some(owner) = self.owner::<A>(ledger) else {
                 // Those of another instance are its own to look at.
-                all_seen &= self.owner_elsewhere((Stream::Identifiers, ledger)).is_some();
+                all_seen &= self.owner_elsewhere((A::STREAM, ledger)).is_some();
                 continue;
             };
-            let is_reserved = |it: &Identifier| matches!(it, Identifier::Reserved { .. });
-            let (found, busy) = owner.ledger.identifiers.at_rest(is_reserved);
-            reserved.extend(found);
+            let is_it = |it: &A| it.is_pinned() && is_wanted(it);
+            let (found, busy) = A::map(&owner.ledger).at_rest(is_it);
+            wanted.extend(found);
             all_seen &= busy == 0;
         }
-        (reserved, all_seen)
+        (wanted, all_seen)
     }
 
     pub(crate) fn pause_of(&self, place: (Stream, i32)) -> Option<Arc<Pause>> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 
-use crate::topics::Topics;
+use crate::topics::{HEARTBEAT, Topics};
 
 /// How long a fetch that finds nothing stays at the broker. Records end it at once, but that a marker
 /// was passed shows only when it comes back empty: who asks for the latest waits so long.
@@ -18,6 +18,8 @@ pub struct KafkaConfig {
     /// First part of every topic's name and transactional id, `rolecall` by default.
     pub topic_prefix: String,
     fetch_wait: Duration,
+    /// See [`Self::key_segment`].
+    pub(crate) key_segment: Duration,
 }
 
 impl KafkaConfig {
@@ -26,6 +28,7 @@ impl KafkaConfig {
             bootstrap: bootstrap.into(),
             topic_prefix: topic_prefix.into(),
             fetch_wait: FETCH_WAIT,
+            key_segment: HEARTBEAT,
         }
     }
 
@@ -34,6 +37,14 @@ impl KafkaConfig {
     #[must_use]
     pub fn patient(mut self) -> Self {
         self.fetch_wait = FETCH_WAIT * 5;
+        self
+    }
+
+    /// How long a segment of a new log's keys topic stays open at most, and a key that was overwritten in one
+    /// that is closed. An owner's heartbeats have to come as often.
+    #[must_use]
+    pub fn key_segment(mut self, at_most: Duration) -> Self {
+        self.key_segment = at_most;
         self
     }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use schemas::{
     ChainHead, CloudEventHeaders, CodecError, Event, EventId, LogId, Meta, Position, RequestId,
     SchemaIdError, SchemaIds, Stored, Stream, Timestamp, ce, encode_body, frame, key::KEY_STORED,
-    key::KeyStored, log::LogEvent,
+    key::KeyStored, log::LogEvent, user::UserEvent,
 };
 use tokio::sync::oneshot;
 
@@ -78,6 +78,8 @@ pub(crate) enum EncodeError {
     SchemaId(#[from] SchemaIdError),
     #[error("{0:?}-{1} is not a partition of this group")]
     ForeignPartition(Stream, i32),
+    #[error("{0:?} is no user id")]
+    NoUser(String),
 }
 
 /// The chained partitions of one group.
@@ -279,6 +281,9 @@ impl GroupLog {
             {
                 outgoing.push(self.key_record(append.partition, key, meta.event_id)?);
             }
+            if let Event::User(UserEvent::Erased(_)) = event {
+                outgoing.push(self.destroyed_key(append, meta.event_id)?);
+            }
             metas.push((batch.outgoing.len() + outgoing.len(), meta));
             outgoing.push(record);
         }
@@ -321,10 +326,26 @@ impl GroupLog {
             wrapped: Some(key.wrapped.clone()),
             key_encryption_key_id: key.key_encryption_key_id.clone(),
         };
+        self.stored_key(partition, &stored)
+    }
+
+    /// The marker in place of an erased user's key. It belongs to the event, whatever asked for that.
+    fn destroyed_key(&self, append: &Append, event_id: EventId) -> Result<Outgoing, EncodeError> {
+        let user_id = append.aggregate_id.parse();
+        let stored = KeyStored {
+            user_id: user_id.map_err(|_| EncodeError::NoUser(append.aggregate_id.clone()))?,
+            event_id,
+            wrapped: None,
+            key_encryption_key_id: String::new(),
+        };
+        self.stored_key(append.partition, &stored)
+    }
+
+    fn stored_key(&self, partition: i32, stored: &KeyStored) -> Result<Outgoing, EncodeError> {
         Ok(Outgoing {
             target: Target::Key(partition),
-            key: key.user_id.to_string().into_bytes(),
-            value: frame(self.ids.id_of(&KEY_STORED)?, &encode_body(&KEY_STORED, &stored)?),
+            key: stored.user_id.to_string().into_bytes(),
+            value: frame(self.ids.id_of(&KEY_STORED)?, &encode_body(&KEY_STORED, stored)?),
             headers: vec![(ce::CONTENT_TYPE, "application/avro".to_owned())],
         })
     }

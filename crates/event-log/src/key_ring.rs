@@ -127,6 +127,11 @@ impl KeyRing {
         self.shared.keys.write().entry(user).or_insert(Some(wrapped));
     }
 
+    /// Drops a key whose marker this process has just committed.
+    pub fn destroy(&self, user: UserId) {
+        self.shared.keys.write().insert(user, None);
+    }
+
     /// Why keys cannot be given, or not be trusted to be all there.
     pub fn trouble(&self) -> Option<String> {
         let damaged = self.shared.damaged.read().clone();
@@ -152,7 +157,7 @@ impl Drop for KeyRing {
 }
 
 /// librdkafka's logical offset of a partition's first record: compaction moves it away from 0.
-const BEGINNING: i64 = -2;
+pub(crate) const BEGINNING: i64 = -2;
 
 impl Shared {
     fn reader(&self) -> Result<Reader, KafkaError> {

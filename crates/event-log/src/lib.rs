@@ -34,10 +34,12 @@ mod pause;
 mod polled_producer;
 mod producer;
 mod range_reader;
+mod reader_positions;
 mod record;
 mod settle;
 mod snapshots;
 mod store;
+mod stored_keys;
 mod stuck;
 mod tail;
 mod takeover;
@@ -67,12 +69,14 @@ pub use owners::{Instance, Owners};
 pub use ownership::Ownership;
 pub use producer::KafkaWriterLog;
 pub use range_reader::RangeReader;
+pub use reader_positions::ReaderPositions;
 pub use record::{DecodeError, Record, TailItem, decode};
 pub use snapshots::{
     IndexRow, Indexed, MemoryCopy, MemorySnapshots, Place, Save, SaveOutcome, SnapshotKey, SnapshotPosition,
     SnapshotStore, Snapshots, StateRow, StoreError,
 };
 pub use store::KafkaEventStore;
+pub use stored_keys::stored_keys;
 pub use tail::{Tail, TailError};
 pub use topics::{HEARTBEAT, Topics, create_projectors};
 pub use watermarks::{HighWatermarks, WatermarkError};

@@ -16,6 +16,7 @@ use crate::config::KafkaConfig;
 pub const HEARTBEAT: Duration = Duration::from_secs(3600);
 /// Key of those records in the keys topic; their value is empty.
 pub const HEARTBEAT_KEY: &[u8] = b"heartbeat";
+const FILES_STAY: Duration = Duration::from_secs(60);
 const METADATA: Duration = Duration::from_secs(5);
 
 /// Topic names under a prefix.
@@ -54,7 +55,9 @@ impl Topics {
 /// topic is compacted.
 pub(crate) async fn create(config: &KafkaConfig, ledgers: i32, replication: i32) -> Result<(), KafkaError> {
     let topics = config.topics();
-    let heartbeat = HEARTBEAT.as_millis().to_string();
+    let segment = config.key_segment.as_millis().to_string();
+    // Files of a compacted segment stay for a minute by default.
+    let delay = config.key_segment.min(FILES_STAY).as_millis().to_string();
     let min_insync = if replication >= 3 { "2" } else { "1" };
     let names = [
         (topics.of(Stream::Users), ledgers, false),
@@ -72,8 +75,9 @@ pub(crate) async fn create(config: &KafkaConfig, ledgers: i32, replication: i32)
             if *compacted {
                 topic
                     .set("cleanup.policy", "compact")
-                    .set("segment.ms", &heartbeat)
-                    .set("max.compaction.lag.ms", &heartbeat)
+                    .set("segment.ms", &segment)
+                    .set("max.compaction.lag.ms", &segment)
+                    .set("file.delete.delay.ms", &delay)
             } else {
                 topic.set("retention.ms", "-1").set("retention.bytes", "-1")
             }

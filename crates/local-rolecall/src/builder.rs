@@ -3,10 +3,10 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 
-use local_stack::{Launch, Server, Stack};
+use local_stack::{Launch, MailServer, Server, Stack};
 use service_kit::keys::{KeyFiles, generate_key, generate_key_files};
 
-use crate::{ADMIN_USERNAME, Error, Instance, LocalRolecall, Service};
+use crate::{ADMIN_USERNAME, Error, Instance, LocalRolecall, SMS_DOMAIN, Service};
 
 /// What to start.
 #[derive(Clone, Debug)]
@@ -131,7 +131,8 @@ impl Builder {
         let keys = generate_key_files(&folder.join("keys"))?;
         let pepper = generate_key(folder.join("keys/pepper.key"))?;
         let admin_password = password(&folder.join("admin-password"))?;
-        let env = self.environment(stack, &prefix, (&keys, &pepper), &folder);
+        let mail = mail_server(&folder)?;
+        let env = self.environment(stack, &prefix, (&keys, &pepper), &folder, &mail);
         let place = Place {
             programs: &programs,
             prefix: &prefix,
@@ -153,6 +154,7 @@ impl Builder {
         Ok(LocalRolecall {
             instances: [commands, queries, projectors],
             keys,
+            mail,
             admin_password,
             topic_prefix: prefix,
             programs,
@@ -218,6 +220,7 @@ impl Builder {
         prefix: &str,
         (keys, pepper): (&KeyFiles, &Path),
         folder: &Path,
+        mail: &MailServer,
     ) -> Vec<(String, String)> {
         let own = [
             ("ROLECALL_KAFKA", stack.kafka_bootstrap()),
@@ -228,6 +231,9 @@ impl Builder {
             ("ROLECALL_ATTEMPTS_PER_NETWORK", "1000000".to_owned()),
             ("ROLECALL_PEPPER_FILE", pepper.display().to_string()),
             ("ROLECALL_ADMIN_USERNAME", ADMIN_USERNAME.to_owned()),
+            ("ROLECALL_SMTP_URL", mail.url()),
+            // Nobody has a phone here: codes come by mail, to the digits at this domain.
+            ("ROLECALL_SMS_MAIL_DOMAIN", SMS_DOMAIN.to_owned()),
             (
                 "ROLECALL_ADMIN_PASSWORD_FILE",
                 folder.join("admin-password").display().to_string(),
@@ -239,6 +245,14 @@ impl Builder {
             .chain(self.env.iter().cloned())
             .collect()
     }
+}
+
+/// Delivers to nobody, and keeps every message in the folder.
+fn mail_server(folder: &Path) -> Result<MailServer, Error> {
+    MailServer::start(Some(folder.join("mail"))).map_err(|cause| Error::Io {
+        doing: "starting a mail server".to_owned(),
+        cause,
+    })
 }
 
 /// Where and with what instances start.

@@ -20,7 +20,7 @@ mod ports;
 use std::net::SocketAddrV4;
 use std::path::PathBuf;
 
-use local_stack::Server;
+use local_stack::{MailServer, Server};
 use service_kit::keys::{KeyError, KeyFiles};
 
 pub use builder::{Builder, Elsewhere};
@@ -29,6 +29,9 @@ pub use ports::{is_free, port_or_free};
 
 /// The first administrator's user name here.
 pub const ADMIN_USERNAME: &str = "admin";
+
+/// Domain of the addresses to which messages to phones go here.
+pub const SMS_DOMAIN: &str = "sms.example.org";
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -76,6 +79,7 @@ struct Instance {
 pub struct LocalRolecall {
     instances: [Vec<Instance>; 3],
     keys: KeyFiles,
+    mail: MailServer,
     admin_password: String,
     topic_prefix: String,
     programs: PathBuf,
@@ -157,6 +161,11 @@ impl LocalRolecall {
 
     pub fn keys(&self) -> &KeyFiles {
         &self.keys
+    }
+
+    /// Gets every message that the services send.
+    pub fn mail(&self) -> &MailServer {
+        &self.mail
     }
 
     pub fn admin_password(&self) -> &str {

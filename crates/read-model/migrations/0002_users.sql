@@ -33,9 +33,10 @@ CREATE TABLE users (
     -- Time of the last event that the user's row of user_role_cache depends on.
     rights_changed_at     timestamptz NOT NULL,
     -- Per ledger: ledgers are projected independently, so a released address may reach its next
-    -- holder's ledger first. The look-up tables are unique across ledgers.
-    CONSTRAINT users_email UNIQUE (ledger, email_index),
-    CONSTRAINT users_username UNIQUE (ledger, username_index)
+    -- holder's ledger first. The look-up tables are unique across ledgers. Deferred: a batch holds the
+    -- last state of each row only, and people may have passed a name on to each other within it.
+    CONSTRAINT users_email UNIQUE (ledger, email_index) DEFERRABLE INITIALLY DEFERRED,
+    CONSTRAINT users_username UNIQUE (ledger, username_index) DEFERRABLE INITIALLY DEFERRED
 ) WITH (fillfactor = 85);
 CREATE INDEX users_locked ON users (locked_until) WHERE locked_until IS NOT NULL;
 

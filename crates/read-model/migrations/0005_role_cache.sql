@@ -23,7 +23,7 @@ CREATE FUNCTION refresh_user_role_cache(concerned uuid[]) RETURNS void LANGUAGE 
         SELECT u.id, u.ledger, u.username, u.email, u.is_active, u.rights_changed_at,
                ARRAY(SELECT ur.role_id FROM user_roles ur WHERE ur.user_id = u.id AND ur.is_active
                      ORDER BY ur.role_id) AS roles
-        FROM unnest(concerned) AS c (id) JOIN users u ON u.id = c.id
+        FROM unnest(concerned) AS c (id) JOIN users u ON u.id = c.id AND u.deleted_at IS NULL
     ),
     sets AS MATERIALIZED (SELECT DISTINCT roles FROM held),
     member (roles, role_id) AS (

@@ -126,6 +126,14 @@ impl<T> Written<T> {
         }
     }
 
+    /// What was asked for goes on behind the answer.
+    pub const fn accepted(answer: T, token: ConsistencyToken) -> Self {
+        Self {
+            status: StatusCode::ACCEPTED,
+            body: WrittenBody { answer, token },
+        }
+    }
+
     pub const fn created(answer: T, token: ConsistencyToken) -> Self {
         Self {
             status: StatusCode::CREATED,

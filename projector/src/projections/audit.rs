@@ -7,7 +7,9 @@ use chrono::NaiveDate;
 use domain::user::{SUSPICIOUS_FROM, score_of};
 use read_model::time_series;
 use schemas::catalog::{ApprovalRequested, CatalogEvent, ChangeKind};
-use schemas::user::{FactorKind, LockReason, LoginFailed, UserEvent, UserLoggedIn};
+use schemas::user::{
+    FactorKind, LockReason, LoginFailed, PasswordChangeCause, ProfileChanged, UserEvent, UserLoggedIn,
+};
 use schemas::{Sealed, SessionId, Timestamp};
 use sqlx::PgConnection;
 use sqlx::types::ipnetwork::IpNetwork;
@@ -117,6 +119,8 @@ fn tell(event: &UserEvent) -> Told<'_> {
     match event {
         UserEvent::Registered(_) => says("account registered"),
         UserEvent::ClaimAbandoned(_) => says("claim on an identifier abandoned"),
+        UserEvent::ProfileChanged(e) => says(tell_change(e)),
+        UserEvent::NamesReleased(e) => says(format!("{} former name(s) free for others", e.names.len())),
         UserEvent::LoggedIn(e) => Told {
             session: Some(e.session_id),
             network: e.ip_network.as_ref(),
@@ -134,8 +138,27 @@ fn tell(event: &UserEvent) -> Told<'_> {
             LockReason::Administrator => "locked by an administrator",
             LockReason::Other => "locked",
         }),
+        UserEvent::Unlocked(_) => says("unlocked"),
+        UserEvent::EmailVerificationRequested(_) => says("token sent to the e-mail address"),
+        UserEvent::EmailVerified(_) => says("e-mail address verified"),
+        UserEvent::PhoneVerificationRequested(_) => says("code sent to the phone number"),
+        UserEvent::PhoneVerificationFailed(_) => Told {
+            failed: true,
+            ..says("wrong code for the phone number")
+        },
+        UserEvent::PhoneVerified(_) => says("phone number verified"),
+        UserEvent::PasswordResetRequested(e) => Told {
+            network: e.ip_network.as_ref(),
+            user_agent: e.user_agent.as_ref(),
+            ..says("password reset requested")
+        },
         UserEvent::PasswordChanged(e) => says(format!(
-            "password changed, {} session(s) ended",
+            "password {}, {} session(s) ended",
+            if e.cause == PasswordChangeCause::Reset {
+                "reset"
+            } else {
+                "changed"
+            },
             e.revoked_sessions.len()
         )),
         UserEvent::PasswordRehashed(_) => says("password hashed anew".to_owned()),
@@ -165,6 +188,8 @@ fn tell(event: &UserEvent) -> Told<'_> {
         }
         UserEvent::Deactivated(_) => says("account deactivated"),
         UserEvent::Reactivated(_) => says("account reactivated"),
+        UserEvent::Erased(_) => says("account erased"),
+        UserEvent::ErasureCompleted(_) => says("key of the erased account found nowhere any more"),
         UserEvent::TotpEnrolmentStarted(_) => says("enrolment of an authenticator app started"),
         UserEvent::TotpEnabled(e) => Told {
             session: Some(e.session_id),
@@ -225,6 +250,17 @@ fn tell_reasons(reasons: &[String]) -> String {
     } else {
         format!(" ({})", reasons.join(", "))
     }
+}
+
+fn tell_change(changed: &ProfileChanged) -> String {
+    let parts = [
+        (changed.username.is_some(), "user name"),
+        (changed.email.is_some(), "e-mail address"),
+        (changed.changes_phone_number, "phone number"),
+    ];
+    let parts = parts.into_iter().filter(|(is_it, _)| *is_it);
+    let parts: Vec<&str> = parts.map(|(_, name)| name).collect();
+    format!("{} changed", parts.join(", "))
 }
 
 fn tell_failures(failed: &LoginFailed) -> String {

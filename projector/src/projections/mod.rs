@@ -7,6 +7,7 @@
 mod audit;
 mod audit_copy;
 mod catalog;
+mod erasures;
 mod lookups;
 mod passkeys;
 mod password_history;
@@ -98,6 +99,7 @@ pub(crate) struct Batch {
     role_permissions: role_permissions::RolePermissions,
     audit: audit::Audit,
     role_cache: role_cache::RoleCache,
+    erasures: erasures::Erasures,
 }
 
 impl Batch {
@@ -119,6 +121,7 @@ impl Batch {
                     batch.lookups.fold_user(&at, user_event)?;
                     batch.audit.fold_user(&at, user_event)?;
                     batch.role_cache.fold(&at, user_event)?;
+                    batch.erasures.fold(&at, user_event)?;
                 }
                 Event::Identifier(identifier_event) => batch.lookups.fold_identifier(&at, identifier_event),
                 Event::Catalog(catalog_event) => {
@@ -157,7 +160,9 @@ impl Batch {
             self.lookups.write(tx, place).await?;
             self.role_cache.write(tx).await?;
         }
-        self.audit.write(tx).await
+        self.audit.write(&mut *tx).await?;
+        // At last: what the batch has just written about the person goes too.
+        self.erasures.write(tx).await
     }
 }
 

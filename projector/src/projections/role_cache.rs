@@ -19,12 +19,24 @@ pub(super) struct RoleCache(BTreeSet<Uuid>);
 pub(super) fn depends_on(event: &UserEvent) -> bool {
     match event {
         UserEvent::Registered(_)
+        // It repeats the names.
+        | UserEvent::ProfileChanged(_)
         | UserEvent::RoleGranted(_)
         | UserEvent::RoleRevoked(_)
         | UserEvent::RoleGrantExpired(_)
         | UserEvent::Deactivated(_)
+        | UserEvent::Erased(_)
         | UserEvent::Reactivated(_) => true,
         UserEvent::ClaimAbandoned(_)
+        | UserEvent::NamesReleased(_)
+        | UserEvent::Unlocked(_)
+        | UserEvent::ErasureCompleted(_)
+        | UserEvent::EmailVerificationRequested(_)
+        | UserEvent::EmailVerified(_)
+        | UserEvent::PhoneVerificationRequested(_)
+        | UserEvent::PhoneVerificationFailed(_)
+        | UserEvent::PhoneVerified(_)
+        | UserEvent::PasswordResetRequested(_)
         | UserEvent::LoggedIn(_)
         | UserEvent::LoginFailed(_)
         | UserEvent::Locked(_)

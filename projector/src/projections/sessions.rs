@@ -57,10 +57,21 @@ impl Sessions {
             UserEvent::SessionRevoked(e) => self.revoke(at, &[e.session_id], reason(e.reason)),
             UserEvent::SessionsRevoked(e) => self.revoke(at, &e.session_ids, reason(e.reason)),
             UserEvent::Deactivated(e) => self.revoke(at, &e.revoked_sessions, "deactivated"),
+            UserEvent::Erased(e) => self.revoke(at, &e.revoked_sessions, "erased"),
             // A lock bars new sign-ins; what is signed in stays so.
             UserEvent::Locked(_)
             | UserEvent::Registered(_)
             | UserEvent::ClaimAbandoned(_)
+            | UserEvent::ProfileChanged(_)
+            | UserEvent::NamesReleased(_)
+            | UserEvent::Unlocked(_)
+            | UserEvent::ErasureCompleted(_)
+            | UserEvent::EmailVerificationRequested(_)
+            | UserEvent::EmailVerified(_)
+            | UserEvent::PhoneVerificationRequested(_)
+            | UserEvent::PhoneVerificationFailed(_)
+            | UserEvent::PhoneVerified(_)
+            | UserEvent::PasswordResetRequested(_)
             | UserEvent::LoginFailed(_)
             | UserEvent::PasswordRehashed(_)
             | UserEvent::RoleGranted(_)

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use schemas::user::{LoginFailed, UserEvent, UserLoggedIn, UserRegistered};
+use schemas::user::{LoginFailed, ProfileChanged, UserEvent, UserLoggedIn, UserRegistered};
+use schemas::{BlindIndex, Sealed};
 use sqlx::PgConnection;
 use sqlx::types::ipnetwork::IpNetwork;
 use uuid::Uuid;
@@ -21,12 +22,19 @@ struct Row {
 }
 
 struct New {
-    username: String,
-    username_index: Vec<u8>,
-    email: String,
-    email_index: Vec<u8>,
-    phone_number: Option<String>,
+    username: Name,
+    email: Name,
     created_at: DateTime<Utc>,
+}
+
+/// Ciphertext and blind index.
+#[derive(Default)]
+struct Name(String, Vec<u8>);
+
+impl Name {
+    fn of(name: &Sealed, index: BlindIndex) -> Self {
+        Self(name.to_base64(), index.0.0.to_vec())
+    }
 }
 
 /// `None` leaves a column as it is.
@@ -36,6 +44,11 @@ struct Change {
     updated_at: DateTime<Utc>,
     rights_position: Option<i64>,
     rights_changed_at: Option<DateTime<Utc>>,
+    username: Option<Name>,
+    email: Option<Name>,
+    phone_number: Option<Option<String>>,
+    email_verified: Option<bool>,
+    phone_verified: Option<bool>,
     password_hash: Option<String>,
     is_active: Option<bool>,
     /// Failures counted from zero, or added to what the row has.
@@ -70,9 +83,13 @@ impl Users {
         }
         match event {
             UserEvent::Registered(e) => row.register(at, e),
+            UserEvent::ProfileChanged(e) => row.change_profile(e),
             UserEvent::LoggedIn(e) => row.change.log_in(at, e)?,
             UserEvent::LoginFailed(e) => row.change.count_failures(e),
             UserEvent::Locked(e) => row.change.locked_until = Some(Some(utc(e.locked_until))),
+            UserEvent::Unlocked(_) => row.change.unlock(),
+            UserEvent::EmailVerified(_) => row.change.email_verified = Some(true),
+            UserEvent::PhoneVerified(_) => row.change.phone_verified = Some(true),
             UserEvent::PasswordChanged(e) => row.change.password_hash = Some(e.password_hash.to_base64()),
             UserEvent::PasswordRehashed(e) => row.change.password_hash = Some(e.password_hash.to_base64()),
             UserEvent::Deactivated(_) => row.change.is_active = Some(false),
@@ -83,6 +100,13 @@ impl Users {
             UserEvent::PasskeyRemoved(_) => row.change.passkeys -= 1,
             // Only version, time and rights position of the row follow these.
             UserEvent::ClaimAbandoned(_)
+            | UserEvent::NamesReleased(_)
+            | UserEvent::Erased(_)
+            | UserEvent::ErasureCompleted(_)
+            | UserEvent::EmailVerificationRequested(_)
+            | UserEvent::PhoneVerificationRequested(_)
+            | UserEvent::PhoneVerificationFailed(_)
+            | UserEvent::PasswordResetRequested(_)
             | UserEvent::SessionRefreshed(_)
             | UserEvent::RefreshReuseDetected(_)
             | UserEvent::SessionRevoked(_)
@@ -119,23 +143,50 @@ impl Users {
 impl Row {
     fn register(&mut self, at: &At<'_>, event: &UserRegistered) {
         self.registered = Some(New {
-            username: event.username.to_base64(),
-            username_index: event.username_index.0.0.to_vec(),
-            email: event.email.to_base64(),
-            email_index: event.email_index.0.0.to_vec(),
-            phone_number: text(event.phone_number.as_ref()),
+            username: Name::of(&event.username, event.username_index),
+            email: Name::of(&event.email, event.email_index),
             created_at: at.time(),
         });
+        self.change.phone_number = Some(text(event.phone_number.as_ref()));
         self.change.password_hash = Some(event.password_hash.to_base64());
         self.change.is_active = Some(true);
     }
 }
 
+impl Row {
+    fn change_profile(&mut self, event: &ProfileChanged) {
+        let name = |name: &Option<Sealed>, index: Option<BlindIndex>| Some(Name::of(name.as_ref()?, index?));
+        let username = name(&event.username, event.username_index);
+        let email = name(&event.email, event.email_index);
+        match &mut self.registered {
+            Some(new) => {
+                new.username = username.unwrap_or_else(|| std::mem::take(&mut new.username));
+                new.email = email.unwrap_or_else(|| std::mem::take(&mut new.email));
+            }
+            None => {
+                self.change.username = username.or(self.change.username.take());
+                self.change.email = email.or(self.change.email.take());
+            }
+        }
+        if event.former_email.is_some() {
+            self.change.email_verified = Some(false);
+        }
+        if event.changes_phone_number {
+            self.change.phone_verified = Some(false);
+            self.change.phone_number = Some(text(event.phone_number.as_ref()));
+        }
+    }
+}
+
 impl Change {
+    fn unlock(&mut self) {
+        (self.failures_from_zero, self.failures) = (true, 0);
+        self.locked_until = Some(None);
+    }
+
     fn log_in(&mut self, at: &At<'_>, event: &UserLoggedIn) -> Result<(), RowError> {
         if !event.despite_lock {
-            (self.failures_from_zero, self.failures) = (true, 0);
-            self.locked_until = Some(None);
+            self.unlock();
         }
         let network = network(event.ip_network.as_ref())?;
         self.login = Some(Login {
@@ -160,25 +211,27 @@ async fn insert(
     sqlx::query(
         "INSERT INTO users (id, ledger, shard_id, username, username_index, email, email_index, phone_number,
              created_at, password_hash, is_active, failed_login_attempts, locked_until, last_login_at, last_login_ip,
-             last_login_ip_sealed, version, updated_at, rights_position, rights_changed_at, totp_enabled, passkeys)
+             last_login_ip_sealed, version, updated_at, rights_position, rights_changed_at, totp_enabled, passkeys,
+             email_verified, phone_verified)
          SELECT id, $1, $2, username, username_index, email, email_index, phone_number, created_at, password_hash,
              is_active, failures, locked_until, login_at, login_ip, login_ip_sealed, version, updated_at,
-             rights_position, rights_changed_at, coalesce(totp_enabled, false), passkeys
+             rights_position, rights_changed_at, coalesce(totp_enabled, false), passkeys, email_verified, phone_verified
          FROM unnest($3::uuid[], $4::text[], $5::bytea[], $6::text[], $7::bytea[], $8::text[], $9::timestamptz[],
              $10::text[], $11::bool[], $12::int4[], $13::timestamptz[], $14::timestamptz[], $15::inet[], $16::text[],
-             $17::int8[], $18::timestamptz[], $19::int8[], $20::timestamptz[], $21::bool[], $22::int4[])
+             $17::int8[], $18::timestamptz[], $19::int8[], $20::timestamptz[], $21::bool[], $22::int4[], $23::bool[],
+             $24::bool[])
              AS n (id, username, username_index, email, email_index, phone_number, created_at, password_hash,
              is_active, failures, locked_until, login_at, login_ip, login_ip_sealed, version, updated_at,
-             rights_position, rights_changed_at, totp_enabled, passkeys)",
+             rights_position, rights_changed_at, totp_enabled, passkeys, email_verified, phone_verified)",
     )
     .bind(place.ledger)
     .bind(place.shard_id)
     .bind(each().map(|(id, _, _)| *id).collect::<Vec<_>>())
-    .bind(each().map(|(_, new, _)| new.username.as_str()).collect::<Vec<_>>())
-    .bind(each().map(|(_, new, _)| new.username_index.as_slice()).collect::<Vec<_>>())
-    .bind(each().map(|(_, new, _)| new.email.as_str()).collect::<Vec<_>>())
-    .bind(each().map(|(_, new, _)| new.email_index.as_slice()).collect::<Vec<_>>())
-    .bind(each().map(|(_, new, _)| new.phone_number.as_deref()).collect::<Vec<_>>())
+    .bind(each().map(|(_, new, _)| new.username.0.as_str()).collect::<Vec<_>>())
+    .bind(each().map(|(_, new, _)| new.username.1.as_slice()).collect::<Vec<_>>())
+    .bind(each().map(|(_, new, _)| new.email.0.as_str()).collect::<Vec<_>>())
+    .bind(each().map(|(_, new, _)| new.email.1.as_slice()).collect::<Vec<_>>())
+    .bind(each().map(|(_, _, it)| it.phone_number.as_ref().and_then(Option::as_deref)).collect::<Vec<_>>())
     .bind(each().map(|(_, new, _)| new.created_at).collect::<Vec<_>>())
     .bind(each().map(|(_, _, it)| it.password_hash.as_deref()).collect::<Vec<_>>())
     .bind(each().map(|(_, _, it)| it.is_active).collect::<Vec<_>>())
@@ -193,6 +246,8 @@ async fn insert(
     .bind(each().map(|(_, _, it)| it.rights_changed_at).collect::<Vec<_>>())
     .bind(each().map(|(_, _, it)| it.totp_enabled).collect::<Vec<_>>())
     .bind(each().map(|(_, _, it)| it.passkeys).collect::<Vec<_>>())
+    .bind(each().map(|(_, _, it)| it.email_verified.unwrap_or(false)).collect::<Vec<_>>())
+    .bind(each().map(|(_, _, it)| it.phone_verified.unwrap_or(false)).collect::<Vec<_>>())
     .execute(tx)
     .await?;
     Ok(())
@@ -205,6 +260,12 @@ async fn update(tx: &mut PgConnection, rows: &[(&Uuid, &Row)]) -> Result<(), Row
              version = c.version, updated_at = c.updated_at,
              rights_position = coalesce(c.rights_position, users.rights_position),
              rights_changed_at = coalesce(c.rights_changed_at, users.rights_changed_at),
+             username = coalesce(c.username, users.username),
+             username_index = coalesce(c.username_index, users.username_index),
+             email = coalesce(c.email, users.email), email_index = coalesce(c.email_index, users.email_index),
+             email_verified = coalesce(c.email_verified, users.email_verified),
+             phone_verified = coalesce(c.phone_verified, users.phone_verified),
+             phone_number = CASE WHEN c.sets_phone THEN c.phone_number ELSE users.phone_number END,
              password_hash = coalesce(c.password_hash, users.password_hash),
              is_active = coalesce(c.is_active, users.is_active),
              failed_login_attempts = c.failures + CASE WHEN c.from_zero THEN 0 ELSE users.failed_login_attempts END,
@@ -217,9 +278,11 @@ async fn update(tx: &mut PgConnection, rows: &[(&Uuid, &Row)]) -> Result<(), Row
              passkeys = users.passkeys + c.passkeys
          FROM unnest($1::uuid[], $2::int8[], $3::timestamptz[], $4::int8[], $5::timestamptz[], $6::text[], $7::bool[],
              $8::int4[], $9::bool[], $10::bool[], $11::timestamptz[], $12::timestamptz[], $13::inet[], $14::text[],
-             $15::bool[], $16::int4[])
+             $15::bool[], $16::int4[], $17::text[], $18::bytea[], $19::text[], $20::bytea[], $21::bool[], $22::text[],
+             $23::bool[], $24::bool[])
              AS c (id, version, updated_at, rights_position, rights_changed_at, password_hash, is_active,
-             failures, from_zero, sets_lock, locked_until, login_at, login_ip, login_ip_sealed, totp_enabled, passkeys)
+             failures, from_zero, sets_lock, locked_until, login_at, login_ip, login_ip_sealed, totp_enabled, passkeys,
+             username, username_index, email, email_index, sets_phone, phone_number, email_verified, phone_verified)
          WHERE users.id = c.id",
     )
     .bind(rows.iter().map(|(id, _)| **id).collect::<Vec<_>>())
@@ -238,6 +301,14 @@ async fn update(tx: &mut PgConnection, rows: &[(&Uuid, &Row)]) -> Result<(), Row
     .bind(each().map(|it| it.login.as_ref().and_then(|login| login.address.as_deref())).collect::<Vec<_>>())
     .bind(each().map(|it| it.totp_enabled).collect::<Vec<_>>())
     .bind(each().map(|it| it.passkeys).collect::<Vec<_>>())
+    .bind(each().map(|it| it.username.as_ref().map(|name| name.0.as_str())).collect::<Vec<_>>())
+    .bind(each().map(|it| it.username.as_ref().map(|name| name.1.as_slice())).collect::<Vec<_>>())
+    .bind(each().map(|it| it.email.as_ref().map(|name| name.0.as_str())).collect::<Vec<_>>())
+    .bind(each().map(|it| it.email.as_ref().map(|name| name.1.as_slice())).collect::<Vec<_>>())
+    .bind(each().map(|it| it.phone_number.is_some()).collect::<Vec<_>>())
+    .bind(each().map(|it| it.phone_number.as_ref().and_then(Option::as_deref)).collect::<Vec<_>>())
+    .bind(each().map(|it| it.email_verified).collect::<Vec<_>>())
+    .bind(each().map(|it| it.phone_verified).collect::<Vec<_>>())
     .execute(tx)
     .await?;
     all_changed("users", rows.len(), done.rows_affected())

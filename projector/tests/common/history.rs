@@ -356,6 +356,7 @@ impl History {
             return Some(UserEvent::PasswordChanged(PasswordChanged {
                 password_hash: self.sealed(125),
                 revoked_sessions,
+                cause: PasswordChangeCause::Change,
             }));
         }
         self.users[i].active = !active;

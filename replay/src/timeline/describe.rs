@@ -10,6 +10,17 @@ pub(super) fn describe(event: &UserEvent, roles: &RoleNames) -> String {
     match event {
         UserEvent::Registered(e) => format!("claim {}", e.claim_id),
         UserEvent::ClaimAbandoned(e) => format!("claim {}", e.claim_id),
+        UserEvent::ProfileChanged(e) => match e.claim_id {
+            Some(claim) => format!("claim {claim}"),
+            None => String::new(),
+        },
+        UserEvent::NamesReleased(e) => {
+            let names = e.names.iter();
+            let names: Vec<_> = names
+                .map(|it| format!("{} under claim {}", word(&it.kind), it.claim_id))
+                .collect();
+            names.join(", ")
+        }
         UserEvent::LoggedIn(e) => {
             let place = from([e.ip_network.as_deref(), e.country_code.as_deref()]);
             let lock = if e.despite_lock { " despite the lock" } else { "" };
@@ -33,7 +44,17 @@ pub(super) fn describe(event: &UserEvent, roles: &RoleNames) -> String {
                 .to_owned()
         }
         UserEvent::Locked(e) => format!("{} until {}", word(&e.reason), e.locked_until),
-        UserEvent::PasswordChanged(e) => ended(&e.revoked_sessions),
+        UserEvent::Unlocked(_) => String::new(),
+        UserEvent::EmailVerificationRequested(e) => format!("token {} until {}", e.token_id, e.expires_at),
+        UserEvent::EmailVerified(_) => String::new(),
+        UserEvent::PhoneVerificationRequested(e) => format!("code {} until {}", e.code_id, e.expires_at),
+        UserEvent::PhoneVerificationFailed(e) => format!("code {}", e.code_id),
+        UserEvent::PhoneVerified(e) => format!("code {}", e.code_id),
+        UserEvent::PasswordResetRequested(e) => {
+            let place = from([e.ip_network.as_deref(), None]);
+            format!("token {} until {}{place}", e.token_id, e.expires_at)
+        }
+        UserEvent::PasswordChanged(e) => format!("{}, {}", word(&e.cause), ended(&e.revoked_sessions)),
         UserEvent::SessionRefreshed(e) => {
             let place = from([e.ip_network.as_deref(), e.country_code.as_deref()]);
             let risk = risk(e.risk_score, &e.risk_reasons);
@@ -76,6 +97,8 @@ pub(super) fn describe(event: &UserEvent, roles: &RoleNames) -> String {
             let (known, presented) = (e.known_counter, e.presented_counter);
             format!("passkey {} counts {presented} after {known}", e.credential_id)
         }
+        UserEvent::Erased(e) => format!("key destroyed, {}", ended(&e.revoked_sessions)),
+        UserEvent::ErasureCompleted(_) => "key found nowhere any more".to_owned(),
     }
 }
 
@@ -87,6 +110,17 @@ pub(super) fn role_of(event: &UserEvent) -> Option<RoleId> {
         UserEvent::RoleGrantExpired(e) => Some(e.role_id),
         UserEvent::Registered(_)
         | UserEvent::ClaimAbandoned(_)
+        | UserEvent::ProfileChanged(_)
+        | UserEvent::NamesReleased(_)
+        | UserEvent::Unlocked(_)
+        | UserEvent::Erased(_)
+        | UserEvent::ErasureCompleted(_)
+        | UserEvent::EmailVerificationRequested(_)
+        | UserEvent::EmailVerified(_)
+        | UserEvent::PhoneVerificationRequested(_)
+        | UserEvent::PhoneVerificationFailed(_)
+        | UserEvent::PhoneVerified(_)
+        | UserEvent::PasswordResetRequested(_)
         | UserEvent::LoggedIn(_)
         | UserEvent::LoginFailed(_)
         | UserEvent::Locked(_)

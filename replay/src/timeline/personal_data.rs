@@ -31,13 +31,21 @@ pub(super) enum Field {
     Secret,
 }
 
+/// A copy of what another event holds as the user's e-mail address.
+const FORMER_EMAIL: &str = "former_email";
+
 impl PersonalData {
     pub(super) fn show(&self, name: &str, field: Field, sealed: &Sealed) -> Shown {
         match (self, field) {
             (Self::Erased, _) => Shown::Mark("<erased>"),
             (Self::Sealed, _) | (Self::Open { .. }, Field::Secret) => Shown::Mark("<sealed>"),
             (Self::Open { log, user, key }, Field::Personal) => key
-                .open(*log, *user, name, sealed)
+                .open(
+                    *log,
+                    *user,
+                    if name == FORMER_EMAIL { field::EMAIL } else { name },
+                    sealed,
+                )
                 .map_or(Shown::Mark("<does not open>"), Shown::Text),
         }
     }
@@ -94,6 +102,19 @@ pub(super) fn sealed_fields(event: &UserEvent) -> Vec<(&'static str, Field, &Sea
             (field::PHONE_NUMBER, Personal, e.phone_number.as_ref()),
             (field::PASSWORD_HASH, Secret, Some(&e.password_hash)),
         ],
+        UserEvent::ProfileChanged(e) => vec![
+            (field::USERNAME, Personal, e.username.as_ref()),
+            (field::EMAIL, Personal, e.email.as_ref()),
+            (FORMER_EMAIL, Personal, e.former_email.as_ref()),
+            (field::PHONE_NUMBER, Personal, e.phone_number.as_ref()),
+        ],
+        UserEvent::EmailVerificationRequested(e) => vec![(field::NONCE, Secret, Some(&e.nonce))],
+        UserEvent::PhoneVerificationRequested(e) => vec![(field::NONCE, Secret, Some(&e.nonce))],
+        UserEvent::PasswordResetRequested(e) => vec![
+            (field::NONCE, Secret, Some(&e.nonce)),
+            (field::IP_ADDRESS, Personal, e.ip_address.as_ref()),
+            (field::USER_AGENT, Personal, e.user_agent.as_ref()),
+        ],
         UserEvent::LoggedIn(e) => vec![
             (field::NONCE, Secret, Some(&e.nonce)),
             (field::IP_ADDRESS, Personal, e.ip_address.as_ref()),
@@ -125,6 +146,13 @@ pub(super) fn sealed_fields(event: &UserEvent) -> Vec<(&'static str, Field, &Sea
             (field::PASSKEY_NAME, Personal, Some(&e.name)),
         ],
         UserEvent::ClaimAbandoned(_)
+        | UserEvent::NamesReleased(_)
+        | UserEvent::Unlocked(_)
+        | UserEvent::Erased(_)
+        | UserEvent::ErasureCompleted(_)
+        | UserEvent::EmailVerified(_)
+        | UserEvent::PhoneVerificationFailed(_)
+        | UserEvent::PhoneVerified(_)
         | UserEvent::Locked(_)
         | UserEvent::RefreshReuseDetected(_)
         | UserEvent::SessionRevoked(_)

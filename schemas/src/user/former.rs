@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{PASSWORD, RoleGranted, SessionRefreshed, UserLoggedIn};
+use super::{PASSWORD, PasswordChangeCause, PasswordChanged, RoleGranted, SessionRefreshed, UserLoggedIn};
 use crate::encryption::Sealed;
 use crate::id::{DeviceId, RoleId, SessionId};
 use crate::sha256::Sha256Digest;
@@ -94,5 +94,21 @@ pub(super) fn role_granted_v1_to_v2(old: RoleGrantedV1) -> RoleGranted {
         role_id: old.role_id,
         expires_at: old.expires_at,
         approval_id: None,
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "PasswordChanged")]
+pub struct PasswordChangedV1 {
+    pub password_hash: Sealed,
+    pub revoked_sessions: Vec<SessionId>,
+}
+
+/// v1 had no cause: there were no resets.
+pub(super) fn password_changed_v1_to_v2(old: PasswordChangedV1) -> PasswordChanged {
+    PasswordChanged {
+        password_hash: old.password_hash,
+        revoked_sessions: old.revoked_sessions,
+        cause: PasswordChangeCause::Change,
     }
 }

@@ -46,6 +46,8 @@ const NEEDS: &[(&str, Needs)] = &[
     ("PUT /v1/roles/{role}/permissions/{permission}", Permission),
     ("DELETE /v1/roles/{role}/permissions/{permission}", Permission),
     ("POST /oauth/revoke", Nothing),
+    ("POST /v1/password-resets", Nothing),
+    ("POST /v1/password-resets/confirm", Nothing),
     ("POST /access/v1/evaluation", PermissionForOthers),
     ("POST /access/v1/evaluations", PermissionForOthers),
     ("GET /.well-known/authzen-configuration", Nothing),

@@ -258,6 +258,7 @@ pub async fn unknown_things_are_404_and_malformed_ids_400(world: Arc<World>) {
         ("DELETE", format!("/v1/users/{id}/roles/nowhere"), P::NoSuchRole),
         ("POST", format!("/v1/users/{nobody}/deactivate"), P::NoSuchUser),
         ("POST", format!("/v1/users/{nobody}/reactivate"), P::NoSuchUser),
+        ("POST", format!("/v1/users/{nobody}/unlock"), P::NoSuchUser),
         ("DELETE", format!("/v1/users/{nobody}/sessions"), P::NoSuchUser),
         ("DELETE", format!("/v1/sessions/{nobody}"), P::NoSuchSession),
         ("DELETE", "/v1/roles/nowhere".to_owned(), P::NoSuchRole),

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use schemas::user::{
-    PasswordChanged, RevokeReason, RoleGranted, RoleRevoked, SessionRefreshed, SessionRevoked,
-    UserDeactivated, UserLoggedIn, UserReactivated,
+    PasswordChangeCause, PasswordChanged, RevokeReason, RoleGranted, RoleRevoked, SessionRefreshed,
+    SessionRevoked, UserDeactivated, UserLoggedIn, UserReactivated,
 };
 use schemas::{
     Actor, DeviceId, EventId, RequestId, RoleId, Sealed, SessionId, Sha256Digest, Timestamp, UserId,
@@ -76,6 +76,7 @@ fn any_event() -> impl Strategy<Value = UserEvent> {
             UserEvent::PasswordChanged(PasswordChanged {
                 password_hash: Sealed::from_bytes(&[]),
                 revoked_sessions: ended.into_iter().map(session).collect(),
+                cause: PasswordChangeCause::Change,
             })
         }),
         prop::collection::vec(number, 0..3).prop_map(|ended| {

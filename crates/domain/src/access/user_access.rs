@@ -98,11 +98,25 @@ impl UserAccess {
                 self.standing = Standing::Active;
             }
             UserEvent::Deactivated(_) => self.standing = Standing::Inactive,
+            UserEvent::Erased(_) => {
+                self.standing = Standing::Inactive;
+                self.grants = Box::default();
+            }
             UserEvent::RoleGranted(e) => self.grant(Grant::new(e.role_id, e.expires_at), at),
             UserEvent::RoleRevoked(e) => self.revoke(e.role_id),
             UserEvent::RoleGrantExpired(e) => self.revoke(e.role_id),
             // None of these gives or takes a right. A lock refuses sign-in, not what is signed in.
             UserEvent::ClaimAbandoned(_)
+            | UserEvent::ProfileChanged(_)
+            | UserEvent::NamesReleased(_)
+            | UserEvent::Unlocked(_)
+            | UserEvent::ErasureCompleted(_)
+            | UserEvent::EmailVerificationRequested(_)
+            | UserEvent::EmailVerified(_)
+            | UserEvent::PhoneVerificationRequested(_)
+            | UserEvent::PhoneVerificationFailed(_)
+            | UserEvent::PhoneVerified(_)
+            | UserEvent::PasswordResetRequested(_)
             | UserEvent::LoggedIn(_)
             | UserEvent::LoginFailed(_)
             | UserEvent::Locked(_)

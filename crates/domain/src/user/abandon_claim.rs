@@ -16,11 +16,7 @@ pub struct AbandonClaim {
 impl Decide<User> for AbandonClaim {
     fn decide(self, user: &User, _: &Context) -> Result<Vec<UserEvent>, Error> {
         let claim_id = self.claim_id;
-        if user
-            .account
-            .as_ref()
-            .is_some_and(|account| account.claim_id == claim_id)
-        {
+        if user.uses(claim_id) {
             return Err(Error::ClaimUsed);
         }
         if user.abandoned_claims.contains(&claim_id) {

@@ -1,6 +1,6 @@
 //! Change the password; sessions other than the asking one end with it.
 
-use schemas::user::{PasswordChanged, UserEvent};
+use schemas::user::{PasswordChangeCause, PasswordChanged, UserEvent};
 use schemas::{Sealed, SessionId};
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +28,7 @@ impl Decide<User> for ChangePassword {
         Ok(vec![UserEvent::PasswordChanged(PasswordChanged {
             password_hash: self.password_hash,
             revoked_sessions: user.live_session_ids(ctx.now, self.keep),
+            cause: PasswordChangeCause::Change,
         })])
     }
 }
@@ -56,6 +57,7 @@ mod tests {
             .then([UserEvent::PasswordChanged(PasswordChanged {
                 password_hash: sealed("new"),
                 revoked_sessions: vec![session(1)],
+                cause: PasswordChangeCause::Change,
             })]);
         let changed = signed_in().and(change(1));
         let user = changed.state();

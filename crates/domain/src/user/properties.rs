@@ -73,7 +73,7 @@ fn access_of(user: &User) -> UserAccess {
     let standing = match user.status() {
         Status::Unregistered => Standing::Unregistered,
         Status::Active => Standing::Active,
-        Status::Deactivated => Standing::Inactive,
+        Status::Deactivated | Status::Erased => Standing::Inactive,
     };
     UserAccess::new(standing, user.grants.iter().map(|(id, expiry)| (*id, *expiry)))
 }

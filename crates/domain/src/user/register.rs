@@ -15,9 +15,10 @@ impl Decide<User> for Register {
     fn decide(self, user: &User, _: &Context) -> Result<Vec<UserEvent>, Error> {
         let claim_id = self.registration.claim_id;
         match &user.account {
-            Some(account) if account.claim_id == claim_id => Ok(vec![]),
+            Some(account) if account.names().all(|name| name.claim_id == claim_id) => Ok(vec![]),
             _ if user.abandoned_claims.contains(&claim_id) => Err(Error::ClaimAbandoned),
             Some(_) => Err(Error::AlreadyRegistered),
+            None if user.erased.is_some() => Err(Error::AlreadyRegistered),
             None => Ok(vec![UserEvent::Registered(self.registration)]),
         }
     }

@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use schemas::user::{
-    HARDWARE_KEY, LockReason, LoginFailed, MULTIPLE_FACTORS, ONE_TIME_PASSWORD, SOFTWARE_KEY,
+    HARDWARE_KEY, HeldName, LockReason, LoginFailed, MULTIPLE_FACTORS, ONE_TIME_PASSWORD, SOFTWARE_KEY,
     SessionRefreshed, USER_VERIFIED, UserEvent, UserLoggedIn, UserRegistered,
 };
 use schemas::{BlindIndex, ClaimId, DeviceId, RoleId, Sealed, SessionId, Sha256Digest, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 
+use super::erase::Erasure;
 use super::factors::Factors;
+use super::one_time::{Sent, SentCode, SentToken};
 use super::unwritten::Unwritten;
 use super::{Error, FAILURES_TO_LOCK};
 use crate::decider::Context;
@@ -30,7 +32,12 @@ pub const FIRST_GENERATION: i32 = 1;
 pub struct User {
     /// None until registered. A claim may be abandoned before that.
     pub account: Option<Account>,
+    /// There was an account.
+    pub erased: Option<Erasure>,
     pub abandoned_claims: BTreeSet<ClaimId>,
+    /// Names that were the user's until their release, which is not known to be done.
+    pub given_up: Vec<HeldName>,
+    pub sent: Sent,
     /// Counts the credentials: 1 once registered, one more with each change of the password or of a
     /// second factor. A login names the value that its password and factor were checked against.
     pub credentials: i64,
@@ -58,17 +65,21 @@ pub enum Status {
     Unregistered,
     Active,
     Deactivated,
+    Erased,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     pub user_id: UserId,
-    pub claim_id: ClaimId,
     pub username: Sealed,
     pub username_index: BlindIndex,
+    pub username_claim: ClaimId,
     pub email: Sealed,
     pub email_index: BlindIndex,
+    pub email_claim: ClaimId,
+    pub email_verified: bool,
     pub phone_number: Option<Sealed>,
+    pub phone_verified: bool,
     pub password_hash: Sealed,
     /// Hashes of the passwords before, the latest first.
     pub former_hashes: Vec<Sealed>,
@@ -170,6 +181,7 @@ pub struct ReplacedToken {
 impl User {
     pub fn status(&self) -> Status {
         match &self.account {
+            None if self.erased.is_some() => Status::Erased,
             None => Status::Unregistered,
             Some(account) if account.deactivated => Status::Deactivated,
             Some(_) => Status::Active,
@@ -260,6 +272,8 @@ impl User {
             UserEvent::ClaimAbandoned(e) => {
                 self.abandoned_claims.insert(e.claim_id);
             }
+            UserEvent::ProfileChanged(e) => self.change_profile(e),
+            UserEvent::NamesReleased(e) => self.note_released(&e.names),
             UserEvent::LoggedIn(e) => self.log_in(e),
             UserEvent::LoginFailed(e) => self.fail(e),
             UserEvent::Locked(e) => {
@@ -268,7 +282,19 @@ impl User {
                     self.locks = self.locks.saturating_add(1);
                 }
             }
+            UserEvent::Unlocked(_) => self.unlock(),
+            UserEvent::EmailVerificationRequested(e) => {
+                self.sent.email_verification = Some(SentToken::new(e.token_hash, e.expires_at));
+            }
+            UserEvent::EmailVerified(_) => self.note_email_verified(),
+            UserEvent::PhoneVerificationRequested(e) => self.sent.phone_verification = Some(SentCode::of(e)),
+            UserEvent::PhoneVerificationFailed(_) => self.sent.count_wrong_code(),
+            UserEvent::PhoneVerified(_) => self.note_phone_verified(),
+            UserEvent::PasswordResetRequested(e) => {
+                self.sent.password_reset = Some(SentToken::new(e.token_hash, e.expires_at));
+            }
             UserEvent::PasswordChanged(e) => {
+                self.sent.password_reset = None;
                 if let Some(account) = &mut self.account {
                     account.change_password(&e.password_hash);
                 }
@@ -297,10 +323,13 @@ impl User {
             }
             UserEvent::Deactivated(_) => {
                 self.deactivate(true);
+                self.sent = Sent::default();
                 self.sessions.clear();
                 self.devices.clear();
             }
             UserEvent::Reactivated(_) => self.deactivate(false),
+            UserEvent::Erased(_) => self.erase(),
+            UserEvent::ErasureCompleted(_) => self.erased = Some(Erasure::Complete),
             UserEvent::TotpEnrolmentStarted(e) => self.factors.start(e),
             UserEvent::TotpEnabled(e) => {
                 self.factors.enable(e);
@@ -355,12 +384,15 @@ impl User {
         self.credentials = 1;
         self.account = Some(Account {
             user_id: event.user_id,
-            claim_id: event.claim_id,
             username: event.username.clone(),
             username_index: event.username_index,
+            username_claim: event.claim_id,
             email: event.email.clone(),
             email_index: event.email_index,
+            email_claim: event.claim_id,
+            email_verified: false,
             phone_number: event.phone_number.clone(),
+            phone_verified: false,
             password_hash: event.password_hash.clone(),
             former_hashes: Vec::new(),
             deactivated: false,
@@ -373,9 +405,7 @@ impl User {
         }
         // Guessing elsewhere goes on counting while a lock is there that did not bind this one.
         if !event.despite_lock {
-            self.failed_logins = 0;
-            self.locks = 0;
-            self.locked_until = None;
+            self.unlock();
         }
         let place = Place {
             network: event.ip_network.clone(),
@@ -417,6 +447,12 @@ impl User {
                 None => break,
             };
         }
+    }
+
+    fn unlock(&mut self) {
+        self.failed_logins = 0;
+        self.locks = 0;
+        self.locked_until = None;
     }
 
     fn fail(&mut self, event: &LoginFailed) {

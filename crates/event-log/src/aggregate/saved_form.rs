@@ -10,9 +10,10 @@ use schemas::catalog::{
 };
 use schemas::identifier::{IdentifierConfirmed, IdentifierKind, IdentifierReleased, IdentifierReserved};
 use schemas::user::{
-    ClaimAbandoned, DeviceFailures, LockReason, LoginFailed, PasskeyAdded, PasswordChanged, PasswordRehashed,
-    RoleGranted, SessionRefreshed, TotpEnabled, TotpEnrolmentStarted, UserDeactivated, UserLocked, UserLoggedIn,
-    UserRegistered,
+    ClaimAbandoned, DeviceFailures, EmailVerificationRequested, LockReason, LoginFailed, PasskeyAdded,
+    PasswordChanged, PasswordRehashed, PhoneVerificationFailed, PhoneVerificationRequested, ProfileChanged,
+    RoleGranted, SessionRefreshed, TotpEnabled, TotpEnrolmentStarted, UserDeactivated, UserErased,
+    UserLocked, UserLoggedIn, UserRegistered,
 };
 use schemas::{Actor, BlindIndex, Idempotency, Meta, Position, Sealed, Sha256Digest, Stored, Timestamp};
 use uuid::Uuid;
@@ -230,8 +231,34 @@ fn user_events() -> Vec<UserEvent> {
         UserEvent::PasswordRehashed(PasswordRehashed {
             password_hash: sealed(26),
         }),
+        UserEvent::ProfileChanged(ProfileChanged {
+            claim_id: Some(id(47)),
+            username: None,
+            username_index: None,
+            email: Some(sealed(30)),
+            email_index: Some(BlindIndex(hash(31))),
+            former_email: Some(sealed(3)),
+            changes_phone_number: true,
+            phone_number: Some(sealed(32)),
+        }),
+        UserEvent::EmailVerificationRequested(EmailVerificationRequested {
+            token_id: id(60),
+            email_index: BlindIndex(hash(31)),
+            nonce: sealed(33),
+            token_hash: hash(34),
+            expires_at: at(4_000),
+        }),
+        UserEvent::PhoneVerificationRequested(PhoneVerificationRequested {
+            code_id: id(61),
+            nonce: sealed(35),
+            expires_at: at(4_000),
+        }),
+        UserEvent::PhoneVerificationFailed(PhoneVerificationFailed { code_id: id(61) }),
         UserEvent::Deactivated(UserDeactivated {
             revoked_sessions: vec![id(32)],
+        }),
+        UserEvent::Erased(UserErased {
+            revoked_sessions: vec![],
         }),
     ]
 }

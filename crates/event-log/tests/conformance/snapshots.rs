@@ -151,7 +151,7 @@ async fn what_left_memory_comes_back_as_it_was() {
     let next = owner.user(users[1], grant(98)).await.unwrap();
     assert_eq!(next.records[0].meta.sequence, 3);
     // Reserved identifiers are found although others left.
-    let (reserved, all_seen) = owner.bus.reserved_identifiers();
+    let (reserved, all_seen) = owner.bus.at_rest::<Identifier>(|_| true);
     assert!(!all_seen || reserved.len() == users.len(), "{}", reserved.len());
     let states = states(&owner, &users).await;
     assert_eq!(states, world.by_the_log(&users).await);

@@ -83,7 +83,7 @@ impl Ledgers {
         self.user(claim.user)
             .account
             .as_ref()
-            .map(|account| account.claim_id)
+            .map(|account| account.username_claim)
     }
 
     /// Runs a command as the aggregate's owner does: one at a time, decided on what is committed.
@@ -210,10 +210,10 @@ impl Hash for Ledgers {
                 .map(
                     |Account {
                          user_id,
-                         claim_id,
+                         username_claim,
                          deactivated,
                          ..
-                     }| (user_id, claim_id, deactivated),
+                     }| (user_id, username_claim, deactivated),
                 )
                 .hash(hasher);
             user.abandoned_claims.hash(hasher);

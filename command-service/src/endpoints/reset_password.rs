@@ -1,0 +1,111 @@
+//! POST /v1/password-resets/confirm: set a new password with the token from the mail.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use domain::user::{ResetPassword, User, UserCommand};
+use event_log::CommandContext;
+use schemas::{Timestamp, UserId, sealed_field as field};
+use serde::{Deserialize, Serialize};
+use service_kit::at_least::{Empty, Written, WrittenBody};
+use service_kit::json::Json;
+use service_kit::problem::{Problem, ProblemDetails, ProblemType};
+use utoipa::ToSchema;
+
+use super::change_password::sets;
+use crate::app::App;
+use crate::attempts::Account;
+use crate::call::OpenCall;
+use crate::one_time::{OneTimeToken, Purpose};
+use crate::passwords::check_strength;
+use crate::refusals::problem;
+use crate::sealing::Seal;
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ResetPasswordRequest {
+    /// From the mail.
+    pub token: String,
+    /// 8 to 256 characters.
+    pub new_password: String,
+}
+
+#[derive(Serialize)]
+struct Fingerprint {
+    user: UserId,
+}
+
+#[utoipa::path(post, path = "/v1/password-resets/confirm", tag = "users", request_body = ResetPasswordRequest, responses(
+    (status = 200, body = WrittenBody<Empty>, description = "Every session has ended; sign in with the new password"),
+    (status = 400, body = ProblemDetails, description = "The token is wrong, used, replaced or expired"),
+    (status = 422, body = ProblemDetails, description = "Weak password"),
+    (status = 429, body = ProblemDetails, description = "Too many attempts"),
+    (status = "default", body = ProblemDetails),
+))]
+#[tracing::instrument(name = "http.password_reset.confirm", skip_all)]
+pub async fn reset_password(
+    State(app): State<Arc<App>>,
+    call: OpenCall,
+    Json(request): Json<ResetPasswordRequest>,
+) -> Result<Written, Problem> {
+    app.await_at_least(&call.at_least).await?;
+    let invalid = || Problem::new(ProblemType::InvalidOneTimeToken);
+    let Some(token) = OneTimeToken::parse(Purpose::ResetPassword, &request.token) else {
+        app.attempts.admit(call.client.address, None, None)?;
+        return Err(invalid());
+    };
+    let (user, token_hash) = (token.user_id, token.hash());
+    app.attempts
+        .admit(call.client.address, Some(Account::User(user)), None)?;
+    let call = call.by(user);
+    let context = call.context(&app, "reset-password", &Fingerprint { user }, Vec::new());
+    let is_spent = |state: &User| {
+        let sent = state.sent.password_reset.as_ref();
+        !sent.is_some_and(|sent| sent.is(token_hash, Timestamp::now()))
+    };
+    let state = app.state_of(user, is_spent).await?;
+    let Some(account) = &state.account else {
+        return Err(invalid());
+    };
+    let seal = app.seal_of(user).await?;
+    if is_spent(&state) {
+        // A retry after a lost answer: the password that the first try set proves the same caller.
+        return match first_try(&app, &call, (user, &seal), request.new_password, &context).await? {
+            Some(first) => Ok(first),
+            None => Err(invalid()),
+        };
+    }
+    let username = seal.open(field::USERNAME, &account.username)?;
+    let email = seal.open(field::EMAIL, &account.email)?;
+    check_strength(&request.new_password, &[&username, &email])?;
+    let phc = app.passwords.hash(request.new_password).await?;
+    let command = UserCommand::ResetPassword(ResetPassword {
+        token_hash,
+        password_hash: seal.seal(field::PASSWORD_HASH, &phc)?,
+    });
+    let receipt = app
+        .bus
+        .execute::<User>(&user.to_string(), command, context)
+        .await
+        .map_err(problem)?;
+    Ok(Written::at(call.token(&app, &[], &receipt)))
+}
+
+async fn first_try(
+    app: &App,
+    call: &OpenCall,
+    (user, seal): (UserId, &Seal),
+    new_password: String,
+    context: &CommandContext,
+) -> Result<Option<Written>, Problem> {
+    let Some(idempotency) = &context.idempotency else {
+        return Ok(None);
+    };
+    let first = app.bus.replayed::<User>(&user.to_string(), idempotency).await;
+    match first.map_err(problem)? {
+        Some(receipt) if sets(app, seal, &receipt, new_password).await? => {
+            Ok(Some(Written::at(call.token(app, &[], &receipt))))
+        }
+        _ => Ok(None),
+    }
+}

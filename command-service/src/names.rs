@@ -1,0 +1,301 @@
+//! Claiming names for a user, and giving them up: sagas over the ledgers of the user and of each name.
+//!
+//! Reserve the names on their ledgers, record the user event (the commit point), confirm. One claim
+//! id names the whole. Names that the event gives up are released after it, and the user is told so.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use domain::identifier::{self, Confirm, Identifier, IdentifierCommand, Release, Reserve};
+use domain::user::{self, AbandonClaim, NoteReleased, User, UserCommand};
+use event_log::{Bus, BusError, CommandContext, Receipt};
+use futures::future::join_all;
+use schemas::identifier::IdentifierKind;
+use schemas::user::{HeldName, UserEvent};
+use schemas::{BlindIndex, ClaimId, Timestamp, UserId};
+use service_kit::problem::{Problem, ProblemType};
+
+use crate::guesses::state_of;
+use crate::refusals::problem;
+
+/// After this a contender may ask the holder's ledger to abandon the claim.
+const RESERVED_FOR: Duration = Duration::from_secs(60);
+
+/// Who holds which name, by the ledgers.
+pub struct Names {
+    bus: Bus,
+    index_key_id: String,
+    /// Some names may be half way, reserved or given up: to be looked at soon. So at every start.
+    are_open: AtomicBool,
+}
+
+/// Names for a user under one claim.
+pub struct Claim {
+    pub user: UserId,
+    pub id: ClaimId,
+    pub names: Vec<(IdentifierKind, BlindIndex)>,
+    /// Other tries may have the same claim, as retries under one idempotency key do.
+    pub shared: bool,
+}
+
+impl Claim {
+    fn held(&self) -> impl Iterator<Item = HeldName> {
+        self.names.iter().map(|&(kind, index)| HeldName {
+            kind,
+            index,
+            claim_id: self.id,
+        })
+    }
+}
+
+impl Names {
+    pub fn new(bus: Bus, index_key_id: String) -> Self {
+        Self {
+            bus,
+            index_key_id,
+            are_open: AtomicBool::new(true),
+        }
+    }
+
+    pub(crate) fn bus(&self) -> &Bus {
+        &self.bus
+    }
+
+    /// Something was left half way, or may have been.
+    pub fn leave_open(&self) {
+        self.are_open.store(true, Ordering::Release);
+    }
+
+    /// Whether something was left half way since the last time this was asked.
+    pub fn take_open(&self) -> bool {
+        self.are_open.swap(false, Ordering::AcqRel)
+    }
+
+    /// Claims the names and records the user event that uses them, the commit point.
+    pub async fn commit(
+        &self,
+        claim: &Claim,
+        command: UserCommand,
+        context: CommandContext,
+    ) -> Result<Receipt<UserEvent>, Problem> {
+        // The saga's own steps carry no idempotency key: the claim id makes each safe to repeat.
+        let steps = CommandContext {
+            idempotency: None,
+            new_data_key: None,
+            ..context.clone()
+        };
+        let reserved = join_all(claim.held().map(|name| self.reserve(claim.user, name, &steps))).await;
+        if let Err(refused) = reserved.into_iter().collect::<Result<(), _>>() {
+            // The next try of what only failed for now goes on with the same claim.
+            if !claim.shared || refused.status() == StatusCode::CONFLICT {
+                self.withdraw(claim, &steps).await;
+            }
+            return Err(refused);
+        }
+        let user = claim.user.to_string();
+        let receipt = match self.bus.execute::<User>(&user, command, context).await {
+            Ok(receipt) => receipt,
+            Err(error) => {
+                let certain = match &error {
+                    BusError::Refused(_) | BusError::KeyReused => true,
+                    BusError::NotApplied | BusError::Busy => !claim.shared,
+                    // Applied or not: the reservations stay until a contender asks the ledger.
+                    BusError::OutcomeUnknown | BusError::Unavailable | BusError::Internal(_) => false,
+                };
+                if certain {
+                    self.withdraw(claim, &steps).await;
+                }
+                return Err(problem(error));
+            }
+        };
+        let confirmed = join_all(claim.held().map(|name| self.confirm(claim.user, name, &steps))).await;
+        if confirmed.iter().any(Result::is_err) {
+            // The names are the user's, and that is the answer; the names follow.
+            self.leave_open();
+            tracing::warn!(user.id = %claim.user, "A name of user {} could not be confirmed yet", claim.user);
+        }
+        Ok(receipt)
+    }
+
+    async fn reserve(&self, user: UserId, name: HeldName, context: &CommandContext) -> Result<(), Problem> {
+        let attempt = async || {
+            let command = IdentifierCommand::Reserve(Reserve {
+                kind: name.kind,
+                user_id: user,
+                claim_id: name.claim_id,
+                expires_at: Timestamp::now().plus(RESERVED_FOR),
+                index_key_id: self.index_key_id.clone(),
+            });
+            self.bus
+                .execute::<Identifier>(&name.index.to_hex(), command, context.clone())
+                .await
+        };
+        let (holder, theirs, expires_at) = match attempt().await {
+            Ok(_) => return Ok(()),
+            Err(BusError::Refused(identifier::Error::Taken)) => return Err(taken(name.kind)),
+            Err(BusError::Refused(identifier::Error::Reserved {
+                user_id,
+                claim_id,
+                expires_at,
+            })) => (user_id, HeldName { claim_id, ..name }, expires_at),
+            Err(error) => return Err(problem(error)),
+        };
+        if Timestamp::now() < expires_at || !self.take_from(holder, theirs, context).await? {
+            return Err(taken(name.kind));
+        }
+        match attempt().await {
+            Ok(_) => Ok(()),
+            Err(BusError::Refused(_)) => Err(taken(name.kind)),
+            Err(error) => Err(problem(error)),
+        }
+    }
+
+    /// Settles an expired claim on its holder's ledger, where exactly one of "used" and "abandoned"
+    /// can come first. True when the name is free now.
+    async fn take_from(
+        &self,
+        holder: UserId,
+        name: HeldName,
+        context: &CommandContext,
+    ) -> Result<bool, Problem> {
+        match self.abandon(holder, name.claim_id, context).await {
+            Ok(()) => {}
+            Err(BusError::Refused(user::Error::ClaimUsed)) => {
+                let is_not_theirs = |user: &User| !user.holds(name);
+                if !is_not_theirs(&state_of(&self.bus, holder, is_not_theirs).await?) {
+                    self.confirm(holder, name, context).await?;
+                    return Ok(false);
+                }
+                // The claim was used and this name given up since, or reserved anew too late to be used.
+            }
+            Err(error) => return Err(problem(error)),
+        }
+        self.release(holder, name, context).await?;
+        Ok(true)
+    }
+
+    async fn abandon(
+        &self,
+        user: UserId,
+        claim_id: ClaimId,
+        context: &CommandContext,
+    ) -> Result<(), BusError<user::Error>> {
+        let command = UserCommand::AbandonClaim(AbandonClaim { claim_id });
+        let user = user.to_string();
+        let abandoned = self.bus.execute::<User>(&user, command, context.clone()).await;
+        abandoned.map(drop)
+    }
+
+    pub(crate) async fn confirm(
+        &self,
+        user_id: UserId,
+        name: HeldName,
+        context: &CommandContext,
+    ) -> Result<(), Problem> {
+        let claim_id = name.claim_id;
+        let command = IdentifierCommand::Confirm(Confirm { user_id, claim_id });
+        self.of_name(name.index, command, context).await
+    }
+
+    pub(crate) async fn release(
+        &self,
+        user_id: UserId,
+        name: HeldName,
+        context: &CommandContext,
+    ) -> Result<(), Problem> {
+        let claim_id = name.claim_id;
+        let command = IdentifierCommand::Release(Release { user_id, claim_id });
+        self.of_name(name.index, command, context).await
+    }
+
+    async fn of_name(
+        &self,
+        index: BlindIndex,
+        command: IdentifierCommand,
+        context: &CommandContext,
+    ) -> Result<(), Problem> {
+        let index = index.to_hex();
+        let done = self.bus.execute::<Identifier>(&index, command, context.clone());
+        done.await.map(drop).map_err(problem)
+    }
+
+    /// Frees what a failed saga had reserved. If that fails too, a contender will find the claim
+    /// expired and settle it. Another try that shares the claim may have come further: then the user's
+    /// ledger decides which of them counts.
+    async fn withdraw(&self, claim: &Claim, context: &CommandContext) {
+        if claim.shared && self.abandon(claim.user, claim.id, context).await.is_err() {
+            return;
+        }
+        for name in claim.held() {
+            if let Err(problem) = self.release(claim.user, name, context).await {
+                tracing::warn!(status = %problem.status(), "A reservation could not be given back; it will expire");
+            }
+        }
+    }
+
+    /// Frees the names that a user has given up, and closes that with the user. Whatever fails is
+    /// looked at again by the owner of the user's ledger.
+    pub async fn release_given_up(&self, user: UserId, context: CommandContext) -> Result<(), Problem> {
+        let context = CommandContext {
+            idempotency: None,
+            new_data_key: None,
+            ..context
+        };
+        let released = self.try_to_release(user, &context).await;
+        if released.is_err() {
+            self.leave_open();
+            tracing::warn!(user.id = %user, "A name that user {user} gave up could not be released yet");
+        }
+        released
+    }
+
+    async fn try_to_release(&self, user: UserId, context: &CommandContext) -> Result<(), Problem> {
+        let id = user.to_string();
+        let state = self.bus.inspect::<User>(&id).await.map_err(problem)?.aggregate;
+        let names = state.given_up;
+        if names.is_empty() {
+            return Ok(());
+        }
+        let released = join_all(names.iter().map(|name| self.release(user, *name, context))).await;
+        released.into_iter().collect::<Result<(), _>>()?;
+        let command = UserCommand::NoteReleased(NoteReleased { names });
+        let noted = self.bus.execute::<User>(&id, command, context.clone()).await;
+        noted.map(drop).map_err(problem)
+    }
+
+    /// Who holds a name for good.
+    /// As [`Self::holder_of`], and somebody's name takes as long as nobody's.
+    pub async fn proven_holder_of(&self, index: BlindIndex) -> Result<Option<UserId>, Problem> {
+        let found = self.bus.inspect_proven::<Identifier>(&index.to_hex()).await;
+        let found = found.map_err(problem)?.aggregate;
+        Ok(found.holder().map(|holder| holder.user_id))
+    }
+
+    pub async fn holder_of(&self, index: BlindIndex) -> Result<Option<UserId>, Problem> {
+        let index = index.to_hex();
+        let found = self.bus.inspect::<Identifier>(&index).await.map_err(problem)?;
+        let found = match found.aggregate {
+            // That there is nobody is an answer by itself; somebody is asked further.
+            Identifier::Free => {
+                self.bus
+                    .inspect_proven::<Identifier>(&index)
+                    .await
+                    .map_err(problem)?
+                    .aggregate
+            }
+            known => known,
+        };
+        Ok(found.holder().map(|holder| holder.user_id))
+    }
+}
+
+fn taken(kind: IdentifierKind) -> Problem {
+    Problem::new(match kind {
+        IdentifierKind::Email => ProblemType::EmailTaken,
+        IdentifierKind::Username | IdentifierKind::Other => ProblemType::UsernameTaken,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,353 @@
+//! A crash at every step: whoever serves next finishes what became a fact, and nothing else.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use domain::user::{ChangeProfile, Erase, NewName, Register, Status};
+use event_log::{
+    CommitError, Committed, Group, GroupSpec, Instance, MemoryLog, Outgoing, Owners, Record, Target,
+    WriterLog, WriterLogError, WriterTransaction,
+};
+use schemas::user::UserRegistered;
+use schemas::{LogId, RequestId, SchemaIds, Sealed, Sha256Digest, Stream};
+use tokio::sync::Notify;
+
+use super::*;
+
+const LEDGERS: i32 = 4;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Crash {
+    BeforeCommit,
+    AfterCommit,
+}
+
+/// A log whose owner dies at one of its commits.
+struct Mortal {
+    log: MemoryLog,
+    left: AtomicUsize,
+    crash: Crash,
+    died: Arc<Notify>,
+}
+
+struct Dying {
+    transaction: <MemoryLog as WriterLog>::Transaction,
+    mortal: Arc<Mortal>,
+}
+
+struct Life(Arc<Mortal>);
+
+impl WriterLog for Life {
+    type Transaction = Dying;
+    type Reader = ();
+
+    fn claim(&self, id: &str, ready: &mut dyn FnMut()) -> Result<Dying, WriterLogError> {
+        let transaction = self.0.log.claim(id, ready)?;
+        let mortal = Arc::clone(&self.0);
+        Ok(Dying { transaction, mortal })
+    }
+
+    fn read(
+        &self,
+        reader: &mut (),
+        range: &[(Stream, i32, i64, i64)],
+        each: &mut dyn FnMut(Record) -> ControlFlow<WriterLogError>,
+    ) -> Result<(), WriterLogError> {
+        self.0.log.read(reader, range, each)
+    }
+
+    fn high_watermarks(&self, partitions: &[(Stream, i32)]) -> Result<Vec<i64>, WriterLogError> {
+        self.0.log.high_watermarks(partitions)
+    }
+
+    fn stable_ends(&self, partitions: &[(Stream, i32)]) -> Result<Vec<i64>, WriterLogError> {
+        self.0.log.stable_ends(partitions)
+    }
+
+    fn topic(&self, stream: Stream) -> String {
+        self.0.log.topic(stream)
+    }
+
+    fn log_id(&self) -> LogId {
+        self.0.log.log_id()
+    }
+}
+
+impl WriterTransaction for Dying {
+    fn commit(&mut self, records: &[Outgoing]) -> Result<Committed, CommitError> {
+        let before = self.mortal.left.load(Ordering::SeqCst);
+        if before > 0 {
+            self.mortal.left.store(before - 1, Ordering::SeqCst);
+            return self.transaction.commit(records);
+        }
+        if self.mortal.crash == Crash::AfterCommit {
+            self.transaction.commit(records)?;
+        }
+        // Once only: a dead owner does not come back to commit more.
+        self.mortal.died.notify_one();
+        std::thread::park();
+        Err(CommitError::Fenced)
+    }
+}
+
+async fn names_on<L: WriterLog>(log: L) -> Names {
+    let (bus, spec) = (Bus::new(LEDGERS), GroupSpec::of_ledgers(0, 1, LEDGERS));
+    let ids = Arc::new(SchemaIds::numbered());
+    let group = Group::start(Arc::new(log), &spec, ids, Instance::alone(), Owners::default());
+    bus.route(&spec.partitions, group);
+    bus.settled().await;
+    Names::new(bus, "key".to_owned())
+}
+
+fn system() -> CommandContext {
+    CommandContext::system(RequestId::new_v7())
+}
+
+fn index(text: &str) -> BlindIndex {
+    BlindIndex(Sha256Digest::of(text.as_bytes()))
+}
+
+fn claim(user: UserId, names: [&str; 2]) -> Claim {
+    Claim {
+        user,
+        id: ClaimId::new_v7(),
+        names: vec![
+            (IdentifierKind::Username, index(names[0])),
+            (IdentifierKind::Email, index(names[1])),
+        ],
+        shared: false,
+    }
+}
+
+fn sealed(text: &str) -> Sealed {
+    Sealed::from_bytes(text.as_bytes())
+}
+
+async fn register(names: &Names, claim: &Claim, texts: [&str; 2]) {
+    let registration = UserRegistered {
+        user_id: claim.user,
+        claim_id: claim.id,
+        username: sealed(texts[0]),
+        username_index: claim.names[0].1,
+        email: sealed(texts[1]),
+        email_index: claim.names[1].1,
+        phone_number: None,
+        password_hash: sealed("hash"),
+    };
+    let command = UserCommand::Register(Box::new(Register { registration }));
+    names.commit(claim, command, system()).await.unwrap();
+}
+
+fn rename(claim: &Claim, texts: [&str; 2]) -> UserCommand {
+    let name = |number: usize| {
+        Some(NewName {
+            name: sealed(texts[number]),
+            index: claim.names[number].1,
+            claim_id: Some(claim.id),
+        })
+    };
+    UserCommand::ChangeProfile(Box::new(ChangeProfile {
+        username: name(0),
+        email: name(1),
+        phone_number: None,
+        credentials: None,
+    }))
+}
+
+async fn identifier(names: &Names, name: HeldName) -> Identifier {
+    let found = names.bus.inspect::<Identifier>(&name.index.to_hex()).await;
+    found.unwrap().aggregate
+}
+
+async fn user(names: &Names, id: UserId) -> User {
+    names
+        .bus
+        .inspect::<User>(&id.to_string())
+        .await
+        .unwrap()
+        .aggregate
+}
+
+/// Finishes what is open, and a second time what must not be open any more.
+async fn finish(names: &Names, log: &MemoryLog) {
+    names.finish_open().await;
+    let before = events(log);
+    names.finish_open().await;
+    assert_eq!(events(log), before, "finishing again changes nothing");
+}
+
+fn events(log: &MemoryLog) -> usize {
+    let streams = [Stream::Users, Stream::Identifiers];
+    let places = streams
+        .iter()
+        .flat_map(|stream| (0..LEDGERS).map(|p| Target::Event(*stream, p)));
+    places.map(|place| log.records(place).len()).sum()
+}
+
+/// Does something, dying at commit number `at`. Whether it died.
+async fn die(log: &MemoryLog, at: usize, crash: Crash, act: impl AsyncFnOnce(&Names)) -> bool {
+    let died = Arc::new(Notify::new());
+    let mortal = Arc::new(Mortal {
+        log: log.clone(),
+        left: AtomicUsize::new(usize::MAX),
+        crash,
+        died: Arc::clone(&died),
+    });
+    let names = names_on(Life(Arc::clone(&mortal))).await;
+    mortal.left.store(at, Ordering::SeqCst);
+    tokio::select! {
+        () = act(&names) => false,
+        () = died.notified() => true,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_at_any_step_of_a_rename_leaves_no_name_half_way() {
+    let (old_texts, new_texts) = (["alice", "alice@example.org"], ["alicia", "alicia@example.org"]);
+    for crash in [Crash::BeforeCommit, Crash::AfterCommit] {
+        let mut renamed_after = None;
+        for at in 0.. {
+            let log = MemoryLog::new(LogId::new_v7());
+            let id = UserId::new_v7();
+            let (old, new) = (claim(id, old_texts), claim(id, new_texts));
+            register(&names_on(log.clone()).await, &old, old_texts).await;
+            let died = die(&log, at, crash, async |names| {
+                names
+                    .commit(&new, rename(&new, new_texts), system())
+                    .await
+                    .unwrap();
+                names.release_given_up(id, system()).await.unwrap();
+            })
+            .await;
+
+            let names = names_on(log.clone()).await;
+            finish(&names, &log).await;
+            let state = user(&names, id).await;
+            let is_renamed = new.held().all(|name| state.holds(name));
+            assert!(state.given_up.is_empty(), "{crash:?} at {at}");
+            for name in if is_renamed { new.held() } else { old.held() } {
+                assert!(matches!(
+                    identifier(&names, name).await,
+                    Identifier::Held { holder } if (holder.user_id, holder.claim_id) == (id, name.claim_id)
+                ));
+            }
+            for name in if is_renamed { old.held() } else { new.held() } {
+                let left = identifier(&names, name).await;
+                if is_renamed {
+                    assert_eq!(left, Identifier::Free, "{crash:?} at {at}");
+                } else if left != Identifier::Free {
+                    // Reserved by nobody who lives: a contender gets it, and the late event is refused.
+                    assert!(names.take_from(id, name, &system()).await.unwrap());
+                    assert_eq!(identifier(&names, name).await, Identifier::Free);
+                    let late = names
+                        .bus
+                        .execute::<User>(&id.to_string(), rename(&new, new_texts), system());
+                    assert_eq!(
+                        late.await.unwrap_err(),
+                        BusError::Refused(user::Error::ClaimAbandoned)
+                    );
+                }
+            }
+            if is_renamed {
+                renamed_after.get_or_insert(at);
+            }
+            if !died {
+                assert!(is_renamed);
+                assert!(
+                    at > 2,
+                    "reserve, user event, confirm and release: {at} commits only"
+                );
+                break;
+            }
+        }
+        // Both are seen: crashes before the commit point and after it.
+        assert!(renamed_after.is_some_and(|at| at > 0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_at_any_step_of_an_erasure_frees_the_names_all_the_same() {
+    let texts = ["carol", "carol@example.org"];
+    for crash in [Crash::BeforeCommit, Crash::AfterCommit] {
+        for at in 0.. {
+            let log = MemoryLog::new(LogId::new_v7());
+            let id = UserId::new_v7();
+            let own = claim(id, texts);
+            register(&names_on(log.clone()).await, &own, texts).await;
+            let died = die(&log, at, crash, async |names| {
+                let command = UserCommand::Erase(Erase { credentials: None });
+                let erased = names.bus.execute::<User>(&id.to_string(), command, system());
+                erased.await.unwrap();
+                names.release_given_up(id, system()).await.unwrap();
+            })
+            .await;
+
+            let names = names_on(log.clone()).await;
+            finish(&names, &log).await;
+            let state = user(&names, id).await;
+            let is_erased = state.status() == Status::Erased;
+            assert!(state.given_up.is_empty(), "{crash:?} at {at}");
+            for name in own.held() {
+                let is_free = identifier(&names, name).await == Identifier::Free;
+                assert_eq!(is_free, is_erased, "{crash:?} at {at}");
+            }
+            let markers = (0..LEDGERS).map(|ledger| log.records(Target::Key(ledger)).len());
+            assert_eq!(
+                markers.sum::<usize>(),
+                usize::from(is_erased),
+                "the marker goes with the event"
+            );
+            if !died {
+                assert!(is_erased && at > 1);
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_contender_gets_what_was_reserved_anew_under_a_claim_used_up() {
+    let log = MemoryLog::new(LogId::new_v7());
+    let (id, old_texts, new_texts) = (
+        UserId::new_v7(),
+        ["bob", "bob@example.org"],
+        ["rob", "rob@example.org"],
+    );
+    let (old, new) = (claim(id, old_texts), claim(id, new_texts));
+    let names = names_on(log.clone()).await;
+    register(&names, &old, old_texts).await;
+    // Only the address changes: the user name stays under the first claim.
+    let email_only = Claim {
+        names: vec![new.names[1]],
+        ..claim(id, new_texts)
+    };
+    let command = UserCommand::ChangeProfile(Box::new(ChangeProfile {
+        email: Some(NewName {
+            name: sealed(new_texts[1]),
+            index: email_only.names[0].1,
+            claim_id: Some(email_only.id),
+        }),
+        ..ChangeProfile::default()
+    }));
+    names.commit(&email_only, command, system()).await.unwrap();
+    names.release_given_up(id, system()).await.unwrap();
+    // A retry of the registration that was delayed until now.
+    let address = old
+        .held()
+        .find(|name| name.kind == IdentifierKind::Email)
+        .unwrap();
+    names.reserve(id, address, &system()).await.unwrap();
+    assert!(names.take_from(id, address, &system()).await.unwrap());
+    assert_eq!(identifier(&names, address).await, Identifier::Free);
+    // What the same claim still holds is not taken.
+    let username = old
+        .held()
+        .find(|name| name.kind == IdentifierKind::Username)
+        .unwrap();
+    assert!(!names.take_from(id, username, &system()).await.unwrap());
+    assert!(matches!(
+        identifier(&names, username).await,
+        Identifier::Held { .. }
+    ));
+}
