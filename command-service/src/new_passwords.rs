@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use domain::user::{Account, Rehash, User, UserCommand};
 use event_log::CommandContext;
+use passwords::{LEAST_ALONE, LEAST_WITH_SECOND_FACTOR};
 use schemas::{RequestId, UserId, sealed_field as field};
 use service_kit::problem::{Problem, ProblemType};
 
@@ -11,6 +12,15 @@ use crate::app::App;
 use crate::passwords::check_strength;
 use crate::refusals::problem;
 use crate::sealing::Seal;
+
+/// Of a new password: shorter where a second factor stands beside it.
+pub fn least_length(user: &User) -> usize {
+    if user.factors.are_active() {
+        LEAST_WITH_SECOND_FACTOR
+    } else {
+        LEAST_ALONE
+    }
+}
 
 impl App {
     /// Refuses a password that is weak, or among the last ones of this user. `least` as in

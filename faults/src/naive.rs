@@ -154,6 +154,7 @@ impl User {
             | UserEvent::PasskeyAdded(_)
             | UserEvent::PasskeyRemoved(_)
             | UserEvent::PasskeyCounted(_)
+            | UserEvent::PasswordRehashed(_)
             | UserEvent::PasskeyCloneSuspected(_) => {}
         }
     }

@@ -72,6 +72,17 @@ pub(super) fn owed(event: &UserEvent) -> Option<Owed<'_>> {
         | UserEvent::Deactivated(_)
         | UserEvent::Reactivated(_)
         | UserEvent::Erased(_)
+        | UserEvent::PasswordRehashed(_)
+        | UserEvent::RoleGrantExpired(_)
+        | UserEvent::TotpEnrolmentStarted(_)
+        | UserEvent::TotpEnabled(_)
+        | UserEvent::TotpDisabled(_)
+        | UserEvent::RecoveryCodesReplaced(_)
+        | UserEvent::SessionSteppedUp(_)
+        | UserEvent::PasskeyAdded(_)
+        | UserEvent::PasskeyRemoved(_)
+        | UserEvent::PasskeyCounted(_)
+        | UserEvent::PasskeyCloneSuspected(_)
         | UserEvent::ErasureCompleted(_) => None,
     }
 }

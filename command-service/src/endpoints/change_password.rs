@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::extract::State;
 use domain::user::{ChangePassword, User, UserCommand};
 use event_log::{CommandContext, Receipt};
-use passwords::LEAST_ALONE;
 use schemas::user::UserEvent;
 use schemas::{DeviceId, Timestamp, UserId, sealed_field as field};
 use serde::{Deserialize, Serialize};
@@ -19,6 +18,7 @@ use crate::app::App;
 use crate::attempts::Account;
 use crate::call::Call;
 use crate::guesses::wrong_password;
+use crate::new_passwords::least_length;
 use crate::refusals::problem;
 use crate::sealing::Seal;
 
@@ -86,7 +86,7 @@ pub async fn change_password(
         )
         .await;
     }
-    app.check_new_password(&seal, account, &request.new_password, LEAST_ALONE)
+    app.check_new_password(&seal, account, &request.new_password, least_length(&state))
         .await?;
     let new_hash = app.passwords.hash(request.new_password.clone()).await?;
     let command = UserCommand::ChangePassword(ChangePassword {

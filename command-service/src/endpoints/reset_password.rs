@@ -16,8 +16,8 @@ use super::change_password::sets;
 use crate::app::App;
 use crate::attempts::Account;
 use crate::call::OpenCall;
+use crate::new_passwords::least_length;
 use crate::one_time::{OneTimeToken, Purpose};
-use crate::passwords::check_strength;
 use crate::refusals::problem;
 use crate::sealing::Seal;
 
@@ -75,9 +75,8 @@ pub async fn reset_password(
             None => Err(invalid()),
         };
     }
-    let username = seal.open(field::USERNAME, &account.username)?;
-    let email = seal.open(field::EMAIL, &account.email)?;
-    check_strength(&request.new_password, &[&username, &email])?;
+    app.check_new_password(&seal, account, &request.new_password, least_length(&state))
+        .await?;
     let phc = app.passwords.hash(request.new_password).await?;
     let command = UserCommand::ResetPassword(ResetPassword {
         token_hash,

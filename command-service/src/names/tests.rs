@@ -240,9 +240,8 @@ async fn a_crash_at_any_step_of_a_rename_leaves_no_name_half_way() {
                     // Reserved by nobody who lives: a contender gets it, and the late event is refused.
                     assert!(names.take_from(id, name, &system()).await.unwrap());
                     assert_eq!(identifier(&names, name).await, Identifier::Free);
-                    let late = names
-                        .bus
-                        .execute::<User>(&id.to_string(), rename(&new, new_texts), system());
+                    let aggregate_id = id.to_string();
+                    let late = names.bus.execute::<User>(&aggregate_id, rename(&new, new_texts), system());
                     assert_eq!(
                         late.await.unwrap_err(),
                         BusError::Refused(user::Error::ClaimAbandoned)
@@ -277,7 +276,8 @@ async fn a_crash_at_any_step_of_an_erasure_frees_the_names_all_the_same() {
             register(&names_on(log.clone()).await, &own, texts).await;
             let died = die(&log, at, crash, async |names| {
                 let command = UserCommand::Erase(Erase { credentials: None });
-                let erased = names.bus.execute::<User>(&id.to_string(), command, system());
+                let aggregate_id = id.to_string();
+                    let erased = names.bus.execute::<User>(&aggregate_id, command, system());
                 erased.await.unwrap();
                 names.release_given_up(id, system()).await.unwrap();
             })

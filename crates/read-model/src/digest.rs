@@ -28,7 +28,7 @@ pub struct DigestsAt {
 }
 
 /// `shard_id` columns are left out: they tell where a row lies, not what happened.
-const LEDGER_TABLES: [(&str, &str); 9] = [
+const LEDGER_TABLES: [(&str, &str); 10] = [
     (
         "users",
         "SELECT ROW(id, username, username_index, email, email_index, password_hash, phone_number, email_verified,

@@ -126,7 +126,7 @@ impl<T> Written<T> {
         }
     }
 
-    /// What was asked for goes on behind the answer.
+    /// What was asked for goes on behind the answer, or waits for something else.
     pub const fn accepted(answer: T, token: ConsistencyToken) -> Self {
         Self {
             status: StatusCode::ACCEPTED,
@@ -137,14 +137,6 @@ impl<T> Written<T> {
     pub const fn created(answer: T, token: ConsistencyToken) -> Self {
         Self {
             status: StatusCode::CREATED,
-            body: WrittenBody { answer, token },
-        }
-    }
-
-    /// Something else has to happen before what was asked for is done.
-    pub const fn accepted(answer: T, token: ConsistencyToken) -> Self {
-        Self {
-            status: StatusCode::ACCEPTED,
             body: WrittenBody { answer, token },
         }
     }

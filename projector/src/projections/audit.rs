@@ -225,7 +225,6 @@ fn tell(event: &UserEvent) -> Told<'_> {
         )),
         UserEvent::PasskeyCloneSuspected(e) => Told {
             failed: true,
-            suspicious: true,
             ..says(format!(
                 "passkey {} refused: its counter came back as {} after {}",
                 e.credential_id, e.presented_counter, e.known_counter

@@ -51,7 +51,7 @@ async fn insert(tx: &mut PgConnection, rows: &[&AuditRow]) -> Result<(), RowErro
     .bind(each().map(|it| it.network).collect::<Vec<Option<IpNetwork>>>())
     .bind(each().map(|it| it.user_agent.as_deref()).collect::<Vec<_>>())
     .bind(each().map(|it| it.request_id).collect::<Vec<_>>())
-    .bind(each().map(AuditRow::is_suspicious).collect::<Vec<_>>())
+    .bind(each().map(|it| it.is_suspicious()).collect::<Vec<_>>())
     .bind(each().map(|it| it.occurred_at.to_utc()).collect::<Vec<DateTime<Utc>>>())
     .bind(each().map(|it| it.date).collect::<Vec<_>>())
     .bind(each().map(|it| it.actor.as_str()).collect::<Vec<_>>())

@@ -33,7 +33,7 @@ impl Erasures {
                  username = '', username_index = uuid_send(users.id),
                  email = '', email_index = uuid_send(users.id),
                  phone_number = NULL, password_hash = '', email_verified = false, phone_verified = false,
-                 is_active = false, failed_login_attempts = 0, locked_until = NULL, last_login_at = NULL,
+                 totp_enabled = false, passkeys = 0, is_active = false, failed_login_attempts = 0, locked_until = NULL, last_login_at = NULL,
                  last_login_ip = NULL, last_login_ip_sealed = NULL, deleted_at = c.at
              FROM unnest($1::uuid[], $2::timestamptz[]) AS c (id, at)
              WHERE users.id = c.id",
@@ -46,6 +46,8 @@ impl Erasures {
             "UPDATE user_sessions SET ip_address = NULL, ip_address_sealed = NULL, user_agent = NULL,
                  device_fingerprint = NULL, country_code = NULL, city = NULL
              WHERE user_id = ANY ($1)",
+            "DELETE FROM password_history WHERE user_id = ANY ($1)",
+            "UPDATE user_passkeys SET name = '' WHERE user_id = ANY ($1)",
             "UPDATE user_roles SET is_active = false WHERE user_id = ANY ($1) AND is_active",
             "DELETE FROM user_role_cache WHERE user_id = ANY ($1)",
             "UPDATE security_audit_log SET ip_address = NULL, user_agent = NULL

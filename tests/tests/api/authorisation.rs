@@ -3,11 +3,13 @@
 
 use std::sync::Arc;
 
-use ed25519_dalek::SigningKey;
 use schemas::Timestamp;
 use serde_json::{Value, json};
+use service_kit::assurance::Authentication;
 use service_kit::jwt::{AccessClaims, Signer, TokenConfig};
+use service_kit::key_folder::KeyFolder;
 use service_kit::problem::ProblemType as P;
+use service_kit::signing::{Algorithm, PrivateKey};
 use tests::{Answer, Call, Person, World};
 use uuid::Uuid;
 
@@ -113,15 +115,13 @@ fn foreign(person: &Person) -> String {
         user_id: person.id,
         session_id: person.session_id.parse().unwrap(),
         client_id: "rolecall".into(),
+        authentication: Authentication::default(),
         issued_at: Timestamp::now(),
         expires_at: Timestamp::now().plus(std::time::Duration::from_secs(60)),
         token_id: Uuid::now_v7(),
     };
-    let stranger = SigningKey::from_bytes(&rand::random());
-    Signer::new(stranger, TokenConfig::default())
-        .unwrap()
-        .issue(&claims)
-        .unwrap()
+    let stranger = KeyFolder::fixed(PrivateKey::generate(Algorithm::EdDsa));
+    Signer::new(stranger, TokenConfig::default()).issue(&claims).unwrap()
 }
 
 fn is_refused(answer: &Answer, operation: &Operation, kind: P) {

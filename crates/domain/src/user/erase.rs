@@ -6,7 +6,7 @@
 use schemas::user::{ErasureCompleted, UserErased, UserEvent};
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Sent, User};
+use super::{Error, Factors, Sent, User};
 use crate::decider::{Context, Decide};
 
 /// How far an erasure is.
@@ -72,6 +72,7 @@ impl User {
         self.sessions.clear();
         self.devices.clear();
         self.grants.clear();
+        self.factors = Factors::default();
         self.last_seen = None;
         self.locked_until = None;
         self.failed_logins = 0;
@@ -137,6 +138,7 @@ mod tests {
         let grant = GrantRole {
             role_id: role(2),
             expires_at: None,
+            approval_id: None,
         };
         erased().when(grant).then_error(Error::NotFound);
         let register = Register {

@@ -34,7 +34,7 @@ mod tests {
     use crate::testing::{
         given, logged_in, login, minutes, registered, registration, sealed, session, user_deactivated,
     };
-    use crate::user::{ChangePassword, LogIn};
+    use crate::user::{ChangePassword, LogIn, MAX_SESSIONS};
 
     fn rehash() -> Rehash {
         Rehash {
@@ -87,6 +87,8 @@ mod tests {
         let log_in = LogIn {
             login: login(session(7), minutes(60)),
             credentials: 1,
+            max_sessions: MAX_SESSIONS,
+            signature_counter: None,
         };
         given([registered()])
             .and(rehash())

@@ -109,16 +109,38 @@ pub fn score_of(event: &UserEvent) -> i32 {
         UserEvent::LoginFailed(e) => e.count.max(1).saturating_mul(FAILURE).min(MOST_BY_FAILURES),
         UserEvent::Locked(e) if e.reason == LockReason::FailedLogins => LOCKED,
         UserEvent::RefreshReuseDetected(_) => REUSE,
+        UserEvent::PasskeyCloneSuspected(_) => REUSE,
         UserEvent::Locked(_)
         | UserEvent::Registered(_)
         | UserEvent::ClaimAbandoned(_)
+        | UserEvent::ProfileChanged(_)
+        | UserEvent::NamesReleased(_)
+        | UserEvent::Unlocked(_)
+        | UserEvent::EmailVerificationRequested(_)
+        | UserEvent::EmailVerified(_)
+        | UserEvent::PhoneVerificationRequested(_)
+        | UserEvent::PhoneVerificationFailed(_)
+        | UserEvent::PhoneVerified(_)
+        | UserEvent::PasswordResetRequested(_)
         | UserEvent::PasswordChanged(_)
+        | UserEvent::PasswordRehashed(_)
         | UserEvent::SessionRevoked(_)
         | UserEvent::SessionsRevoked(_)
         | UserEvent::RoleGranted(_)
         | UserEvent::RoleRevoked(_)
+        | UserEvent::RoleGrantExpired(_)
         | UserEvent::Deactivated(_)
-        | UserEvent::Reactivated(_) => 0,
+        | UserEvent::Reactivated(_)
+        | UserEvent::TotpEnrolmentStarted(_)
+        | UserEvent::TotpEnabled(_)
+        | UserEvent::TotpDisabled(_)
+        | UserEvent::RecoveryCodesReplaced(_)
+        | UserEvent::SessionSteppedUp(_)
+        | UserEvent::PasskeyAdded(_)
+        | UserEvent::PasskeyRemoved(_)
+        | UserEvent::PasskeyCounted(_)
+        | UserEvent::Erased(_)
+        | UserEvent::ErasureCompleted(_) => 0,
     }
 }
 
@@ -190,11 +212,14 @@ mod tests {
             },
             credentials: 1,
             max_sessions: MAX_SESSIONS,
+            signature_counter: None,
         }
     }
 
     fn risk(events: &[UserEvent]) -> (i32, Vec<&str>) {
-        let texts = |reasons: &'_ [String]| reasons.iter().map(String::as_str).collect();
+        fn texts(reasons: &[String]) -> Vec<&str> {
+            reasons.iter().map(String::as_str).collect()
+        }
         match events.last() {
             Some(UserEvent::LoggedIn(e)) => (e.risk_score, texts(&e.risk_reasons)),
             Some(UserEvent::SessionRefreshed(e)) => (e.risk_score, texts(&e.risk_reasons)),

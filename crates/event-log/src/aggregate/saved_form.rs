@@ -11,7 +11,7 @@ use schemas::catalog::{
 use schemas::identifier::{IdentifierConfirmed, IdentifierKind, IdentifierReleased, IdentifierReserved};
 use schemas::user::{
     ClaimAbandoned, DeviceFailures, EmailVerificationRequested, LockReason, LoginFailed, PasskeyAdded,
-    PasswordChanged, PasswordRehashed, PhoneVerificationFailed, PhoneVerificationRequested, ProfileChanged,
+    PasswordChangeCause, PasswordChanged, PasswordRehashed, PhoneVerificationFailed, PhoneVerificationRequested, ProfileChanged,
     RoleGranted, SessionRefreshed, TotpEnabled, TotpEnrolmentStarted, UserDeactivated, UserErased,
     UserLocked, UserLoggedIn, UserRegistered,
 };
@@ -227,6 +227,7 @@ fn user_events() -> Vec<UserEvent> {
         UserEvent::PasswordChanged(PasswordChanged {
             password_hash: sealed(25),
             revoked_sessions: vec![],
+            cause: PasswordChangeCause::Change,
         }),
         UserEvent::PasswordRehashed(PasswordRehashed {
             password_hash: sealed(26),
