@@ -13,7 +13,7 @@ use webauthn_rs::prelude::{
     Credential, DiscoverableAuthentication, Passkey, PasskeyRegistration, PublicKeyCredential,
     RegisterPublicKeyCredential, RequestChallengeResponse, Url, Webauthn, WebauthnBuilder, WebauthnError,
 };
-use webauthn_rs_proto::{AllowCredentials, CreationChallengeResponse};
+use webauthn_rs_proto::{AllowCredentials, CreationChallengeResponse, PublicKeyCredentialDescriptor};
 
 use crate::app::App;
 use crate::ceremonies::{Ceremonies, Purpose, invalid};
@@ -99,11 +99,17 @@ impl Passkeys {
         username: &str,
         has: &[Passkey],
     ) -> Result<(CreationChallengeResponse, PasskeyRegistration), Problem> {
-        let exclude = has.iter().map(|passkey| passkey.cred_id().clone()).collect();
         let (mut options, state) = self
             .webauthn
-            .start_passkey_registration(user.as_uuid(), username, username, Some(exclude))
+            .start_passkey_registration(user.as_uuid(), username, username, None)
             .map_err(|error| Problem::internal(&error))?;
+        // Browsers refuse these; of what comes all the same, the user's owner decides.
+        let exclude = has.iter().map(|passkey| PublicKeyCredentialDescriptor {
+            type_: "public-key".to_owned(),
+            id: passkey.cred_id().to_vec(),
+            transports: None,
+        });
+        options.public_key.exclude_credentials = Some(exclude.collect());
         // Discoverable where the authenticator can, so that it signs in without a name too.
         if let Some(selection) = &mut options.public_key.authenticator_selection {
             selection.resident_key = Some(webauthn_rs_proto::ResidentKeyRequirement::Preferred);

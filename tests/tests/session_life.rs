@@ -82,7 +82,7 @@ async fn a_session_that_is_not_used_ends_everywhere(world: Arc<World>) {
         told["exp"].as_i64().unwrap() - told["iat"].as_i64().unwrap() <= 5,
         "{told}"
     );
-    until(SOON, "the session has ended", async || {
+    until(SOON, "the session has ended", || async {
         introspect(&world, &person.access_token).await == json!({ "active": false })
     })
     .await;
@@ -262,12 +262,12 @@ async fn signing_keys_rotate_under_load_without_one_refusal(world: Arc<World>) {
     let mut expected = published().await;
     let (early, watcher) = (world.person("early").await, world.person("watcher").await);
     for algorithm in ["es256", "eddsa"] {
-        let arguments = ["rotate", "--algorithm", algorithm, "--publish-ahead", "4"];
+        let arguments = ["rotate", "--algorithm", algorithm, "--publish-ahead", "8"];
         let (code, text) = world.run("rolecall-keys", &arguments).await;
         assert_eq!(code, 0, "{text}");
         let new = text.split(' ').next().unwrap().to_owned();
         expected += 1;
-        until(SOON, "the next key is published", async || {
+        until(SOON, "the next key is published", || async {
             published().await == expected
         })
         .await;
@@ -280,11 +280,11 @@ async fn signing_keys_rotate_under_load_without_one_refusal(world: Arc<World>) {
             let client = world
                 .client
                 .commanding(&[&world.rolecall.url(Service::Command, index)]);
-            until(SOON, "the new key signs", async || signs(&client).await).await;
+            until(SOON, "the new key signs", || async { signs(&client).await }).await;
         }
         let so_far = calls.load(Ordering::Relaxed);
-        until(SOON, "the load goes on", async || {
-            calls.load(Ordering::Relaxed) > so_far + 8
+        until(SOON, "the load goes on", || async {
+            calls.load(Ordering::Relaxed) > so_far + 24
         })
         .await;
     }

@@ -167,6 +167,24 @@ fn a_token_must_name_the_algorithm_of_its_key() {
 }
 
 #[test]
+fn another_implementation_verifies_by_the_key_set() {
+    for algorithm in [Algorithm::EdDsa, Algorithm::Es256] {
+        let key = PrivateKey::generate(algorithm);
+        let token = signer_of(key.clone()).issue(&claims()).unwrap();
+        let published = serde_json::to_value(verifier_of(key).jwks(NOW)).unwrap();
+        let published: jsonwebtoken::jwk::JwkSet = serde_json::from_value(published).unwrap();
+        let header = jsonwebtoken::decode_header(&token).unwrap();
+        let jwk = published.find(header.kid.as_deref().unwrap()).unwrap();
+        let mut rules = jsonwebtoken::Validation::new(header.alg);
+        rules.set_audience(&["rolecall"]);
+        rules.validate_exp = false;
+        let key = jsonwebtoken::DecodingKey::from_jwk(jwk).unwrap();
+        let read = jsonwebtoken::decode::<Value>(&token, &key, &rules).unwrap();
+        assert_eq!(read.claims["acr"], "aal1");
+    }
+}
+
+#[test]
 fn keys_rotate_without_a_token_that_anybody_refuses() {
     let dir = tempfile::tempdir().unwrap();
     let folders = KeyFolders {

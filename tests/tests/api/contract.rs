@@ -48,7 +48,7 @@ impl Operation {
 
 /// Somebody and something that are nowhere.
 pub fn nobody(parameter: &str) -> String {
-    if parameter == "id" {
+    if parameter == "id" || parameter.ends_with("_id") {
         Uuid::now_v7().to_string()
     } else {
         "nowhere".to_owned()

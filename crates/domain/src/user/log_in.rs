@@ -105,6 +105,17 @@ mod tests {
         })
     }
 
+    fn after_failures(event: UserEvent) -> UserEvent {
+        match event {
+            UserEvent::LoggedIn(login) => UserEvent::LoggedIn(UserLoggedIn {
+                risk_score: 30,
+                risk_reasons: vec!["failures_before".to_owned()],
+                ..login
+            }),
+            other => panic!("{other:?}"),
+        }
+    }
+
     fn revoked(number: u128) -> UserEvent {
         let (session_id, reason) = (session(number), RevokeReason::Other);
         UserEvent::SessionRevoked(SessionRevoked { session_id, reason })
@@ -143,7 +154,10 @@ mod tests {
         locked()
             .when(log_in(7))
             .then_error(Error::Locked { until: minutes(1) });
-        locked().at(minutes(1)).when(log_in(7)).then([began(7, 1, true)]);
+        locked()
+            .at(minutes(1))
+            .when(log_in(7))
+            .then([after_failures(began(7, 1, true))]);
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! What holds for every history that decisions can make.
 
 use proptest::prelude::*;
-use schemas::user::RevokeReason;
+use schemas::user::{RevokeReason, SessionRefreshed, UserLoggedIn};
 
 use super::*;
 use crate::access::{Standing, UserAccess};
 use crate::testing::{
-    claim, digest, login, login_failure, minutes, registered, registration, role, sealed, session,
+    claim, device, digest, login, login_failure, minutes, registered, registration, role, sealed, session,
 };
 
 fn refresh(number: u128, generation: i32, hash_of: i32) -> UserCommand {
@@ -35,7 +35,12 @@ fn any_command() -> impl Strategy<Value = UserCommand> {
         1 => (1..4_u128)
             .prop_map(|n| UserCommand::AbandonClaim(AbandonClaim { claim_id: claim(n) })),
         40 => (0..400_u128, 0..300_i64, 1..3_i64).prop_map(|(n, until, credentials)| {
-            let login = login(session(n), minutes(until));
+            let login = UserLoggedIn {
+                device_id: device(n % 5),
+                country_code: Some(if n % 3 == 0 { "NO" } else { "DE" }.to_owned()),
+                idle_timeout: (n % 2 == 0).then_some(30 * 60_000_000),
+                ..login(session(n), minutes(until))
+            };
             UserCommand::LogIn(Box::new(LogIn { login, credentials, signature_counter: None, max_sessions: MAX_SESSIONS }))
         }),
         2 => (-1..3_i32).prop_map(|count| {
@@ -98,6 +103,11 @@ proptest! {
             minute += passed;
             let now = minutes(minute);
             for event in command.decide(&user, &Context { now }).unwrap_or_default() {
+                if let UserEvent::LoggedIn(UserLoggedIn { risk_score, risk_reasons, .. })
+                | UserEvent::SessionRefreshed(SessionRefreshed { risk_score, risk_reasons, .. }) = &event {
+                    prop_assert!((0..=100).contains(risk_score));
+                    prop_assert_eq!(*risk_score == 0, risk_reasons.is_empty());
+                }
                 user.apply(&event);
                 access.apply(&event, now);
                 }

@@ -216,10 +216,11 @@ mod tests {
         }
     }
 
+    fn texts(reasons: &[String]) -> Vec<&str> {
+        reasons.iter().map(String::as_str).collect()
+    }
+
     fn risk(events: &[UserEvent]) -> (i32, Vec<&str>) {
-        fn texts(reasons: &[String]) -> Vec<&str> {
-            reasons.iter().map(String::as_str).collect()
-        }
         match events.last() {
             Some(UserEvent::LoggedIn(e)) => (e.risk_score, texts(&e.risk_reasons)),
             Some(UserEvent::SessionRefreshed(e)) => (e.risk_score, texts(&e.risk_reasons)),
