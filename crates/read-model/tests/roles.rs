@@ -13,22 +13,24 @@ const REFUSED: &str = "42501";
 
 /// What each role, in that order, may do: select, insert, update, delete, truncate. A new table belongs here and in
 /// the migration that gives these rights.
-const TABLES: [(&str, [&str; 4]); 19] = [
+const TABLES: [(&str, [&str; 4]); 21] = [
     ("_sqlx_migrations", ["S", "S", "S", ""]),
     ("access_snapshots", ["", "SID", "S", ""]),
     ("aggregate_snapshots", ["", "SIUD", "", ""]),
     ("email_shard_lookup", ["SIUD", "", "", "S"]),
+    ("password_history", ["SIUD", "", "", "S"]),
     ("permissions", ["SIU", "", "", "S"]),
     ("projection_checkpoint", ["SIU", "", "S", "S"]),
     ("projection_failure", ["SIUD", "", "", ""]),
     ("projection_identity", ["SI", "SI", "S", ""]),
     ("role_permissions", ["SIUD", "", "", "S"]),
     ("roles", ["SIU", "", "S", "S"]),
-    ("security_audit_log", ["SI", "", "S", "S"]),
+    ("security_audit_log", ["SIU", "", "S", "S"]),
     ("session_shard_lookup", ["SI", "", "", "S"]),
     ("snapshot_positions", ["", "SIU", "", ""]),
     ("time_series", ["S", "", "", ""]),
-    ("user_role_cache", ["SIU", "", "S", "S"]),
+    ("user_passkeys", ["SIU", "", "S", "S"]),
+    ("user_role_cache", ["SIUD", "", "S", "S"]),
     ("user_roles", ["SIU", "", "S", "S"]),
     ("user_sessions", ["SIU", "", "S", "S"]),
     ("username_shard_lookup", ["SIUD", "", "", "S"]),
@@ -46,10 +48,12 @@ const FUNCTIONS: [(&str, [bool; 4]); 7] = [
 ];
 
 /// Tables with rows of people, which row-level security guards, and the column that names the person.
-const OF_PEOPLE: [(&str, &str); 8] = [
+const OF_PEOPLE: [(&str, &str); 10] = [
     ("email_shard_lookup", "user_id"),
+    ("password_history", "user_id"),
     ("security_audit_log", "user_id"),
     ("session_shard_lookup", "user_id"),
+    ("user_passkeys", "user_id"),
     ("user_role_cache", "user_id"),
     ("user_roles", "user_id"),
     ("user_sessions", "user_id"),
@@ -67,7 +71,7 @@ const SECRET: [&str; 5] = [
 ];
 
 /// All text of people that a reader may read: none of it sealed, and no hash.
-const PLAIN: [&str; 9] = [
+const PLAIN: [&str; 10] = [
     "security_audit_log.actor",
     "security_audit_log.event_description",
     "security_audit_log.event_status",
@@ -76,6 +80,7 @@ const PLAIN: [&str; 9] = [
     "user_role_cache.resource_actions",
     "user_role_cache.role_names",
     "user_sessions.country_code",
+    "user_sessions.methods",
     "user_sessions.revoked_reason",
 ];
 

@@ -32,6 +32,10 @@ SELECT numbered('session', n), numbered('user', 1 + n % 5000), 0, 0, md5('token'
        '2026-01-01Z', '2026-02-01Z', '2026-01-01Z', true
 FROM generate_series(1, 10000) n;
 
+INSERT INTO user_passkeys (id, user_id, ledger, shard_id, name, is_backed_up, created_at)
+SELECT numbered('passkey', n), numbered('user', 1 + n % 5000), 0, 0, md5('passkey' || n), true, '2026-01-01Z'
+FROM generate_series(1, 5000) n;
+
 INSERT INTO user_roles (id, user_id, role_id, ledger, shard_id, granted_at, is_active)
 SELECT numbered('grant', n), numbered('user', 1 + n % 5000), numbered('role', 1 + n / 20), 0, 0, '2026-01-01Z', n % 7 > 0
 FROM generate_series(1, 9999) n;
