@@ -21,12 +21,10 @@ GRANT INSERT ON projection_identity TO rolecall_projector, rolecall_command;
 
 -- The projector writes the read model.
 GRANT SELECT, INSERT, UPDATE ON roles, permissions, users, user_sessions, user_passkeys, user_roles,
-    projection_checkpoint TO rolecall_projector;
-GRANT SELECT, INSERT, UPDATE, DELETE ON role_permissions, password_history, user_role_cache, email_shard_lookup, username_shard_lookup,
-    projection_failure TO rolecall_projector;
+    security_audit_log, projection_checkpoint TO rolecall_projector;
+GRANT SELECT, INSERT, UPDATE, DELETE ON role_permissions, email_shard_lookup, username_shard_lookup,
+    password_history, user_role_cache, projection_failure TO rolecall_projector;
 GRANT SELECT, INSERT ON session_shard_lookup TO rolecall_projector;
--- Erasing somebody empties columns.
-GRANT SELECT, INSERT, UPDATE ON security_audit_log TO rolecall_projector;
 GRANT SELECT ON time_series TO rolecall_projector;
 GRANT EXECUTE ON FUNCTION refresh_user_role_cache, refresh_user_role_cache_of_roles, ensure_month, retained_from,
     retire_months TO rolecall_projector;
