@@ -138,8 +138,7 @@ async fn the_catalog_is_listed() {
     let roles = answer.body["roles"].as_array().unwrap();
     let editor = roles.iter().find(|role| role["name"] == "editor").unwrap();
     let permissions = json!(["document.write"]);
-    let expected =
-        json!({ "id": EDITOR, "name": "editor", "parent": null, "level": 0, "permissions": permissions });
+    let expected = json!({ "id": EDITOR, "name": "editor", "parent": null, "level": 0, "is_system_role": false, "permissions": permissions });
     assert_eq!(*editor, expected);
 }
 
@@ -266,7 +265,7 @@ async fn the_description_names_every_call() {
         .keys()
         .cloned()
         .collect();
-    assert_eq!(paths.len(), 12, "{paths:?}");
+    assert_eq!(paths.len(), 15, "{paths:?}");
     let docs = test
         .send(Request::get("/docs/").body(Body::empty()).unwrap())
         .await;

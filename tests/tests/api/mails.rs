@@ -25,7 +25,7 @@ fn token(mail: &Mail) -> String {
     token.split_whitespace().next().unwrap().to_owned()
 }
 
-fn subject<'a>(mail: &'a Mail) -> &'a str {
+fn subject(mail: &Mail) -> &str {
     mail.header("Subject").unwrap()
 }
 

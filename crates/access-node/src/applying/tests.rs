@@ -196,17 +196,17 @@ fn a_ledger_that_waits_too_long_for_the_catalog_is_refused_alone() {
 #[test]
 fn a_type_is_waited_for_until_the_catalog_registers_it() {
     let ids = SchemaIds::numbered();
-    let registration = |name: &str| {
-        let event_type = schemas::find_event_type(name, 1).unwrap();
+    let registration = |name: &str, version: i32| {
+        let event_type = schemas::find_event_type(name, version).unwrap();
         Event::Log(LogEvent::SchemaRegistered(SchemaRegistered {
             event_type: name.to_owned(),
-            event_version: 1,
+            event_version: version,
             schema_id: ids.id_of(event_type).unwrap(),
             fingerprint: schema_text(event_type).unwrap().1,
         }))
     };
     let mut known = SchemaIds::default();
-    let Event::Log(LogEvent::SchemaRegistered(own)) = registration("schema.registered") else {
+    let Event::Log(LogEvent::SchemaRegistered(own)) = registration("schema.registered", 1) else {
         unreachable!()
     };
     known.learn(&own).unwrap();
@@ -215,7 +215,7 @@ fn a_type_is_waited_for_until_the_catalog_registers_it() {
     log.user(0, user, registered(user), &[]);
     log.apply_after(0);
     assert_eq!(log.applied((Stream::Users, 0)), 0);
-    log.comes(CATALOG, "log", &registration("user.registered"), &[]);
+    log.comes(CATALOG, "log", &registration("user.registered", 2), &[]);
     log.apply_after(0);
     assert_eq!(log.applied((Stream::Users, 0)), 1);
 }

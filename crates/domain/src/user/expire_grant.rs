@@ -20,7 +20,10 @@ impl Decide<User> for ExpireGrant {
         user.registered()?;
         let Self { role_id, expires_at } = self;
         let is_over = user.grants.get(&role_id) == Some(&Some(expires_at)) && expires_at <= ctx.now;
-        let expired = is_over.then(|| UserEvent::RoleGrantExpired(RoleGrantExpired { role_id, expires_at }));
+        let expired = is_over.then_some(UserEvent::RoleGrantExpired(RoleGrantExpired {
+            role_id,
+            expires_at,
+        }));
         Ok(expired.into_iter().collect())
     }
 }

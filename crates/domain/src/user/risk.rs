@@ -193,11 +193,12 @@ fn failures_before(user: &User, login: &UserLoggedIn) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use schemas::user::{Factor, LoginFailed, RefreshReuseDetected, UserLocked};
+    use schemas::user::{LoginFailed, RefreshReuseDetected, UserLocked};
 
     use super::*;
     use crate::testing::{
-        Given, device, given, login, login_failure, minutes, refreshed, registered, session,
+        Given, device, given, login, login_failure, minutes, refreshed, registered, session, shown_code,
+        totp_enabled, totp_started,
     };
     use crate::user::{LogIn, MAX_SESSIONS, RecordLoginFailure, Refresh};
 
@@ -316,14 +317,11 @@ mod tests {
         let despite = locked.decided(sign_in(2, 1, "192.0.0.0/16", "DE"));
         assert_eq!(risk(&despite), (60, vec!["failures_before", "despite_lock"]));
         let mut recovering = sign_in(2, 1, "192.0.0.0/16", "DE");
-        recovering.login.factor = Some(Factor {
-            kind: FactorKind::RecoveryCode,
-            credential_id: None,
-            totp_step: None,
-            recovery_code_hash: None,
-            ceremony_id: None,
-        });
-        let recovered = settled().decided(recovering);
+        recovering.login.factor = Some(shown_code("first code").factor);
+        recovering.credentials = 2;
+        let recovered = settled()
+            .after([totp_started(), totp_enabled()])
+            .decided(recovering);
         assert_eq!(risk(&recovered), (30, vec!["recovery_code"]));
     }
 
