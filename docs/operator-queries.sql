@@ -2,7 +2,7 @@
 -- bind. Each names the index that answers it.
 
 -- user_role_cache_by_role: who holds the role now?
-SELECT user_id FROM user_role_cache WHERE role_names @> '{role-17}' AND user_active;
+SELECT user_id FROM user_role_cache WHERE role_names @> '{team-17}' AND user_active;
 
 -- permissions_by_right: which roles may do this?
 SELECT r.name FROM permissions p
@@ -11,7 +11,7 @@ JOIN roles r ON r.id = rp.role_id AND r.deleted_at IS NULL
 WHERE p.resource = 'resource-7' AND p.action = 'action-1' AND p.deleted_at IS NULL;
 
 -- roles_living_name: which role has this name?
-SELECT id, level, parent_role_id FROM roles WHERE name = 'role-5' AND deleted_at IS NULL;
+SELECT id, level, parent_role_id FROM roles WHERE name = 'team-5' AND deleted_at IS NULL;
 
 -- users_locked: whose sign-in is locked at this time?
 SELECT id, locked_until FROM users WHERE locked_until > '2026-01-01 03:00Z';

@@ -39,10 +39,10 @@ macro_rules! events {
         }
 
         impl $events {
-            /// Every released name and version, the older ones too.
+            /// Every released name and version. The oldest of a name comes first, so that the newest is a registry's latest.
             pub const TYPES: &'static [&'static $crate::events::EventType] = &[
-                $(event_type!($name, $version),
-                  $(event_type!($name, $old),)*)+
+                $($(event_type!($name, $old),)*
+                  event_type!($name, $version),)+
             ];
 
             /// The name and version under which this event is written.

@@ -6,12 +6,12 @@ CREATE FUNCTION numbered(kind text, n bigint) RETURNS uuid LANGUAGE sql IMMUTABL
 $$;
 
 INSERT INTO roles (id, name, is_system_role, parent_role_id, level, created_at, updated_at)
-SELECT numbered('role', n), 'role-' || n, false, CASE WHEN n > 250 THEN numbered('role', n - 250) END,
+SELECT numbered('role', n), 'team-' || n, false, CASE WHEN n > 250 THEN numbered('role', n - 250) END,
        CASE WHEN n > 250 THEN 1 ELSE 0 END, '2026-01-01Z', '2026-01-01Z'
 FROM generate_series(1, 500) n;
 
 INSERT INTO permissions (id, name, resource, action, is_dangerous, created_at)
-SELECT numbered('permission', n), 'permission-' || n, 'resource-' || n / 4, 'action-' || n % 4, false, '2026-01-01Z'
+SELECT numbered('permission', n), 'right-' || n, 'resource-' || n / 4, 'action-' || n % 4, false, '2026-01-01Z'
 FROM generate_series(1, 1000) n;
 
 INSERT INTO role_permissions (id, role_id, permission_id, granted_at)
