@@ -24,10 +24,16 @@ pub async fn migrate(pool: &PgPool) -> Result<(), Error> {
     if is_current(pool).await? {
         return Ok(());
     }
-    match MIGRATOR.run(pool).await {
-        Err(error) if is_refused(&error) => Err(Error::Unmigrated(error)),
-        done => Ok(done?),
+    let mut connection = pool.acquire().await?;
+    let Err(error) = MIGRATOR.run(&mut *connection).await else {
+        return Ok(());
+    };
+    // A run that fails leaves the lock on migrations with its connection.
+    connection.close().await?;
+    if is_refused(&error) {
+        return Err(Error::Unmigrated(error));
     }
+    Err(error.into())
 }
 
 /// By what every role may see.

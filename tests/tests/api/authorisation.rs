@@ -10,7 +10,7 @@ use service_kit::jwt::{AccessClaims, Signer, TokenConfig};
 use service_kit::key_folder::KeyFolder;
 use service_kit::problem::ProblemType as P;
 use service_kit::signing::{Algorithm, PrivateKey};
-use tests::{Answer, Call, Person, World};
+use tests::{Answer, Call, Person, World, unique};
 use uuid::Uuid;
 
 use crate::contract::{Operation, nobody, operations};
@@ -24,9 +24,11 @@ enum Needs {
     Permission,
     /// A permission, unless it is about the caller.
     PermissionForOthers,
+    /// To be the one it is about: no permission is enough.
+    Own,
 }
 
-use Needs::{Nothing, Permission, PermissionForOthers};
+use Needs::{Nothing, Own, Permission, PermissionForOthers};
 
 const NEEDS: &[(&str, Needs)] = &[
     ("POST /v1/users", Nothing),
@@ -37,6 +39,27 @@ const NEEDS: &[(&str, Needs)] = &[
     ("DELETE /v1/sessions/{id}", PermissionForOthers),
     ("DELETE /v1/users/{id}/sessions", PermissionForOthers),
     ("POST /v1/users/{id}/password", PermissionForOthers),
+    ("PATCH /v1/users/{id}", PermissionForOthers),
+    ("DELETE /v1/users/{id}", PermissionForOthers),
+    ("POST /v1/users/{id}/unlock", Permission),
+    ("POST /v1/users/{id}/email/verification", Own),
+    ("POST /v1/users/{id}/email/confirm", Own),
+    ("POST /v1/users/{id}/phone/verification", Own),
+    ("POST /v1/users/{id}/phone/confirm", Own),
+    ("POST /v1/users/{id}/totp", Own),
+    ("POST /v1/users/{id}/totp/confirm", Own),
+    ("DELETE /v1/users/{id}/totp", PermissionForOthers),
+    ("POST /v1/users/{id}/recovery-codes", Own),
+    ("POST /v1/users/{id}/passkeys/options", Own),
+    ("POST /v1/users/{id}/passkeys", Own),
+    (
+        "DELETE /v1/users/{id}/passkeys/{credential_id}",
+        PermissionForOthers,
+    ),
+    ("POST /v1/sessions/{id}/step-up", Own),
+    ("POST /v1/imports", Permission),
+    ("POST /v1/approvals/{id}/approve", Permission),
+    ("DELETE /v1/approvals/{id}", Permission),
     ("POST /v1/users/{id}/deactivate", Permission),
     ("POST /v1/users/{id}/reactivate", Permission),
     ("PUT /v1/users/{id}/roles/{role}", Permission),
@@ -57,6 +80,9 @@ const NEEDS: &[(&str, Needs)] = &[
     ("POST /oauth/introspect", Permission),
     ("GET /v1/users/{id}", PermissionForOthers),
     ("GET /v1/users/{id}/roles", PermissionForOthers),
+    ("GET /v1/users/{id}/grants", PermissionForOthers),
+    ("GET /v1/users/{id}/passkeys", PermissionForOthers),
+    ("GET /v1/approvals", Permission),
     ("GET /v1/users/{id}/permissions", PermissionForOthers),
     ("GET /v1/users/{id}/sessions", PermissionForOthers),
     ("GET /v1/users/{id}/audit", PermissionForOthers),
@@ -75,6 +101,23 @@ fn body(operation: &str, about: &Person) -> Value {
         "POST /v1/users/{id}/password" => json!({
             "current_password": about.password, "new_password": "another long enough phrase",
         }),
+        "PATCH /v1/users/{id}" => json!({ "phone_number": null }),
+        "POST /v1/users/{id}/email/confirm" => json!({ "token": "a" }),
+        "POST /v1/users/{id}/phone/confirm" | "POST /v1/users/{id}/totp/confirm" => {
+            json!({ "code": "123456" })
+        }
+        "POST /v1/users/{id}/totp"
+        | "POST /v1/users/{id}/recovery-codes"
+        | "POST /v1/users/{id}/passkeys/options" => {
+            json!({ "password": about.password })
+        }
+        "POST /v1/users/{id}/passkeys" => json!({
+            "ceremony": "a", "name": "a", "credential": {
+                "id": "AA", "rawId": "AA", "type": "public-key", "extensions": {},
+                "response": { "attestationObject": "AA", "clientDataJSON": "AA" },
+            },
+        }),
+        "POST /v1/sessions/{id}/step-up" => json!({ "totp_code": "123456" }),
         "PUT /v1/permissions/{name}" => json!({ "resource": "a", "action": "b" }),
         "PUT /v1/roles/{name}" => json!({}),
         "POST /access/v1/evaluation" => question,
@@ -84,10 +127,11 @@ fn body(operation: &str, about: &Person) -> Value {
 }
 
 /// The operation about a person and Rolecall's own role and permission.
-fn call(world: &World, operation: &Operation, about: &Person) -> Call {
-    let of_sessions = operation.path.starts_with("/v1/sessions/");
+fn call(world: &World, operation: &Operation, about: &Person, approval: &str) -> Call {
+    let is_of = |kind: &str| operation.path.starts_with(kind);
     let value = |parameter: &str| match parameter {
-        "id" if of_sessions => about.session_id.clone(),
+        "id" if is_of("/v1/sessions/") => about.session_id.clone(),
+        "id" if is_of("/v1/approvals/") => approval.to_owned(),
         "id" => about.id.to_string(),
         "role" => "administrator".to_owned(),
         "permission" => "rolecall.user_read".to_owned(),
@@ -126,6 +170,18 @@ fn foreign(person: &Person) -> String {
         .unwrap()
 }
 
+/// Of a change that takes two people.
+async fn waiting_approval(admin: &Person) -> String {
+    let (role, permission) = (unique("role"), unique("permission"));
+    admin.define_role(&role, None).await;
+    let dangerous = json!({ "resource": permission, "action": "burn", "is_dangerous": true });
+    let path = format!("/v1/permissions/{permission}");
+    admin.command("PUT", &path, dangerous).await.expect(200);
+    let path = format!("/v1/roles/{role}/permissions/{permission}");
+    let waiting = admin.command("PUT", &path, Value::Null).await.expect(202);
+    waiting.body["approval_id"].as_str().unwrap().to_owned()
+}
+
 fn is_refused(answer: &Answer, operation: &Operation, kind: P) {
     assert_eq!(
         answer.status,
@@ -142,6 +198,7 @@ fn is_refused(answer: &Answer, operation: &Operation, kind: P) {
 pub async fn every_call_says_who_may_make_it_and_refuses_all_others(world: Arc<World>) {
     let (person, other) = (world.person("plain").await, world.person("other").await);
     let foreign = foreign(&world.admin);
+    let approval = waiting_approval(&world.admin).await;
     let operations = operations(&world.client).await;
     for operation in &operations {
         let needs = needs(operation);
@@ -155,15 +212,19 @@ pub async fn every_call_says_who_may_make_it_and_refuses_all_others(world: Arc<W
             continue;
         }
         for wrong in [None, Some("nonsense"), Some(&foreign)] {
-            let call = call(&world, operation, &other);
+            let call = call(&world, operation, &other, &approval);
             let call = match wrong {
                 None => call,
                 Some(token) => call.bearer(token),
             };
             is_refused(&call.send().await, operation, P::Unauthenticated);
         }
-        let by_person = |about| call(&world, operation, about).bearer(&person.access_token);
+        let by_person = |about| call(&world, operation, about, &approval).bearer(&person.access_token);
         is_refused(&by_person(&other).send().await, operation, P::Forbidden);
+        if needs == Own {
+            let by_admin = call(&world, operation, &other, &approval).bearer(&world.admin.access_token);
+            is_refused(&by_admin.send().await, operation, P::Forbidden);
+        }
         if needs == Permission {
             is_refused(&by_person(&person).send().await, operation, P::Forbidden);
         }

@@ -298,13 +298,13 @@ pub async fn guessing_by_registering_again_locks(world: Arc<World>) {
     };
     let first = register(PASSWORD).await.expect(201);
     for number in 0..5 {
-        register(&format!("guess number {number}"))
+        register(&format!("a wrong guess, number {number}"))
             .await
             .refused(P::IdempotencyMismatch);
     }
     // Right or wrong is not told any more, here as little as at sign-in.
     register(PASSWORD).await.refused(P::UserLocked);
-    register("guess number 6").await.refused(P::UserLocked);
+    register("a wrong guess, number 6").await.refused(P::UserLocked);
     let login = json!({ "username": name, "password": PASSWORD });
     let sign_in = world.client.command("POST", "/v1/sessions").json(&login);
     sign_in.send().await.refused(P::UserLocked);
