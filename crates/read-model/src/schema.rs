@@ -25,7 +25,7 @@ pub async fn migrate(pool: &PgPool) -> Result<(), Error> {
         return Ok(());
     }
     let mut connection = pool.acquire().await?;
-    let Err(error) = MIGRATOR.run(&mut *connection).await else {
+    let Err(error) = MIGRATOR.run_direct(None, &mut *connection, false).await else {
         return Ok(());
     };
     // A run that fails leaves the lock on migrations with its connection.
