@@ -2,6 +2,7 @@
 
 use service_kit::at_least::{ROLECALL_AT_LEAST, ROLECALL_TOKEN};
 use service_kit::idempotency::IDEMPOTENCY_KEY;
+use service_kit::problem::CONTENT_TYPE_PROBLEM;
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
@@ -32,7 +33,7 @@ impl Modify for Bearer {
     }
 }
 
-/// The headers that every command takes and gives. For a document that has its paths already.
+/// The headers that every command takes and gives, and the media type of its refusals. For a document that has its paths already.
 pub struct CommonHeaders;
 
 impl Modify for CommonHeaders {
@@ -52,6 +53,18 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
 fn describe(operation: &mut Operation) {
     let parameters = operation.parameters.get_or_insert_default();
     parameters.extend([idempotency_key(), at_least()].map(RefOr::T));
+    let problems = operation
+        .responses
+        .responses
+        .iter_mut()
+        .filter(|(status, _)| !status.starts_with('2'));
+    for (_, response) in problems {
+        if let RefOr::T(response) = response
+            && let Some(problem) = response.content.shift_remove("application/json")
+        {
+            response.content.insert(CONTENT_TYPE_PROBLEM.to_owned(), problem);
+        }
+    }
     let good = operation
         .responses
         .responses

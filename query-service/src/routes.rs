@@ -4,8 +4,12 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use service_kit::problem::CONTENT_TYPE_PROBLEM;
 use service_kit::{docs_router, http};
+use utoipa::openapi::path::PathItem;
+use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, Ref, RefOr};
 use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -49,11 +53,30 @@ impl Modify for Bearer {
     }
 }
 
+/// Every call outside AuthZEN may be refused with a problem: a malformed parameter, a token beyond the end.
+struct Refusals;
+
+impl Modify for Refusals {
+    fn modify(&self, api: &mut utoipa::openapi::OpenApi) {
+        let outside = |(path, _): &(&String, &mut PathItem)| !path.starts_with("/access/");
+        for (_, item) in api.paths.paths.iter_mut().filter(outside) {
+            for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
+                let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name("ProblemDetails")));
+                let refused = ResponseBuilder::new()
+                    .description("Refused")
+                    .content(CONTENT_TYPE_PROBLEM, problem.build());
+                let responses = &mut operation.responses.responses;
+                responses.insert("default".to_owned(), RefOr::T(refused.build()));
+            }
+        }
+    }
+}
+
 pub fn api() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
     let batches = OpenApiRouter::new()
         .routes(routes!(evaluations::evaluations))
         .layer(DefaultBodyLimit::max(BATCH_LIMIT));
-    OpenApiRouter::with_openapi(Api::openapi())
+    let (router, mut api) = OpenApiRouter::with_openapi(Api::openapi())
         .routes(routes!(evaluation::evaluation))
         .merge(batches)
         .routes(routes!(authzen_configuration::authzen_configuration))
@@ -69,7 +92,9 @@ pub fn api() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(roles::roles))
         .routes(routes!(permissions::permissions))
         .routes(routes!(approvals::approvals))
-        .split_for_parts()
+        .split_for_parts();
+    Refusals.modify(&mut api);
+    (router, api)
 }
 
 /// All of the API with what surrounds every request.

@@ -14,6 +14,16 @@ use tokio::process::Command;
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,\
     response_schema_conformance,response_headers_conformance";
 
+/// Operations that may end the caller's session.
+const ENDING: [&str; 6] = [
+    "revoke",
+    "revoke_session",
+    "revoke_sessions",
+    "deactivate",
+    "erase",
+    "change_profile",
+];
+
 fn main() -> ExitCode {
     let scenarios = scenarios![
         the_command_service_does_what_its_document_says,
@@ -49,6 +59,9 @@ async fn conforms(world: &World, url: &str) {
             &format!("Authorization:Bearer {}", caller.access_token),
         ])
         .args(["--checks", CHECKS, "--phases", "examples,coverage,fuzzing"])
+        // It has no serialiser for a JSON object a line; and whoever ends the caller's session ends the run.
+        .args(["--exclude-path", "/v1/imports"])
+        .args(ENDING.iter().flat_map(|it| ["--exclude-operation-id", *it]))
         .args(["--max-examples", "12", "--workers", "2", "--seed", &seed])
         .args([
             "--request-timeout",

@@ -195,12 +195,14 @@ async fn a_stranger_from_abroad_is_suspicious_and_the_owner_is_not(world: Arc<Wo
         .await
         .expect(201);
     let path = format!(
-        "/v1/users/{}/audit?limit=3",
+        "/v1/users/{}/audit?limit=5",
         home.body["user_id"].as_str().unwrap()
     );
     let audit = world.admin.query(&path, &abroad.token()).await.expect(200);
     let events = audit.body["events"].as_array().unwrap().iter();
+    // One session too many ended another.
     let told: Vec<Value> = events
+        .filter(|event| event["type"] == "user.logged_in")
         .map(|event| json!([event["type"], event["risk_score"], event["suspicious"]]))
         .collect();
     assert_eq!(told[0], json!(["user.logged_in", 90, true]));

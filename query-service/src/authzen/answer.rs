@@ -39,6 +39,16 @@ pub struct Answers {
     pub evaluations: Vec<Answer>,
 }
 
+/// What a batch is answered with: one that has no items is a single evaluation.
+#[derive(ToSchema)]
+#[schema(as = BatchAnswer)]
+#[expect(dead_code, reason = "only described; each answer is written by itself")]
+#[serde(untagged)]
+pub enum BatchAnswer {
+    Each(Answers),
+    Single(Answer),
+}
+
 impl Answer {
     pub fn unknown_subject_type() -> Self {
         Self::denied("unknown_subject_type")

@@ -8,7 +8,7 @@ mod plain;
 #[cfg(test)]
 mod tests;
 
-pub use answer::{Answer, Answers};
+pub use answer::{Answer, Answers, BatchAnswer};
 pub use body::{Batch, Evaluation, Semantic, parse};
 pub use decide::{MAX_EVALUATIONS, Question};
 pub use incoming::Incoming;

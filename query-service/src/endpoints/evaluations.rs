@@ -8,7 +8,9 @@ use schemas::Timestamp;
 use service_kit::json::Json;
 
 use crate::app::App;
-use crate::authzen::{Answer, Answers, Batch, Incoming, MAX_EVALUATIONS, Plain, Question, Semantic, parse};
+use crate::authzen::{
+    Answer, Answers, Batch, BatchAnswer, Incoming, MAX_EVALUATIONS, Plain, Question, Semantic, parse,
+};
 use crate::endpoints::evaluation::answer_one;
 
 /// Whether users may do several things
@@ -21,7 +23,7 @@ use crate::endpoints::evaluation::answer_one;
     tag = "access",
     request_body = Batch<'static>,
     responses(
-        (status = 200, description = "The decisions in the order of the questions; a single decision where no items were sent", body = Answers),
+        (status = 200, description = "The decisions in the order of the questions; a single decision where no items were sent", body = BatchAnswer),
         (status = 400, description = "The request is not valid; a plain string", body = String, content_type = "text/plain"),
         (status = 401, description = "No valid access token", body = String, content_type = "text/plain"),
         (status = 403, description = "The caller may not ask about others", body = String, content_type = "text/plain"),

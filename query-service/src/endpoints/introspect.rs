@@ -32,14 +32,22 @@ pub struct IntrospectRequest {
 
 /// `{"active": false}`, or what the token says.
 #[derive(Serialize, ToSchema)]
-pub struct Introspection {
+#[serde(untagged)]
+pub enum Introspection {
+    Inactive(Inactive),
+    Active(Box<IntrospectedClaims>),
+}
+
+/// `active` alone.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Inactive {
     active: bool,
-    #[serde(flatten)]
-    claims: Option<IntrospectedClaims>,
 }
 
 #[derive(Serialize, ToSchema)]
 pub struct IntrospectedClaims {
+    active: bool,
     #[schema(example = "Bearer")]
     token_type: &'static str,
     iss: String,
@@ -103,10 +111,7 @@ pub async fn introspect(
     Ok((token, Json(answer)).into_response())
 }
 
-const INACTIVE: Introspection = Introspection {
-    active: false,
-    claims: None,
-};
+const INACTIVE: Introspection = Introspection::Inactive(Inactive { active: false });
 
 async fn is_live(app: &App, claims: &AccessClaims) -> Result<bool, Problem> {
     let (user, session) = (claims.user_id, claims.session_id);
@@ -123,7 +128,8 @@ async fn is_live(app: &App, claims: &AccessClaims) -> Result<bool, Problem> {
 }
 
 fn active(app: &App, claims: AccessClaims) -> Introspection {
-    let claims = IntrospectedClaims {
+    Introspection::Active(Box::new(IntrospectedClaims {
+        active: true,
         token_type: "Bearer",
         iss: app.tokens.issuer.clone(),
         sub: claims.user_id,
@@ -136,11 +142,7 @@ fn active(app: &App, claims: AccessClaims) -> Introspection {
         auth_time: claims.authentication.at.map(seconds),
         acr: claims.authentication.assurance(),
         amr: claims.authentication.methods,
-    };
-    Introspection {
-        active: true,
-        claims: Some(claims),
-    }
+    }))
 }
 
 fn seconds(time: Timestamp) -> i64 {

@@ -50,7 +50,7 @@ pub async fn records_carry_cloud_events_and_confluent_framing(world: Arc<World>)
         assert_eq!(headers.get(name), Some(&value), "{name} in {headers:?}");
     }
     assert!(
-        headers["ce_dataschema"].ends_with("user.registered/1"),
+        headers["ce_dataschema"].ends_with("user.registered/2"),
         "{headers:?}"
     );
     assert_eq!(stored.meta.request_id.to_string(), request_id.to_string());
