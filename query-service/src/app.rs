@@ -1,7 +1,6 @@
 //! What every endpoint works with.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use access_node::{AccessNode, SessionStanding};
 use domain::access::{CompiledCatalog, Decision, Standing, UserAccess};
@@ -13,12 +12,9 @@ use service_kit::consistency::ConsistencyToken;
 use service_kit::jwt::{TokenConfig, Verifier};
 use service_kit::problem::{Problem, ProblemType};
 
-use crate::freshness::not_yet;
+use crate::freshness::{WAIT, not_yet};
 use crate::personal_data::DataKeys;
 use crate::reads::ShardReads;
-
-/// A token may be used before this node has read of its login; longer is not worth waiting.
-const SETTLE: Duration = Duration::from_secs(1);
 
 /// Shared by all requests.
 pub struct App {
@@ -113,7 +109,7 @@ impl Authenticate for App {
             return SessionState::Unknown;
         }
         let now = self.now();
-        let settled = self.node.settled_session_standing(user, session, now, SETTLE);
+        let settled = self.node.settled_session_standing(user, session, now, WAIT);
         state_of(settled.await)
     }
 }

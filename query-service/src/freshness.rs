@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::app::App;
 
-/// How long a request waits for the log.
+/// How long a request waits for the log; for the sign-in of its token too.
 pub const WAIT: Duration = Duration::from_secs(2);
 
 impl App {
