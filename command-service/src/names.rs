@@ -265,27 +265,19 @@ impl Names {
     }
 
     /// Who holds a name for good.
+    pub async fn holder_of(&self, index: BlindIndex) -> Result<Option<UserId>, Problem> {
+        let found = self.bus.inspect::<Identifier>(&index.to_hex()).await;
+        match found.map_err(problem)?.aggregate {
+            // That there is nobody is an answer by itself; somebody is asked further.
+            Identifier::Free => self.proven_holder_of(index).await,
+            known => Ok(known.holder().map(|holder| holder.user_id)),
+        }
+    }
+
     /// As [`Self::holder_of`], and somebody's name takes as long as nobody's.
     pub async fn proven_holder_of(&self, index: BlindIndex) -> Result<Option<UserId>, Problem> {
         let found = self.bus.inspect_proven::<Identifier>(&index.to_hex()).await;
         let found = found.map_err(problem)?.aggregate;
-        Ok(found.holder().map(|holder| holder.user_id))
-    }
-
-    pub async fn holder_of(&self, index: BlindIndex) -> Result<Option<UserId>, Problem> {
-        let index = index.to_hex();
-        let found = self.bus.inspect::<Identifier>(&index).await.map_err(problem)?;
-        let found = match found.aggregate {
-            // That there is nobody is an answer by itself; somebody is asked further.
-            Identifier::Free => {
-                self.bus
-                    .inspect_proven::<Identifier>(&index)
-                    .await
-                    .map_err(problem)?
-                    .aggregate
-            }
-            known => known,
-        };
         Ok(found.holder().map(|holder| holder.user_id))
     }
 }

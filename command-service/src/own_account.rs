@@ -6,7 +6,7 @@ use std::sync::Arc;
 use domain::user::User;
 use event_log::Receipt;
 use schemas::user::UserEvent;
-use schemas::{DeviceId, Timestamp, UserId, sealed_field as field};
+use schemas::{DeviceId, UserId, sealed_field as field};
 use service_kit::problem::{Problem, ProblemType};
 
 use crate::app::App;
@@ -33,14 +33,7 @@ impl App {
         if call.caller.user_id != user {
             return Err(Problem::new(ProblemType::Forbidden).detail("this is for the account's owner"));
         }
-        let refuses = |state: &User| {
-            let now = Timestamp::now();
-            let session = state.session(call.caller.session_id, now);
-            session.is_none_or(|session| state.locked_for(Some(session.device_id), now).is_some())
-        };
-        let state = self.state_of(user, refuses).await?;
-        let session = state.session(call.caller.session_id, Timestamp::now());
-        let device = session.ok_or(ProblemType::SessionEnded)?.device_id;
+        let (state, device) = self.caller_state(call).await?;
         self.attempts
             .admit(call.open.client.address, Some(Account::User(user)), Some(device))?;
         self.refuse_locked(&state, Some(device))?;

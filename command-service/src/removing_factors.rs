@@ -5,6 +5,7 @@ use std::sync::Arc;
 use domain::rolecall_permissions::Permission;
 use domain::user::FactorRemover;
 use event_log::BusError;
+use passwords::LEAST_ALONE;
 use schemas::{Position, Timestamp, UserId};
 use service_kit::problem::{Problem, ProblemType};
 
@@ -12,9 +13,6 @@ use crate::app::App;
 use crate::call::Call;
 use crate::refusals::problem;
 use crate::second_factor::FactorFields;
-
-/// Characters of a password that may be a user's only factor (NIST SP 800-63B-4, section 3.1.1.2).
-const STANDS_ALONE: usize = 15;
 
 /// What its owner shows for it.
 pub struct Removal {
@@ -48,7 +46,7 @@ impl App {
         let by = FactorRemover::Owner {
             session_id: call.caller.session_id,
             credentials: own.state.credentials,
-            password_stands_alone: password.chars().count() >= STANDS_ALONE,
+            password_stands_alone: password.chars().count() >= LEAST_ALONE,
         };
         Ok((by, Vec::new()))
     }

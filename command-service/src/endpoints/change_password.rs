@@ -6,7 +6,7 @@ use axum::extract::State;
 use domain::user::{ChangePassword, User, UserCommand};
 use event_log::{CommandContext, Receipt};
 use schemas::user::UserEvent;
-use schemas::{DeviceId, Timestamp, UserId, sealed_field as field};
+use schemas::{DeviceId, UserId, sealed_field as field};
 use serde::{Deserialize, Serialize};
 use service_kit::at_least::{Empty, Written, WrittenBody};
 use service_kit::json::Json;
@@ -57,17 +57,7 @@ pub async fn change_password(
         return Err(Problem::new(ProblemType::Forbidden).detail("a password is changed by its owner"));
     }
     let id = user.to_string();
-    // The owner's own state is exact, where the session of the token was looked up in a tail.
-    let refuses = |state: &User| {
-        let now = Timestamp::now();
-        let session = state.session(call.caller.session_id, now);
-        session.is_none_or(|session| state.locked_for(Some(session.device_id), now).is_some())
-    };
-    let state = app.state_of(user, refuses).await?;
-    let Some(session) = state.session(call.caller.session_id, Timestamp::now()) else {
-        return Err(ProblemType::SessionEnded.into());
-    };
-    let device = session.device_id;
+    let (state, device) = app.caller_state(&call).await?;
     app.attempts
         .admit(call.open.client.address, Some(Account::User(user)), Some(device))?;
     app.refuse_locked(&state, Some(device))?;
