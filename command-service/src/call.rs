@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use domain::user::User;
 use event_log::{CommandContext, Receipt};
+use schemas::user::UserEvent;
 use schemas::{Actor, Idempotency, Position, UserId};
 use serde::Serialize;
 use service_kit::at_least::AtLeast;
@@ -16,6 +18,7 @@ use service_kit::problem::Problem;
 use service_kit::request_id::RequestContext;
 
 use crate::app::App;
+use crate::refusals::problem;
 
 /// A call by somebody who is signed in.
 pub struct Call {
@@ -147,5 +150,20 @@ impl OpenCall {
             token.include(position);
         }
         token
+    }
+}
+
+impl App {
+    /// The answer of an earlier try, if the call has its idempotency key.
+    pub async fn replayed(
+        &self,
+        user: UserId,
+        context: &CommandContext,
+    ) -> Result<Option<Receipt<UserEvent>>, Problem> {
+        let Some(idempotency) = &context.idempotency else {
+            return Ok(None);
+        };
+        let first = self.bus.replayed::<User>(&user.to_string(), idempotency).await;
+        first.map_err(problem)
     }
 }

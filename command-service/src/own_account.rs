@@ -79,13 +79,6 @@ impl App {
         request: &impl serde::Serialize,
     ) -> Result<Option<Receipt<UserEvent>>, Problem> {
         let context = call.context(self, operation, request, Vec::new());
-        match &context.idempotency {
-            Some(idempotency) => self
-                .bus
-                .replayed::<User>(&user.to_string(), idempotency)
-                .await
-                .map_err(problem),
-            None => Ok(None),
-        }
+        self.replayed(user, &context).await
     }
 }

@@ -107,14 +107,7 @@ async fn retry(
     context: CommandContext,
 ) -> Result<Written, Problem> {
     let user = call.caller.user_id;
-    let first = match &context.idempotency {
-        Some(idempotency) => app
-            .bus
-            .replayed::<User>(&user.to_string(), idempotency)
-            .await
-            .map_err(problem)?,
-        None => None,
-    };
+    let first = app.replayed(user, &context).await?;
     if let Some(receipt) = &first
         && sets(app, seal, receipt, new_password).await?
     {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use domain::rolecall_permissions::Permission;
-use domain::user::{Account, ChangeProfile, NewName, NewPhoneNumber, User};
+use domain::user::{Account, ChangeProfile, NewName, NewPhoneNumber};
 use event_log::CommandContext;
 use schemas::identifier::IdentifierKind;
 use schemas::{BlindIndex, ClaimId, Position, Sealed, UserId, sealed_field as field};
@@ -19,7 +19,6 @@ use super::register::{check_phone_number, derived, malformed};
 use crate::app::App;
 use crate::call::Call;
 use crate::names::Claim;
-use crate::refusals::problem;
 use crate::sealing::Seal;
 
 /// What is left out stays.
@@ -129,11 +128,7 @@ async fn first_answer(
     user: UserId,
     context: &CommandContext,
 ) -> Result<Option<Written>, Problem> {
-    let Some(idempotency) = &context.idempotency else {
-        return Ok(None);
-    };
-    let first = app.bus.replayed::<User>(&user.to_string(), idempotency).await;
-    let first = first.map_err(problem)?;
+    let first = app.replayed(user, context).await?;
     Ok(first.map(|receipt| Written::at(call.open.token(app, &context.basis, &receipt))))
 }
 

@@ -91,13 +91,7 @@ pub async fn register(
     };
     let context = call.context(&app, "register", &fingerprint, Vec::new());
     let (user_id, claim_id) = ids(&app, context.idempotency);
-    if let Some(idempotency) = &context.idempotency
-        && let Some(receipt) = app
-            .bus
-            .replayed::<User>(&user_id.to_string(), idempotency)
-            .await
-            .map_err(problem)?
-    {
+    if let Some(receipt) = app.replayed(user_id, &context).await? {
         check_replay(&app, &call, user_id, request.password, context).await?;
         return Ok(answer(&app, &call, user_id, &receipt));
     }

@@ -97,11 +97,7 @@ async fn first_try(
     new_password: String,
     context: &CommandContext,
 ) -> Result<Option<Written>, Problem> {
-    let Some(idempotency) = &context.idempotency else {
-        return Ok(None);
-    };
-    let first = app.bus.replayed::<User>(&user.to_string(), idempotency).await;
-    match first.map_err(problem)? {
+    match app.replayed(user, context).await? {
         Some(receipt) if sets(app, seal, &receipt, new_password).await? => {
             Ok(Some(Written::at(call.token(app, &[], &receipt))))
         }

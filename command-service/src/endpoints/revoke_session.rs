@@ -114,11 +114,7 @@ async fn logged_out_before(
     };
     let open = open.by(user);
     let context = open.context(app, OPERATION, &session, Vec::new());
-    let Some(idempotency) = &context.idempotency else {
-        return Err(refused);
-    };
-    let first = app.bus.replayed::<User>(&user.to_string(), idempotency).await;
-    match first.map_err(problem)? {
+    match app.replayed(user, &context).await? {
         Some(receipt) => Ok(Written::at(open.token(app, &[], &receipt))),
         None => Err(refused),
     }

@@ -124,10 +124,6 @@ async fn first_try(
     user: UserId,
     context: &event_log::CommandContext,
 ) -> Result<Option<Written>, Problem> {
-    let Some(idempotency) = &context.idempotency else {
-        return Ok(None);
-    };
-    let first = app.bus.replayed::<User>(&user.to_string(), idempotency).await;
-    let first = first.map_err(problem)?;
+    let first = app.replayed(user, context).await?;
     Ok(first.map(|receipt| Written::at(call.open.token(app, &[], &receipt))))
 }
