@@ -48,6 +48,8 @@ impl ScryptHash {
 
     fn of(ln: u32, r: u32, p: u32, salt: Vec<u8>, expected: Vec<u8>) -> Option<Self> {
         let ln = u8::try_from(ln).ok().filter(|ln| (1..=40).contains(ln))?;
+        // The bound of RFC 7914, asked here first: `Params::new` multiplies without a check.
+        r.checked_mul(p).filter(|rp| *rp < 1 << 30)?;
         let params = Params::new(ln, r, p).ok()?;
         is_digest(&expected).then_some(Self {
             params,
