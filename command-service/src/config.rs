@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Parser;
+use read_model::ShardOptions;
 use service_kit::client_info::ProxyConfig;
 use service_kit::jwt::TokenConfig;
 use service_kit::keys::KeyFiles;
@@ -69,10 +70,10 @@ pub struct Config {
     /// Password hashes waiting at most; one more is answered 429.
     #[arg(long, env = "ROLECALL_HASHING_QUEUE", default_value_t = 256)]
     pub hashing_queue: usize,
-    /// PostgreSQL DSNs of the shards, by commas or lines, in the order the projector has them: snapshots of the
-    /// aggregates and of rights go there. Without any, each start reads the whole log and all of it stays in memory.
-    #[arg(long, env = "ROLECALL_SHARDS", hide_env_values = true)]
-    pub shards: Option<String>,
+    /// Snapshots of the aggregates and of rights go there. Without any, each start reads the whole log and all of it
+    /// stays in memory.
+    #[command(flatten)]
+    pub shards: ShardOptions,
     /// Aggregates (users, identifiers) that stay in memory, if there are shards.
     #[arg(long, env = "ROLECALL_RESIDENT_AGGREGATES", default_value_t = 200_000)]
     pub resident_aggregates: usize,
@@ -88,13 +89,6 @@ pub struct Config {
     pub tokens: TokenConfig,
     #[command(flatten)]
     pub proxy: ProxyConfig,
-}
-
-impl Config {
-    pub(crate) fn shard_dsns(&self) -> Vec<&str> {
-        let parts = self.shards.iter().flat_map(|shards| shards.split([',', '\n']));
-        parts.map(str::trim).filter(|dsn| !dsn.is_empty()).collect()
-    }
 }
 
 /// Who may register a user.

@@ -3,6 +3,7 @@
 pub mod assign_role;
 pub mod attach_permission;
 pub mod change_password;
+pub mod change_shard_map;
 pub mod deactivate;
 pub mod define_permission;
 pub mod define_role;

@@ -72,7 +72,11 @@ impl Refusal for catalog::Error {
             Self::IdInUse
             | Self::NotTheNextShardMap { .. }
             | Self::IncompleteShardMap { .. }
-            | Self::NoSuchShard { .. } => ProblemType::Conflict,
+            | Self::NoSuchShard { .. }
+            | Self::FewerShards { .. }
+            | Self::NotACopy { .. }
+            | Self::NotFilled { .. }
+            | Self::NotKeptUp { .. } => ProblemType::Conflict,
         };
         Problem::new(kind).detail(self.to_string())
     }

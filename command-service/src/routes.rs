@@ -11,9 +11,9 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::endpoints::{
-    assign_role, attach_permission, change_password, deactivate, define_permission, define_role,
-    delete_permission, delete_role, detach_permission, log_in, oauth_revoke, reactivate, refresh, register,
-    revoke_role, revoke_session, revoke_sessions,
+    assign_role, attach_permission, change_password, change_shard_map, deactivate, define_permission,
+    define_role, delete_permission, delete_role, detach_permission, log_in, oauth_revoke, reactivate,
+    refresh, register, revoke_role, revoke_session, revoke_sessions,
 };
 use crate::openapi::{CommonHeaders, Document};
 
@@ -38,6 +38,7 @@ pub fn api() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
             attach_permission::attach_permission,
             detach_permission::detach_permission
         ))
+        .routes(routes!(change_shard_map::change_shard_map))
         .routes(routes!(oauth_revoke::revoke))
         .split_for_parts();
     CommonHeaders.modify(&mut api);

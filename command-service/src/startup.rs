@@ -11,7 +11,7 @@ use event_log::{
     Bus, CreateError, GroupStatus, HEARTBEAT, Instance, KafkaConfig, KafkaWriterLog, KeyRing, KeyRingError,
     LogSpec, Ownership, create_log,
 };
-use read_model::{Placement, Shards};
+use read_model::Shards;
 use schemas::{LogId, WriterId};
 use service_kit::docs_ui::docs_router;
 use service_kit::health::{Readiness, health_router};
@@ -128,8 +128,11 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
         .merge(docs_router(api));
     doors.open(standard(router));
     readiness.set_ready("doors");
-    let placement = shards.map(|shards| shards.map().placement(config.ledgers));
-    let watching = tokio::spawn(watch(Arc::clone(&app), placement, readiness.clone()));
+    if let Some(shards) = &shards {
+        // Ends with the program.
+        tokio::spawn(config.shards.clone().follow(shards.clone()));
+    }
+    let watching = tokio::spawn(watch(Arc::clone(&app), shards, config.ledgers, readiness.clone()));
     shutdown.cancelled().await;
     readiness.set_not_ready("running", "stopping");
     app.reminders.hurry();
@@ -352,7 +355,7 @@ fn halted(bus: &Bus) -> Option<(i32, String)> {
 }
 
 /// Keeps `/readyz` true to what the ledgers, the node, the keys and the clock say.
-async fn watch(app: Arc<App>, placement: Option<Placement>, readiness: Readiness) {
+async fn watch(app: Arc<App>, shards: Option<Shards>, ledgers: i32, readiness: Readiness) {
     let mut tick = tokio::time::interval(WATCH);
     let mut last_beat = Instant::now();
     let mut last_finish: Option<Instant> = None;
@@ -387,7 +390,7 @@ async fn watch(app: Arc<App>, placement: Option<Placement>, readiness: Readiness
                 readiness.set_not_ready("ledgers", format!("{}-{partition}: {status:?}", stream.name()));
             }
         }
-        shards::judge_map(&app, placement.as_ref(), &readiness);
+        shards::follow_map(&app, shards.as_ref(), ledgers, &readiness);
         match app.node.trouble() {
             None => readiness.set_ready("access"),
             Some(why) => readiness.set_not_ready("access", why),

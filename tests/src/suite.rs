@@ -48,7 +48,14 @@ pub struct Suite {
 }
 
 impl Suite {
+    /// On a stack with one of each service.
     pub fn main(self) -> ExitCode {
+        let shards = self.shards;
+        self.main_on(World::start(shards))
+    }
+
+    /// On a world of any shape.
+    pub fn main_on(self, start: impl Future<Output = World>) -> ExitCode {
         let arguments: Vec<String> = std::env::args().skip(1).collect();
         // For nextest, which runs each test in a process of its own, all of them are one.
         if arguments.iter().any(|it| it == "--list") {
@@ -73,7 +80,7 @@ impl Suite {
         }
         name_the_scenario_in_panics();
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        let failed = runtime.block_on(run(chosen, self.at_once, self.shards));
+        let failed = runtime.block_on(run(chosen, self.at_once, start));
         runtime.shutdown_background();
         if failed.is_empty() {
             return ExitCode::SUCCESS;
@@ -84,9 +91,13 @@ impl Suite {
     }
 }
 
-async fn run(scenarios: Vec<Scenario>, at_once: usize, shards: usize) -> Vec<&'static str> {
+async fn run(
+    scenarios: Vec<Scenario>,
+    at_once: usize,
+    start: impl Future<Output = World>,
+) -> Vec<&'static str> {
     let started = Instant::now();
-    let world = Arc::new(World::start(shards).await);
+    let world = Arc::new(start.await);
     println!("started in {:.1} s", started.elapsed().as_secs_f64());
     let runs = scenarios.into_iter().map(|scenario| {
         let future = RUNNING.scope(scenario.name, (scenario.run)(Arc::clone(&world)));

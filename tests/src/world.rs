@@ -66,8 +66,14 @@ impl World {
 
     /// Runs the program `replay` on this log: its exit code and what it printed.
     pub async fn replay(&self, arguments: &[&str]) -> (i32, String) {
-        let output = Command::new(programs().await.join("replay"))
+        self.run("replay", arguments).await
+    }
+
+    /// Runs a program with the environment of the services: its exit code and what it printed.
+    pub async fn run(&self, program: &str, arguments: &[&str]) -> (i32, String) {
+        let output = Command::new(programs().await.join(program))
             .args(arguments)
+            .env("ROLECALL_COMMAND_URL", self.rolecall.command_url())
             .envs(
                 self.rolecall
                     .environment()
@@ -131,7 +137,13 @@ pub(crate) async fn programs() -> PathBuf {
             if folder.ends_with("deps") {
                 folder.pop();
             }
-            let packages = ["command-service", "query-service", "projector", "replay"];
+            let packages = [
+                "command-service",
+                "query-service",
+                "projector",
+                "replay",
+                "rolecall-shards",
+            ];
             let mut build = Command::new(env!("CARGO"));
             build
                 .args(["build", "--quiet", "--bins"])

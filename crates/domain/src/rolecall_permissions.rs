@@ -37,10 +37,11 @@ pub enum Permission {
     AccessCheck,
     TokenIntrospect,
     AuditRead,
+    ShardMapChange,
 }
 
 impl Permission {
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::UserRegister,
         Self::UserRead,
         Self::UserUpdate,
@@ -61,6 +62,7 @@ impl Permission {
         Self::AccessCheck,
         Self::TokenIntrospect,
         Self::AuditRead,
+        Self::ShardMapChange,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -85,6 +87,7 @@ impl Permission {
             Self::AccessCheck => "rolecall.access_check",
             Self::TokenIntrospect => "rolecall.token_introspect",
             Self::AuditRead => "rolecall.audit_read",
+            Self::ShardMapChange => "rolecall.shard_map_change",
         }
     }
 
