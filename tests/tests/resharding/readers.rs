@@ -74,35 +74,25 @@ impl Reader {
     }
 
     async fn change(&self, granted: bool) -> String {
-        let path = format!("/v1/users/{}/roles/{}", self.person.id, self.role);
         let method = if granted { "PUT" } else { "DELETE" };
-        let send = async || {
-            self.world
-                .admin
-                .command(method, &path, serde_json::Value::Null)
-                .await
-        };
-        self.answered(send).await.token()
+        self.answered(&Asking::Command(method)).await.token()
     }
 
     async fn rights_are(&self, allowed: bool, token: &str) {
-        let (admin, user) = (&self.world.admin, self.person.id);
-        let ask = async || admin.ask(user, "read", &self.resource, token).await;
-        assert_eq!(self.answered(ask).await.body["decision"], allowed);
+        let answer = self.answered(&Asking::Check(token)).await;
+        assert_eq!(answer.body["decision"], allowed);
         self.answers.fetch_add(1, Ordering::Relaxed);
     }
 
     /// From the user's shard: every grant there was stands in it, once.
     async fn audit_tells(&self, grants: usize, token: &str) {
-        let path = format!("/v1/users/{}/audit?limit=500", self.person.id);
-        let ask = async || self.world.admin.query(&path, token).await;
-        let answer = self.answered(ask).await;
+        let answer = self.answered(&Asking::Audit(token)).await;
         let events = answer.body["events"].as_array().unwrap();
-        // Pages hold no more.
         let told = events
             .iter()
             .filter(|event| event["type"] == "user.role_granted")
             .count();
+        // Pages hold no more.
         if events.len() < 500 {
             assert_eq!(told, grants, "of {} by {token}: {}", self.person.id, answer.text);
         }
@@ -110,9 +100,9 @@ impl Reader {
     }
 
     /// What is not known yet, or not for a moment, is asked for again.
-    async fn answered(&self, ask: impl AsyncFn() -> Answer) -> Answer {
+    async fn answered(&self, asking: &Asking<'_>) -> Answer {
         for _ in 0..200 {
-            let answer = ask().await;
+            let answer = self.ask(asking).await;
             match answer.status {
                 200 => return answer,
                 503 => tokio::time::sleep(Duration::from_millis(50)).await,
@@ -121,4 +111,26 @@ impl Reader {
         }
         panic!("{} is not answered for any more", self.person.id)
     }
+
+    async fn ask(&self, asking: &Asking<'_>) -> Answer {
+        let (admin, user) = (&self.world.admin, self.person.id);
+        match asking {
+            Asking::Command(method) => {
+                let path = format!("/v1/users/{user}/roles/{}", self.role);
+                admin.command(method, &path, serde_json::Value::Null).await
+            }
+            Asking::Check(token) => admin.ask(user, "read", &self.resource, token).await,
+            Asking::Audit(token) => {
+                let path = format!("/v1/users/{user}/audit?limit=500");
+                admin.query(&path, token).await
+            }
+        }
+    }
+}
+
+/// Each reflects its token, where it has one.
+enum Asking<'a> {
+    Command(&'a str),
+    Check(&'a str),
+    Audit(&'a str),
 }
