@@ -248,11 +248,11 @@ pub async fn a_plan_is_given_up_and_made_again(world: Arc<World>) {
     world.rolecall.command().restart().await.unwrap();
     world.rolecall.command().ready().await.unwrap();
     let token = world.admin.define_role(&unique("role"), None).await;
-    world
-        .admin
-        .query(&format!("/v1/users/{user}"), &token)
-        .await
-        .expect(200);
+    until(LONG, "the user", || async {
+        let path = format!("/v1/users/{user}");
+        world.admin.query(&path, &token).await.status == 200
+    })
+    .await;
 }
 
 pub async fn nothing_moves_that_the_log_would_refuse(world: Arc<World>) {
