@@ -176,7 +176,7 @@ async fn a_running_projector_follows_each_map_until_every_ledger_has_moved() {
     shards.take_map(&map(3, 1, None, Some(0)));
     shards.take_map(&map(4, 1, None, None));
     until(async || retired(&first).await == all && readiness.is_ready()).await;
-    assert_eq!(retired(&second).await, []);
+    assert_eq!(retired(&second).await, Vec::<i32>::new());
     for (stream, topic) in [USERS, (Stream::Identifiers, "test.identifiers")] {
         for ledger in &all {
             let place = (stream, topic);
