@@ -51,9 +51,11 @@ impl Refusal for user::Error {
             Self::SessionEnded => Problem::new(ProblemType::SessionEnded),
             Self::NoSuchSession => Problem::new(ProblemType::NoSuchSession),
             Self::ExpiryInPast => Problem::new(ProblemType::ExpiryInPast),
-            Self::NoPhoneNumber | Self::TooManyGrants | Self::NoEnrolment | Self::PasskeyKnown | Self::TooManyPasskeys => {
-                Problem::new(ProblemType::Conflict).detail(self.to_string())
-            }
+            Self::NoPhoneNumber
+            | Self::TooManyGrants
+            | Self::NoEnrolment
+            | Self::PasskeyKnown
+            | Self::TooManyPasskeys => Problem::new(ProblemType::Conflict).detail(self.to_string()),
             Self::SecondFactorRequired => Problem::new(ProblemType::SecondFactorRequired),
             Self::StepUpRequired => Problem::new(ProblemType::StepUpRequired),
             Self::NoSuchFactor => Problem::new(ProblemType::NoSuchFactor),
@@ -87,7 +89,11 @@ impl Refusal for catalog::Error {
             | Self::TooManyApprovals
             | Self::NotTheNextShardMap { .. }
             | Self::IncompleteShardMap { .. }
-            | Self::NoSuchShard { .. } => ProblemType::Conflict,
+            | Self::NoSuchShard { .. }
+            | Self::FewerShards { .. }
+            | Self::NotACopy { .. }
+            | Self::NotFilled { .. }
+            | Self::NotKeptUp { .. } => ProblemType::Conflict,
         };
         Problem::new(kind).detail(self.to_string())
     }

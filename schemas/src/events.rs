@@ -106,6 +106,10 @@ macro_rules! event_type {
 pub(crate) use event_type;
 
 /// Any event of the log.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most events are of users; a box for each would cost an allocation"
+)]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     User(UserEvent),

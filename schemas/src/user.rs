@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::blind_index::BlindIndex;
 use crate::encryption::Sealed;
 use crate::events::{event_type, events};
-use crate::id::{ApprovalId, CeremonyId, ClaimId, CredentialId, DeviceId, OneTimeId, RoleId, SessionId, UserId};
+use crate::id::{
+    ApprovalId, CeremonyId, ClaimId, CredentialId, DeviceId, OneTimeId, RoleId, SessionId, UserId,
+};
 use crate::identifier::IdentifierKind;
 use crate::sha256::Sha256Digest;
 use crate::timestamp::Timestamp;

@@ -44,10 +44,19 @@ async fn conforms(world: &World, url: &str) {
     let output = Command::new(schemathesis())
         .arg("run")
         .arg(format!("{url}/openapi.json"))
-        .args(["--header", &format!("Authorization:Bearer {}", caller.access_token)])
+        .args([
+            "--header",
+            &format!("Authorization:Bearer {}", caller.access_token),
+        ])
         .args(["--checks", CHECKS, "--phases", "examples,coverage,fuzzing"])
         .args(["--max-examples", "12", "--workers", "2", "--seed", &seed])
-        .args(["--request-timeout", "30", "--warnings", "off", "--continue-on-failure"])
+        .args([
+            "--request-timeout",
+            "30",
+            "--warnings",
+            "off",
+            "--continue-on-failure",
+        ])
         .env("NO_COLOR", "1")
         .current_dir(std::env::temp_dir())
         .stdin(Stdio::null())
@@ -67,6 +76,10 @@ fn schemathesis() -> PathBuf {
         PathBuf::from,
     );
     let program = cache.join("rolecall/schemathesis/bin/schemathesis");
-    assert!(program.exists(), "{} is missing: run just setup", program.display());
+    assert!(
+        program.exists(),
+        "{} is missing: run just setup",
+        program.display()
+    );
     program
 }

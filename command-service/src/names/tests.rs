@@ -241,7 +241,9 @@ async fn a_crash_at_any_step_of_a_rename_leaves_no_name_half_way() {
                     assert!(names.take_from(id, name, &system()).await.unwrap());
                     assert_eq!(identifier(&names, name).await, Identifier::Free);
                     let aggregate_id = id.to_string();
-                    let late = names.bus.execute::<User>(&aggregate_id, rename(&new, new_texts), system());
+                    let late = names
+                        .bus
+                        .execute::<User>(&aggregate_id, rename(&new, new_texts), system());
                     assert_eq!(
                         late.await.unwrap_err(),
                         BusError::Refused(user::Error::ClaimAbandoned)
@@ -277,7 +279,7 @@ async fn a_crash_at_any_step_of_an_erasure_frees_the_names_all_the_same() {
             let died = die(&log, at, crash, async |names| {
                 let command = UserCommand::Erase(Erase { credentials: None });
                 let aggregate_id = id.to_string();
-                    let erased = names.bus.execute::<User>(&aggregate_id, command, system());
+                let erased = names.bus.execute::<User>(&aggregate_id, command, system());
                 erased.await.unwrap();
                 names.release_given_up(id, system()).await.unwrap();
             })

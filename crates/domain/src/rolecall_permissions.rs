@@ -40,10 +40,11 @@ pub enum Permission {
     AccessCheck,
     TokenIntrospect,
     AuditRead,
+    ShardMapChange,
 }
 
 impl Permission {
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::UserRegister,
         Self::UserRead,
         Self::UserUpdate,
@@ -66,6 +67,7 @@ impl Permission {
         Self::AccessCheck,
         Self::TokenIntrospect,
         Self::AuditRead,
+        Self::ShardMapChange,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -92,6 +94,7 @@ impl Permission {
             Self::AccessCheck => "rolecall.access_check",
             Self::TokenIntrospect => "rolecall.token_introspect",
             Self::AuditRead => "rolecall.audit_read",
+            Self::ShardMapChange => "rolecall.shard_map_change",
         }
     }
 

@@ -3,13 +3,13 @@
 mod abandon_claim;
 mod add_passkey;
 mod change_password;
-mod confirm_totp;
 mod change_profile;
+mod confirm_totp;
 mod deactivate;
 mod disable_totp;
-mod factors;
-mod expire_grant;
 mod erase;
+mod expire_grant;
+mod factors;
 mod grant_role;
 mod log_in;
 mod names;
@@ -25,8 +25,8 @@ mod reset_password;
 mod revoke_role;
 mod revoke_session;
 mod revoke_sessions;
-mod start_totp;
 mod risk;
+mod start_totp;
 mod state;
 mod step_up;
 mod unlock;
@@ -49,16 +49,16 @@ use serde::{Deserialize, Serialize};
 pub use abandon_claim::AbandonClaim;
 pub use add_passkey::AddPasskey;
 pub use change_password::ChangePassword;
-pub use confirm_totp::ConfirmTotp;
 pub use change_profile::{ChangeProfile, NewName, NewPhoneNumber};
+pub use confirm_totp::ConfirmTotp;
 pub use deactivate::Deactivate;
 pub use disable_totp::{DisableTotp, FactorRemover};
+pub use erase::{CompleteErasure, Erase, Erasure};
+pub use expire_grant::ExpireGrant;
 pub use factors::{
     ASSURED_FOR, CEREMONY_LIVES, ENROLMENT_LIVES, Factors, MAX_PASSKEYS, Passkey, RECOVERY_CODES, Shown,
     Totp, TotpEnrolment,
 };
-pub use expire_grant::ExpireGrant;
-pub use erase::{CompleteErasure, Erase, Erasure};
 pub use grant_role::GrantRole;
 pub use log_in::LogIn;
 pub use names::NoteReleased;
@@ -74,8 +74,8 @@ pub use reset_password::{RequestPasswordReset, ResetPassword};
 pub use revoke_role::RevokeRole;
 pub use revoke_session::RevokeSession;
 pub use revoke_sessions::RevokeSessions;
-pub use start_totp::StartTotp;
 pub use risk::{SUSPICIOUS_FROM, score_of};
+pub use start_totp::StartTotp;
 pub use state::{
     Account, Device, FIRST_GENERATION, LastSeen, MAX_DEVICES, MAX_GRANTS, MAX_REMEMBERED_PASSWORDS,
     MAX_SESSIONS, Place, ReplacedToken, Session, Status, User,

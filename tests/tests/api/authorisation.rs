@@ -121,7 +121,9 @@ fn foreign(person: &Person) -> String {
         token_id: Uuid::now_v7(),
     };
     let stranger = KeyFolder::fixed(PrivateKey::generate(Algorithm::EdDsa));
-    Signer::new(stranger, TokenConfig::default()).issue(&claims).unwrap()
+    Signer::new(stranger, TokenConfig::default())
+        .issue(&claims)
+        .unwrap()
 }
 
 fn is_refused(answer: &Answer, operation: &Operation, kind: P) {
@@ -171,8 +173,14 @@ pub async fn every_call_says_who_may_make_it_and_refuses_all_others(world: Arc<W
         assert!(exists, "{name} is not there any more");
     }
     // Not one of them changed anything.
-    person.query(&format!("/v1/users/{}", person.id), &person.token).await.expect(200);
-    other.query(&format!("/v1/users/{}/roles", other.id), &other.token).await.expect(200);
+    person
+        .query(&format!("/v1/users/{}", person.id), &person.token)
+        .await
+        .expect(200);
+    other
+        .query(&format!("/v1/users/{}/roles", other.id), &other.token)
+        .await
+        .expect(200);
 }
 
 /// What needs no token does not look at one: refreshing must work with an expired one at hand.

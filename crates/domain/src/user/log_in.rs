@@ -4,8 +4,8 @@ use schemas::user::{RevokeReason, SessionRevoked, UserEvent, UserLoggedIn};
 use schemas::{SessionId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::risk::Risk;
 use super::factors::{Shown, Verdict};
+use super::risk::Risk;
 use super::{Error, MAX_SESSIONS, User};
 use crate::decider::{Context, Decide};
 

@@ -11,9 +11,9 @@ use schemas::catalog::{
 use schemas::identifier::{IdentifierConfirmed, IdentifierKind, IdentifierReleased, IdentifierReserved};
 use schemas::user::{
     ClaimAbandoned, DeviceFailures, EmailVerificationRequested, LockReason, LoginFailed, PasskeyAdded,
-    PasswordChangeCause, PasswordChanged, PasswordRehashed, PhoneVerificationFailed, PhoneVerificationRequested, ProfileChanged,
-    RoleGranted, SessionRefreshed, TotpEnabled, TotpEnrolmentStarted, UserDeactivated, UserErased,
-    UserLocked, UserLoggedIn, UserRegistered,
+    PasswordChangeCause, PasswordChanged, PasswordRehashed, PhoneVerificationFailed,
+    PhoneVerificationRequested, ProfileChanged, RoleGranted, SessionRefreshed, TotpEnabled,
+    TotpEnrolmentStarted, UserDeactivated, UserErased, UserLocked, UserLoggedIn, UserRegistered,
 };
 use schemas::{Actor, BlindIndex, Idempotency, Meta, Position, Sealed, Sha256Digest, Stored, Timestamp};
 use uuid::Uuid;
