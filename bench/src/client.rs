@@ -21,12 +21,19 @@ pub struct Answer<'a> {
 
 /// A request as bytes, made before the clock runs.
 pub fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Vec<u8> {
+    let json = [("content-type", "application/json")];
+    let headers = match body.is_empty() {
+        true => headers.to_vec(),
+        false => [headers, &json].concat(),
+    };
+    request_of(method, path, &headers, body)
+}
+
+/// As [`request`], with a body of whatever type the headers name.
+pub fn request_of(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Vec<u8> {
     let mut text = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n");
     for (name, value) in headers {
         text.push_str(&format!("{name}: {value}\r\n"));
-    }
-    if !body.is_empty() {
-        text.push_str("content-type: application/json\r\n");
     }
     text.push_str(&format!("content-length: {}\r\n\r\n{body}", body.len()));
     text.into_bytes()

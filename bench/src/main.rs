@@ -12,6 +12,7 @@ mod bare_producer;
 mod checks;
 mod client;
 mod hash_partitions;
+mod imports;
 mod instances;
 mod logins;
 mod memory;
@@ -87,6 +88,8 @@ enum Name {
     WriterGroups,
     /// Three command services on three brokers: time of a command, and out for how long
     Instances,
+    /// Users imported a second
+    Import,
     /// Starts of the command service, with and without snapshots
     Start,
     /// Users and sessions of a shard in one table, against hash partitions
@@ -211,6 +214,11 @@ async fn measure(stack: &Stack, arguments: &Arguments) -> Result<Vec<Section>> {
         say("hash partitions");
         let measured = hash_partitions::run(stack, arguments.users).await;
         sections.push(measured.context("measuring hash partitions")?);
+    }
+    if wanted(Name::Import) {
+        say("import");
+        let imported = imports::run(stack, arguments.users).await;
+        sections.push(imported.context("measuring imports")?);
     }
     if wanted(Name::Instances) {
         say("instances");

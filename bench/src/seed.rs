@@ -211,6 +211,8 @@ impl Seeder {
             phone_number: None,
             // As long as a real one; nobody signs in with it.
             password_hash: seal(sealed_field::PASSWORD_HASH, &"x".repeat(97))?,
+            email_verified: false,
+            phone_verified: false,
         };
         let identifiers = [
             (IdentifierKind::Email, registration.email_index.to_hex()),

@@ -54,6 +54,8 @@ pub struct App {
     pub resets: Arc<Semaphore>,
     pub reminders: Reminders,
     pub recordings: Recordings,
+    /// Places for imports: each holds its lines in memory.
+    pub imports: Arc<Semaphore>,
     pub registration: Registration,
     pub sessions: SessionConfig,
     pub places: Places,

@@ -113,9 +113,8 @@ async fn register(
         username: config.admin_username.clone(),
         email: config.admin_email.clone(),
         phone_number: None,
-        password: password(config)?,
     };
-    let (registered, key) = registration(app, new_user).await?;
+    let (registered, key) = registration(app, &new_user, password(config)?).await?;
     let context = CommandContext {
         new_data_key: Some(key),
         ..system()

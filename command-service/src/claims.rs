@@ -27,25 +27,33 @@ impl App {
         shared: bool,
     ) -> Result<Receipt<UserEvent>, Problem> {
         let app = Arc::clone(self);
-        self.to_its_end(async move {
-            let claim = Claim {
-                user: registration.user_id,
-                id: registration.claim_id,
-                names: vec![
-                    (IdentifierKind::Email, registration.email_index),
-                    (IdentifierKind::Username, registration.username_index),
-                ],
-                shared,
-            };
-            let wrapped = context.new_data_key.as_ref().map(|key| key.wrapped.clone());
-            let command = UserCommand::Register(Box::new(Register { registration }));
-            let receipt = app.names.commit(&claim, command, context).await?;
-            if let Some(wrapped) = wrapped.filter(|_| !receipt.records.is_empty() && !receipt.replayed) {
-                app.keys.insert(claim.user, wrapped);
-            }
-            Ok(receipt)
-        })
-        .await
+        self.to_its_end(async move { app.run_registration(registration, context, shared).await })
+            .await
+    }
+
+    /// For whoever sees to it that it runs to its end.
+    pub(crate) async fn run_registration(
+        &self,
+        registration: UserRegistered,
+        context: CommandContext,
+        shared: bool,
+    ) -> Result<Receipt<UserEvent>, Problem> {
+        let claim = Claim {
+            user: registration.user_id,
+            id: registration.claim_id,
+            names: vec![
+                (IdentifierKind::Email, registration.email_index),
+                (IdentifierKind::Username, registration.username_index),
+            ],
+            shared,
+        };
+        let wrapped = context.new_data_key.as_ref().map(|key| key.wrapped.clone());
+        let command = UserCommand::Register(Box::new(Register { registration }));
+        let receipt = self.names.commit(&claim, command, context).await?;
+        if let Some(wrapped) = wrapped.filter(|_| !receipt.records.is_empty() && !receipt.replayed) {
+            self.keys.insert(claim.user, wrapped);
+        }
+        Ok(receipt)
     }
 
     /// Former names are free when this returns, unless a ledger fails meanwhile: then soon.

@@ -68,6 +68,8 @@ fn decoy(index: BlindIndex) -> User {
         email_index: index,
         phone_number: None,
         password_hash: nothing,
+        email_verified: false,
+        phone_verified: false,
     }));
     user
 }

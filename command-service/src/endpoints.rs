@@ -17,6 +17,7 @@ pub mod detach_permission;
 pub mod disable_totp;
 pub mod end_approval;
 pub mod erase;
+pub mod import_users;
 pub mod log_in;
 pub mod oauth_revoke;
 pub mod passkey_log_in;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use access_node::DueGrant;
 use domain::user::{ExpireGrant, User, UserCommand};
-use event_log::CommandContext;
+use event_log::{BusError, CommandContext};
 use futures::{StreamExt as _, stream};
 use schemas::{RequestId, Stream, Timestamp};
 
@@ -64,7 +64,8 @@ async fn expire(app: &App, grant: DueGrant) -> bool {
         .execute::<User>(&user_id.to_string(), command, context)
         .await
     {
-        Ok(_) => {
+        // A refusal is final: the user is gone, and the grant with it.
+        Ok(_) | Err(BusError::Refused(_)) => {
             app.node.forget_due(&grant);
             true
         }

@@ -24,6 +24,7 @@ mod expiring;
 mod extent;
 mod guesses;
 mod hashing;
+mod imports;
 mod names;
 mod new_passwords;
 mod one_time;

@@ -13,10 +13,10 @@ use crate::app::App;
 use crate::endpoints::{
     add_passkey, approve, assign_role, attach_permission, change_password, change_profile, change_shard_map,
     confirm_totp, deactivate, define_permission, define_role, delete_permission, delete_role,
-    detach_permission, disable_totp, end_approval, erase, log_in, oauth_revoke, passkey_log_in, reactivate,
-    refresh, register, remove_passkey, replace_recovery_codes, request_password_reset, reset_password,
-    revoke_role, revoke_session, revoke_sessions, start_passkey, start_passkey_log_in, start_totp, step_up,
-    unlock, verify_email, verify_phone,
+    detach_permission, disable_totp, end_approval, erase, import_users, log_in, oauth_revoke, passkey_log_in,
+    reactivate, refresh, register, remove_passkey, replace_recovery_codes, request_password_reset,
+    reset_password, revoke_role, revoke_session, revoke_sessions, start_passkey, start_passkey_log_in,
+    start_totp, step_up, unlock, verify_email, verify_phone,
 };
 use crate::openapi::{CommonHeaders, Document};
 
@@ -24,6 +24,7 @@ use crate::openapi::{CommonHeaders, Document};
 pub fn api() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
     let (router, mut api) = OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(register::register))
+        .routes(routes!(import_users::import_users))
         .routes(routes!(log_in::log_in))
         .routes(routes!(refresh::refresh))
         .routes(routes!(revoke_session::revoke_session))

@@ -103,6 +103,9 @@ pub enum StartError {
     Stopped,
 }
 
+/// Imports at once.
+const IMPORTS: usize = 2;
+
 /// Runs until `shutdown`, then finishes every accepted command.
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), StartError> {
     let shards = shards::configured(&config)?;
@@ -349,6 +352,7 @@ pub(crate) fn app(
         resets: Arc::new(Semaphore::new(RESETS)),
         reminders: Reminders::default(),
         recordings: Recordings::default(),
+        imports: Arc::new(Semaphore::new(IMPORTS)),
         registration: config.registration,
         relying_party_name: config.relying_party.relying_party_name.clone(),
         sessions: config.sessions,

@@ -261,5 +261,7 @@ fn registered(user_id: UserId) -> UserEvent {
         email_index: index,
         phone_number: None,
         password_hash: nothing,
+        email_verified: false,
+        phone_verified: false,
     })
 }

@@ -32,6 +32,8 @@ fn case(email: &str) -> Case {
         email_index: index,
         phone_number: None,
         password_hash: seal("password_hash", "$argon2id$secret"),
+        email_verified: false,
+        phone_verified: false,
     });
     let role = Log::role("editor");
     let CatalogEvent::RoleDefined(defined) = &role else {

@@ -22,7 +22,7 @@ pub use factors::{
     PasskeyAdded, PasskeyCloneSuspected, PasskeyCounted, PasskeyRemoved, RecoveryCodesReplaced,
     SessionSteppedUp, TotpDisabled, TotpEnabled, TotpEnrolmentStarted,
 };
-pub use former::{PasswordChangedV1, RoleGrantedV1, SessionRefreshedV1, UserLoggedInV1};
+pub use former::{PasswordChangedV1, RoleGrantedV1, SessionRefreshedV1, UserLoggedInV1, UserRegisteredV1};
 
 /// Method reference of a password (RFC 8176).
 pub const PASSWORD: &str = "pwd";
@@ -30,7 +30,9 @@ pub const PASSWORD: &str = "pwd";
 events! {
     /// What can happen to a user. A name and version, once released, never change meaning.
     pub enum UserEvent {
-        Registered(UserRegistered) => ("user.registered", 1),
+        Registered(UserRegistered) => (
+            "user.registered", 2, from 1: UserRegisteredV1 => former::registered_v1_to_v2
+        ),
         ClaimAbandoned(ClaimAbandoned) => ("user.claim_abandoned", 1),
         ProfileChanged(ProfileChanged) => ("user.profile_changed", 1),
         NamesReleased(NamesReleased) => ("user.names_released", 1),
@@ -85,6 +87,9 @@ pub struct UserRegistered {
     pub email_index: BlindIndex,
     pub phone_number: Option<Sealed>,
     pub password_hash: Sealed,
+    /// Known to be the user's before registration: of imported users.
+    pub email_verified: bool,
+    pub phone_verified: bool,
 }
 
 /// A claim on an identifier came to nothing; a later event under it is refused.

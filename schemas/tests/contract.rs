@@ -74,6 +74,8 @@ fn samples() -> Vec<Event> {
             email_index: BlindIndex(hash(4)),
             phone_number: sealed_some(),
             password_hash: sealed(5),
+            email_verified: true,
+            phone_verified: false,
         }),
         UserEvent::ClaimAbandoned(ClaimAbandoned { claim_id: id(31) }),
         UserEvent::ProfileChanged(ProfileChanged {
@@ -505,6 +507,11 @@ fn bytes_of_former_versions_read_as_the_newest() {
     };
     for event in samples() {
         let former = match event {
+            Event::User(UserEvent::Registered(e)) => UserEvent::Registered(UserRegistered {
+                email_verified: false,
+                phone_verified: false,
+                ..e
+            }),
             Event::User(UserEvent::LoggedIn(e)) => UserEvent::LoggedIn(UserLoggedIn {
                 authenticated_at: None,
                 methods: vec!["pwd".to_owned()],

@@ -27,7 +27,7 @@ pub use instance::{Claims, Instance, until};
 pub use load::Load;
 pub use people::{PASSWORD, Person, question, registration, unique};
 pub use suite::{Scenario, Suite};
-pub use world::World;
+pub use world::{World, programs};
 
 /// A scenario's name is its function's.
 #[macro_export]

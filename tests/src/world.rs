@@ -125,7 +125,7 @@ fn config(rolecall: &LocalRolecall, stack: &Stack) -> KafkaConfig {
 
 /// Folder of the programs under test, built anew unless `ROLECALL_PROGRAMS` names one: nobody wants
 /// to learn after an hour that yesterday's service was tested.
-pub(crate) async fn programs() -> PathBuf {
+pub async fn programs() -> PathBuf {
     static BUILT: tokio::sync::OnceCell<PathBuf> = tokio::sync::OnceCell::const_new();
     BUILT
         .get_or_init(async || {
@@ -144,6 +144,7 @@ pub(crate) async fn programs() -> PathBuf {
                 "replay",
                 "rolecall-keys",
                 "rolecall-shards",
+                "rolecall-import",
             ];
             let mut build = Command::new(env!("CARGO"));
             build

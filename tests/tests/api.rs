@@ -10,12 +10,16 @@ mod authorisation;
 mod contract;
 #[path = "api/idempotency.rs"]
 mod idempotency;
+#[path = "api/imports.rs"]
+mod imports;
 #[path = "api/lost_answers.rs"]
 mod lost_answers;
 #[path = "api/mails.rs"]
 mod mails;
 #[path = "api/passkeys.rs"]
 mod passkeys;
+#[path = "api/passwords.rs"]
+mod passwords;
 #[path = "api/positions.rs"]
 mod positions;
 #[path = "api/profiles.rs"]
@@ -72,6 +76,14 @@ fn main() -> ExitCode {
         mails::whether_an_address_is_known_is_not_told,
         mails::who_changed_what_is_told_to_the_former_address_too,
         mails::a_busy_mail_server_gets_it_again_and_one_that_refuses_does_not,
+        imports::users_are_imported_with_the_passwords_they_have,
+        imports::each_line_is_imported_or_rejected_with_its_reason,
+        imports::an_import_repeated_with_its_key_repeats_nothing,
+        imports::only_those_with_the_permission_import,
+        imports::a_program_imports_files_and_goes_on_after_an_interruption,
+        passwords::a_recent_password_is_not_taken_again,
+        passwords::a_password_typed_in_another_form_is_the_same,
+        passwords::every_weak_password_is_told_by_which_rule,
         positions::foreign_and_garbled_tokens_are_refused,
         positions::a_token_beyond_the_end_is_not_yet_at_once,
         positions::tokens_join_by_their_maximum,

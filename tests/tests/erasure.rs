@@ -90,7 +90,7 @@ async fn an_erased_person_is_found_nowhere_and_everything_else_stays(world: Arc<
     let other = world.person("stays").await;
     world.projected().await;
     let (kafka, key) = (
-        world.stack.data_dir().join("kafka"),
+        world.stack.data_dir().join("kafka-1"),
         key_of(&world, person.id).await.unwrap(),
     );
     assert_ne!(

@@ -93,7 +93,7 @@ pub async fn passkey_log_in(
         login,
         credentials: state.credentials,
         signature_counter: checked.shown.signature_counter,
-        max_sessions: user::MAX_SESSIONS,
+        max_sessions: app.sessions.sessions_per_user.into(),
     }));
     let fingerprint = Fingerprint {
         user,

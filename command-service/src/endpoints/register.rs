@@ -10,7 +10,9 @@ use event_log::{CommandContext, NewDataKey, Receipt};
 use passwords::LEAST_ALONE;
 use schemas::identifier::IdentifierKind;
 use schemas::user::{UserEvent, UserRegistered};
-use schemas::{ClaimId, DataKey, NormaliseError, Timestamp, UserId, sealed_field as field};
+use schemas::{
+    BlindIndex, ClaimId, DataKey, Idempotency, NormaliseError, Timestamp, UserId, sealed_field as field,
+};
 use serde::{Deserialize, Serialize};
 use service_kit::at_least::{Written, WrittenBody};
 use service_kit::auth::Caller;
@@ -50,7 +52,6 @@ pub struct NewUser {
     pub username: String,
     pub email: String,
     pub phone_number: Option<String>,
-    pub password: String,
 }
 
 #[derive(Serialize)]
@@ -89,19 +90,7 @@ pub async fn register(
         phone_number: request.phone_number.as_deref(),
     };
     let context = call.context(&app, "register", &fingerprint, Vec::new());
-    // With a key the ids follow from it, so that a retry meets the same ledger and the same claim.
-    let (user_id, claim_id) = context.idempotency.map_or_else(
-        || (UserId::new_v7(), ClaimId::new_v7()),
-        |key| {
-            let of = |purpose, parts: &[&[u8]]| derived(app.index_key.digest(purpose, parts).0);
-            let (key, request) = (key.key_digest.0.as_slice(), key.request_digest.0.as_slice());
-            // Another request under the same key must not hold what the first one claimed.
-            (
-                of("registration-user", &[key]).into(),
-                of("registration-claim", &[key, request]).into(),
-            )
-        },
-    );
+    let (user_id, claim_id) = ids(&app, context.idempotency);
     if let Some(idempotency) = &context.idempotency
         && let Some(receipt) = app
             .bus
@@ -119,9 +108,8 @@ pub async fn register(
         username: request.username,
         email: request.email,
         phone_number: request.phone_number,
-        password: request.password,
     };
-    let (registered, key) = registration(&app, new_user).await?;
+    let (registered, key) = registration(&app, &new_user, request.password).await?;
     let with_key = CommandContext {
         new_data_key: Some(key),
         ..context.clone()
@@ -180,19 +168,56 @@ async fn authorise(app: &App, call: OpenCall, headers: &HeaderMap) -> Result<Ope
     Err(ProblemType::Forbidden.into())
 }
 
+/// Of a user to be, and of the claim on both names. With a key they follow from it, so that a retry meets the same ledger
+/// and the same claim.
+pub fn ids(app: &App, idempotency: Option<Idempotency>) -> (UserId, ClaimId) {
+    let Some(key) = idempotency else {
+        return (UserId::new_v7(), ClaimId::new_v7());
+    };
+    let of = |purpose, parts: &[&[u8]]| derived(app.index_key.digest(purpose, parts).0);
+    let (key, request) = (key.key_digest.0.as_slice(), key.request_digest.0.as_slice());
+    // Another request under the same key must not hold what the first one claimed.
+    (
+        of("registration-user", &[key]).into(),
+        of("registration-claim", &[key, request]).into(),
+    )
+}
+
 /// An id that follows from what was digested.
 pub fn derived(digest: [u8; 32]) -> Uuid {
     let (bytes, _) = digest.split_first_chunk::<16>().unwrap_or((&[0; 16], &[]));
     Builder::from_custom_bytes(*bytes).into_uuid()
 }
 
-/// The event of a new user: names indexed, password hashed, everything personal encrypted under a
-/// key made for this user, which comes along wrapped.
-pub async fn registration(app: &App, new: NewUser) -> Result<(UserRegistered, NewDataKey), Problem> {
+/// The event of a new user with this password.
+pub async fn registration(
+    app: &App,
+    new: &NewUser,
+    password: String,
+) -> Result<(UserRegistered, NewDataKey), Problem> {
+    // What is wrong with the names is known before anything is hashed.
+    indexes(app, new)?;
+    let hash = app.passwords.hash(password).await?;
+    sealed_registration(app, new, &hash)
+}
+
+/// Of e-mail address and user name.
+fn indexes(app: &App, new: &NewUser) -> Result<(BlindIndex, BlindIndex), Problem> {
     let index = |kind, value: &str| app.index_key.index(kind, value).map_err(malformed);
-    let email_index = index(IdentifierKind::Email, &new.email)?;
-    let username_index = index(IdentifierKind::Username, &new.username)?;
-    let phc = app.passwords.hash(new.password).await?;
+    Ok((
+        index(IdentifierKind::Email, &new.email)?,
+        index(IdentifierKind::Username, &new.username)?,
+    ))
+}
+
+/// The event of a new user: names indexed, everything personal encrypted under a key made for this user, which comes
+/// along wrapped.
+pub fn sealed_registration(
+    app: &App,
+    new: &NewUser,
+    password_hash: &str,
+) -> Result<(UserRegistered, NewDataKey), Problem> {
+    let (email_index, username_index) = indexes(app, new)?;
     let (user_id, log_id) = (new.user_id, app.node.log_id());
     let key = DataKey::generate();
     let wrapped = app
@@ -211,7 +236,9 @@ pub async fn registration(app: &App, new: NewUser) -> Result<(UserRegistered, Ne
         phone_number: phone_number
             .map(|number| seal.seal(field::PHONE_NUMBER, number))
             .transpose()?,
-        password_hash: seal.seal(field::PASSWORD_HASH, &phc)?,
+        password_hash: seal.seal(field::PASSWORD_HASH, password_hash)?,
+        email_verified: false,
+        phone_verified: false,
     };
     let key_encryption_key_id = app.key_encryption_key.id();
     Ok((

@@ -134,6 +134,8 @@ async fn register(names: &Names, claim: &Claim, texts: [&str; 2]) {
         email_index: claim.names[1].1,
         phone_number: None,
         password_hash: sealed("hash"),
+        email_verified: false,
+        phone_verified: false,
     };
     let command = UserCommand::Register(Box::new(Register { registration }));
     names.commit(claim, command, system()).await.unwrap();

@@ -17,6 +17,8 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x9d0c_52f1_5b7e_4a43_8c1d_6f2e_0a94_b3d
 pub enum Permission {
     /// Where registration is not open to everyone.
     UserRegister,
+    /// Many at once, with hashes made elsewhere.
+    UserImport,
     UserRead,
     UserUpdate,
     UserDeactivate,
@@ -46,6 +48,7 @@ pub enum Permission {
 impl Permission {
     pub const ALL: [Self; 23] = [
         Self::UserRegister,
+        Self::UserImport,
         Self::UserRead,
         Self::UserUpdate,
         Self::UserDeactivate,
@@ -73,6 +76,7 @@ impl Permission {
     pub const fn name(self) -> &'static str {
         match self {
             Self::UserRegister => "rolecall.user_register",
+            Self::UserImport => "rolecall.user_import",
             Self::UserRead => "rolecall.user_read",
             Self::UserUpdate => "rolecall.user_update",
             Self::UserDeactivate => "rolecall.user_deactivate",

@@ -138,6 +138,8 @@ pub(crate) fn registration() -> UserRegistered {
         email_index: BlindIndex(digest("alice@example.org")),
         phone_number: None,
         password_hash: sealed("first hash"),
+        email_verified: false,
+        phone_verified: false,
     }
 }
 

@@ -8,6 +8,9 @@ use argon2::{
 use crate::stored::{FormError, Stored};
 use crate::{Peppers, normalise};
 
+/// In place of a hash: of a user who has no password, so that none fits.
+pub const NO_PASSWORD: &str = "*";
+
 /// Bytes of the salts that are made here.
 const SALT: usize = 16;
 
@@ -100,8 +103,13 @@ impl Hasher {
 
     /// Whether the password fits the hash, whoever made that.
     pub fn verify(&self, password: &str, hash: &str, memory: &mut Memory) -> Result<bool, HashError> {
-        let stored = Stored::parse(hash)?;
         let normal = normalise(password);
+        if hash == NO_PASSWORD {
+            // Takes as long as a wrong one: who has none must not show.
+            self.hash(&normal)?;
+            return Ok(false);
+        }
+        let stored = Stored::parse(hash)?;
         if let Stored::Argon2(argon2) = &stored
             && let Some(id) = argon2.keyid()
         {
@@ -182,6 +190,13 @@ mod tests {
             verify(&hasher(Some(2), &[]), "right", &hash),
             Err(HashError::NoPepper(id))
         );
+    }
+
+    #[test]
+    fn whoever_has_no_password_signs_in_with_none() {
+        for password in ["", "*", "a password"] {
+            assert_eq!(verify(&hasher(None, &[]), password, NO_PASSWORD), Ok(false));
+        }
     }
 
     #[test]

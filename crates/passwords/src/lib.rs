@@ -14,7 +14,7 @@ mod stored;
 use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
 
-pub use hasher::{Cost, HashError, Hasher, Memory};
+pub use hasher::{Cost, HashError, Hasher, Memory, NO_PASSWORD};
 pub use pepper::{Pepper, PepperError, Peppers};
 pub use policy::{LEAST_ALONE, LEAST_WITH_SECOND_FACTOR, LONGEST, Weakness, check};
 pub use stored::{FormError, Stored};

@@ -1,7 +1,5 @@
 //! Request bodies and parameters, with every way they can be wrong told apart.
 
-use std::error::Error as _;
-
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, Request};
@@ -98,8 +96,17 @@ pub fn unreadable(rejection: &BytesRejection) -> Problem {
     }
 }
 
-fn ran_out_of_time(rejection: &BytesRejection) -> bool {
-    let mut causes = std::iter::successors(rejection.source(), |error| (*error).source());
+/// Why a body that is read piece by piece could not be read on.
+pub fn broken_off(error: &axum::Error) -> Problem {
+    if ran_out_of_time(error) {
+        Problem::new(ProblemType::BodyTimeout)
+    } else {
+        Problem::new(ProblemType::InvalidBody).detail("the body could not be read to its end")
+    }
+}
+
+fn ran_out_of_time(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut causes = std::iter::successors(error.source(), |error| (*error).source());
     causes.any(|error| error.is::<TimeoutError>())
 }
 

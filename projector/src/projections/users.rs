@@ -148,6 +148,8 @@ impl Row {
             created_at: at.time(),
         });
         self.change.phone_number = Some(text(event.phone_number.as_ref()));
+        self.change.email_verified = Some(event.email_verified);
+        self.change.phone_verified = Some(event.phone_verified);
         self.change.password_hash = Some(event.password_hash.to_base64());
         self.change.is_active = Some(true);
     }

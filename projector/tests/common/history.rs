@@ -191,6 +191,8 @@ impl History {
             email_index,
             phone_number: None,
             password_hash: self.sealed(125),
+            email_verified: true,
+            phone_verified: false,
         };
         self.user_event(user_id, UserEvent::Registered(registered));
         for (kind, index) in of {

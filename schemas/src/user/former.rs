@@ -2,9 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{PASSWORD, PasswordChangeCause, PasswordChanged, RoleGranted, SessionRefreshed, UserLoggedIn};
+use super::{
+    PASSWORD, PasswordChangeCause, PasswordChanged, RoleGranted, SessionRefreshed, UserLoggedIn,
+    UserRegistered,
+};
+use crate::blind_index::BlindIndex;
 use crate::encryption::Sealed;
-use crate::id::{DeviceId, RoleId, SessionId};
+use crate::id::{ClaimId, DeviceId, RoleId, SessionId, UserId};
 use crate::sha256::Sha256Digest;
 use crate::timestamp::Timestamp;
 
@@ -110,5 +114,34 @@ pub(super) fn password_changed_v1_to_v2(old: PasswordChangedV1) -> PasswordChang
         password_hash: old.password_hash,
         revoked_sessions: old.revoked_sessions,
         cause: PasswordChangeCause::Change,
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "UserRegistered")]
+pub struct UserRegisteredV1 {
+    pub user_id: UserId,
+    pub claim_id: ClaimId,
+    pub username: Sealed,
+    pub username_index: BlindIndex,
+    pub email: Sealed,
+    pub email_index: BlindIndex,
+    pub phone_number: Option<Sealed>,
+    pub password_hash: Sealed,
+}
+
+/// v1 knew of no imported users: nothing was verified beforehand.
+pub(super) fn registered_v1_to_v2(old: UserRegisteredV1) -> UserRegistered {
+    UserRegistered {
+        user_id: old.user_id,
+        claim_id: old.claim_id,
+        username: old.username,
+        username_index: old.username_index,
+        email: old.email,
+        email_index: old.email_index,
+        phone_number: old.phone_number,
+        password_hash: old.password_hash,
+        email_verified: false,
+        phone_verified: false,
     }
 }

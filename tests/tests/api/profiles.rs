@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures::future::join_all;
+use futures::stream::{self, StreamExt as _};
 use schemas::UserId;
 use serde_json::{Value, json};
 use service_kit::problem::ProblemType as P;
@@ -113,32 +114,31 @@ pub async fn two_people_swap_their_addresses(world: Arc<World>) {
 }
 
 pub async fn of_many_who_want_one_name_one_gets_it(world: Arc<World>) {
-    let people: Vec<Person> = join_all((0..64).map(|_| world.person("racer"))).await;
+    let names: Vec<String> = (0..64).map(|_| unique("racer")).collect();
+    let register = |name: String| {
+        let world = Arc::clone(&world);
+        async move { world.register(&name).await.0 }
+    };
+    let people: Vec<UserId> = stream::iter(names.clone())
+        .map(register)
+        .buffered(8)
+        .collect()
+        .await;
     let wanted = unique("wanted");
     let tries = people
         .iter()
-        .map(|person| change(person, person.id, with_password("username", &wanted)));
+        .map(|user| change(&world.admin, *user, json!({ "username": wanted })));
     let answers = join_all(tries).await;
     let won = answers.iter().filter(|it| it.status == 200).count();
     let lost = answers.iter().filter(|it| it.slug() == "username-taken").count();
     assert_eq!((won, lost), (1, 63));
-    let winner = people
-        .iter()
-        .zip(&answers)
-        .find(|(_, it)| it.status == 200)
-        .unwrap()
-        .0;
+    let winner = answers.iter().position(|it| it.status == 200).unwrap();
     let answer = log_in(&world, json!({ "username": wanted }), PASSWORD)
         .await
         .expect(201);
-    assert_eq!(answer.body["user_id"], json!(winner.id));
-    let loser = people
-        .iter()
-        .zip(&answers)
-        .find(|(_, it)| it.status != 200)
-        .unwrap()
-        .0;
-    log_in(&world, json!({ "username": loser.name }), PASSWORD)
+    assert_eq!(answer.body["user_id"], json!(people[winner]));
+    let loser = names[(winner + 1) % 64].as_str();
+    log_in(&world, json!({ "username": loser }), PASSWORD)
         .await
         .expect(201);
 }

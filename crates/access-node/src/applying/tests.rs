@@ -118,6 +118,8 @@ fn registered(user_id: UserId) -> UserEvent {
         email_index: index,
         phone_number: None,
         password_hash: sealed,
+        email_verified: false,
+        phone_verified: false,
     })
 }
 

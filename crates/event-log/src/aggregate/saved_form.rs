@@ -140,6 +140,8 @@ fn user_events() -> Vec<UserEvent> {
             email_index: BlindIndex(hash(4)),
             phone_number: Some(sealed(20)),
             password_hash: sealed(5),
+            email_verified: false,
+            phone_verified: false,
         }),
         UserEvent::RoleGranted(RoleGranted {
             role_id: id(40),

@@ -182,6 +182,8 @@ pub fn register(user_id: UserId) -> UserCommand {
         email_index: index(&format!("mail of {user_id}")),
         phone_number: None,
         password_hash: sealed("hash"),
+        email_verified: false,
+        phone_verified: false,
     };
     UserCommand::Register(Box::new(Register { registration }))
 }

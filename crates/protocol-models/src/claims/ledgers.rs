@@ -181,6 +181,8 @@ fn register(claim: Claim) -> UserCommand {
         email_index: index(claim.names[0]),
         phone_number: None,
         password_hash: sealed(),
+        email_verified: false,
+        phone_verified: false,
     };
     UserCommand::Register(Box::new(Register { registration }))
 }

@@ -1,0 +1,198 @@
+//! Sending chunks to the command service, until each is settled.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use reqwest::{Client, Response, StatusCode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::RwLock;
+
+use crate::chunks::Chunk;
+
+/// A chunk is sent again for so long while the service has no time for it or does not answer.
+const TRIES: u32 = 20;
+const WAIT: Duration = Duration::from_millis(500);
+const WAIT_MAX: Duration = Duration::from_secs(15);
+const TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Who imports.
+pub struct SignIn {
+    pub username: String,
+    pub password: String,
+}
+
+/// What became of a chunk.
+#[derive(Debug, PartialEq)]
+pub struct Outcome {
+    pub imported: u64,
+    /// Index in the chunk, and the problem.
+    pub rejected: Vec<(usize, Value)>,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    imported: u64,
+    rejected: Vec<Value>,
+}
+
+pub struct Sender {
+    client: Client,
+    url: String,
+    sign_in: SignIn,
+    /// Of every key: the file, and the size of its chunks.
+    key: String,
+    token: RwLock<String>,
+}
+
+/// How one try ended.
+enum Try {
+    Settled(Outcome),
+    /// To be tried again after a while.
+    Later(String),
+    SignInAgain,
+}
+
+impl Sender {
+    pub fn new(url: &str, sign_in: SignIn, digest: &str, size: u32) -> Result<Self> {
+        let digest = digest.get(..32).unwrap_or(digest);
+        Ok(Self {
+            client: Client::builder().timeout(TIMEOUT).build()?,
+            url: url.trim_end_matches('/').to_owned(),
+            sign_in,
+            key: format!("import-{digest}-{size}"),
+            token: RwLock::default(),
+        })
+    }
+
+    /// Access tokens live minutes, imports hours.
+    pub async fn sign_in(&self) -> Result<()> {
+        let body = json!({ "username": self.sign_in.username, "password": self.sign_in.password });
+        let url = format!("{}/v1/sessions", self.url);
+        let response = self.client.post(&url).json(&body).send().await;
+        let response = response.with_context(|| format!("reaching {url}"))?;
+        if response.status() != StatusCode::CREATED {
+            bail!(
+                "signing in as {}: {}",
+                self.sign_in.username,
+                reason(response).await
+            );
+        }
+        let answer: Value = response.json().await?;
+        let token = answer.get("access_token").and_then(Value::as_str);
+        *self.token.write().await = token.context("the answer to signing in has no token")?.to_owned();
+        Ok(())
+    }
+
+    /// Sends a chunk until each of its rows is imported or rejected for good.
+    pub async fn send(&self, chunk: &Chunk) -> Result<Outcome> {
+        let mut wait = WAIT;
+        for _ in 0..TRIES {
+            match self.attempt(chunk).await? {
+                Try::Settled(outcome) => return Ok(outcome),
+                Try::SignInAgain => self.sign_in().await?,
+                Try::Later(_) => {
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(WAIT_MAX);
+                }
+            }
+        }
+        match self.attempt(chunk).await? {
+            Try::Settled(outcome) => Ok(outcome),
+            Try::Later(reason) => bail!("chunk {} cannot be sent: {reason}", chunk.number),
+            Try::SignInAgain => bail!("the service does not accept its own token"),
+        }
+    }
+
+    async fn attempt(&self, chunk: &Chunk) -> Result<Try> {
+        let lines: Vec<&str> = chunk.rows.iter().map(|row| row.json.as_str()).collect();
+        let request = self.client.post(format!("{}/v1/imports", self.url));
+        let request = request
+            .bearer_auth(self.token.read().await.as_str())
+            .header("content-type", "application/x-ndjson")
+            .header("idempotency-key", format!("{}-{}", self.key, chunk.number));
+        let response = match request.body(lines.join("\n")).send().await {
+            Ok(response) => response,
+            Err(error) => return Ok(Try::Later(error.to_string())),
+        };
+        match response.status() {
+            StatusCode::OK => {}
+            StatusCode::UNAUTHORIZED => return Ok(Try::SignInAgain),
+            status if is_temporary(u64::from(status.as_u16())) => {
+                return Ok(Try::Later(reason(response).await));
+            }
+            _ => bail!("chunk {} is refused: {}", chunk.number, reason(response).await),
+        }
+        match response.json::<Answer>().await {
+            Ok(answer) => settle(answer),
+            Err(error) => Ok(Try::Later(error.to_string())),
+        }
+    }
+}
+
+/// A chunk of which some rows failed only for now is sent again whole: what is imported stays imported.
+fn settle(answer: Answer) -> Result<Try> {
+    let status = |problem: &Value| problem.get("status").and_then(Value::as_u64).unwrap_or(0);
+    if let Some(for_now) = answer
+        .rejected
+        .iter()
+        .find(|problem| is_temporary(status(problem)))
+    {
+        return Ok(Try::Later(for_now.to_string()));
+    }
+    let rejected = answer.rejected.into_iter().map(|mut problem| {
+        let line = problem.as_object_mut().and_then(|fields| fields.remove("line"));
+        let line = line
+            .and_then(|line| line.as_u64())
+            .context("a rejection names no line")?;
+        Ok((usize::try_from(line)?.saturating_sub(1), problem))
+    });
+    Ok(Try::Settled(Outcome {
+        imported: answer.imported,
+        rejected: rejected.collect::<Result<_>>()?,
+    }))
+}
+
+fn is_temporary(status: u64) -> bool {
+    status == 429 || status == 408 || status >= 500
+}
+
+async fn reason(response: Response) -> String {
+    let status = response.status();
+    match response.json::<Value>().await {
+        Ok(problem) => format!(
+            "{status}: {} {}",
+            problem.get("title").and_then(Value::as_str).unwrap_or_default(),
+            problem.get("detail").and_then(Value::as_str).unwrap_or_default(),
+        ),
+        Err(_) => status.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(statuses: &[(u64, u64)]) -> Answer {
+        let problem = |(line, status): &(u64, u64)| json!({ "line": line, "status": status });
+        Answer {
+            imported: 1,
+            rejected: statuses.iter().map(problem).collect(),
+        }
+    }
+
+    #[test]
+    fn a_chunk_is_settled_once_nothing_failed_only_for_now() {
+        assert!(matches!(
+            settle(answer(&[(1, 409), (3, 503)])).unwrap(),
+            Try::Later(_)
+        ));
+        let Try::Settled(outcome) = settle(answer(&[(1, 409), (3, 422)])).unwrap() else {
+            panic!("not settled");
+        };
+        assert_eq!(
+            outcome.rejected,
+            [(0, json!({ "status": 409 })), (2, json!({ "status": 422 }))]
+        );
+    }
+}

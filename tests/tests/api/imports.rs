@@ -1,0 +1,243 @@
+//! Users in bulk.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use service_kit::problem::ProblemType as P;
+use tests::{Answer, Person, World, registration, unique};
+
+/// bcrypt of "correct horse b\u{e4}ttery", made by another program.
+const HASH: &str = "$2b$04$bcl7Ws10NlJbv8cvu7Ffl.unWJ8YNoFoFaTXD2/8AgEdk/VuCoIwG";
+const ITS_PASSWORD: &str = "correct horse b\u{e4}ttery";
+
+fn row(name: &str) -> Value {
+    json!({ "username": name, "email": format!("{name}@example.org"), "password_hash": HASH })
+}
+
+async fn import(world: &World, person: &Person, key: Option<&str>, lines: &[String]) -> Answer {
+    let call = world
+        .client
+        .command("POST", "/v1/imports")
+        .bearer(&person.access_token)
+        .bytes("application/x-ndjson", lines.join("\n"));
+    match key {
+        Some(key) => call.key(key).send().await,
+        None => call.send().await,
+    }
+}
+
+fn rejections(answer: &Answer) -> Vec<(u64, String)> {
+    let rejected = answer.body["rejected"].as_array().unwrap();
+    let slug = |problem: &Value| {
+        problem["type"]
+            .as_str()
+            .unwrap()
+            .rsplit_once('/')
+            .unwrap()
+            .1
+            .to_owned()
+    };
+    rejected
+        .iter()
+        .map(|it| (it["line"].as_u64().unwrap(), slug(it)))
+        .collect()
+}
+
+async fn account(world: &World, person: &Person) -> Value {
+    world
+        .admin
+        .query(&format!("/v1/users/{}", person.id), "latest")
+        .await
+        .expect(200)
+        .body
+}
+
+pub async fn users_are_imported_with_the_passwords_they_have(world: Arc<World>) {
+    let names: Vec<String> = (0..50).map(|_| unique("imported")).collect();
+    let mut rows: Vec<Value> = names.iter().map(|name| row(name)).collect();
+    rows[0]["email_verified"] = json!(true);
+    rows[0]["phone_number"] = json!("+49 30 123456");
+    rows[1].as_object_mut().unwrap().remove("password_hash");
+    let lines: Vec<String> = rows.iter().map(Value::to_string).collect();
+    let answer = import(&world, &world.admin, None, &lines).await.expect(200);
+    assert_eq!(answer.body["imported"], 50);
+    assert_eq!(rejections(&answer), []);
+
+    let first = Person::log_in(&world.client, &names[0], ITS_PASSWORD).await;
+    let seen = account(&world, &first).await;
+    assert_eq!(seen["email_verified"], true);
+    assert_eq!(seen["phone_verified"], false);
+    // The hash is made anew at the first sign-in, and the password stays what it was.
+    let is_rehashed = async || {
+        let audit = format!("/v1/users/{}/audit", first.id);
+        let audit = world.admin.query(&audit, "latest").await.expect(200);
+        audit.text.contains("user.password_rehashed")
+    };
+    while !is_rehashed().await {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Person::log_in(&world.client, &names[0], ITS_PASSWORD).await;
+    assert_eq!(account(&world, &first).await["is_active"], true);
+    // Without a hash there is no password that fits.
+    for password in ["", "*", ITS_PASSWORD] {
+        let body = json!({ "username": names[1], "password": password });
+        let call = world.client.command("POST", "/v1/sessions").json(&body);
+        call.send().await.refused(P::InvalidCredentials);
+    }
+    // Their names are taken like everybody else's.
+    let body = registration(&names[2]);
+    let call = world.client.command("POST", "/v1/users").json(&body);
+    assert_eq!(call.send().await.status, 409);
+}
+
+pub async fn each_line_is_imported_or_rejected_with_its_reason(world: Arc<World>) {
+    let names: Vec<String> = (0..4).map(|_| unique("line")).collect();
+    let mut unusable = row(&names[1]);
+    unusable["password_hash"] = json!("5f4dcc3b5aa765d61d8327deb882cf99");
+    let mut same_mail = row(&names[2]);
+    same_mail["email"] = json!(format!("{}@example.org", world.admin.name));
+    let mut bad_mail = row(&names[2]);
+    bad_mail["email"] = json!("nobody");
+    let mut taken = row(&names[3]);
+    taken["email"] = json!(format!("{}@other.example.org", names[3]));
+    let lines = [
+        row(&names[0]).to_string(),
+        String::new(),
+        "{".to_owned(),
+        json!({ "username": names[1] }).to_string(),
+        unusable.to_string(),
+        bad_mail.to_string(),
+        "x".repeat(9_000),
+        row(&names[3]).to_string(),
+    ];
+    let answer = import(&world, &world.admin, None, &lines).await.expect(200);
+    assert_eq!(answer.body["imported"], 2, "{}", answer.text);
+    let expected = [
+        (3, "malformed-json"),
+        (4, "invalid-body"),
+        (5, "unusable-hash"),
+        (6, "invalid-email"),
+        (7, "body-too-large"),
+    ];
+    assert_eq!(
+        rejections(&answer),
+        expected.map(|(line, slug)| (line, slug.to_owned()))
+    );
+
+    // Names that somebody has, here or in the same import, are not imported a second time; the free name of such a
+    // line stays free.
+    let free = unique("free");
+    let mut mail_taken = row(&free);
+    mail_taken["email"] = json!(format!("{}@example.org", names[0]));
+    let lines = [taken.to_string(), mail_taken.to_string()];
+    let answer = import(&world, &world.admin, None, &lines).await.expect(200);
+    let expected = [(1, "username-taken"), (2, "email-taken")];
+    assert_eq!(
+        rejections(&answer),
+        expected.map(|(line, slug)| (line, slug.to_owned()))
+    );
+    let answer = import(&world, &world.admin, None, &[row(&free).to_string()])
+        .await
+        .expect(200);
+    assert_eq!(answer.body["imported"], 1);
+}
+
+pub async fn an_import_repeated_with_its_key_repeats_nothing(world: Arc<World>) {
+    let names: Vec<String> = (0..20).map(|_| unique("again")).collect();
+    let lines: Vec<String> = names.iter().map(|name| row(name).to_string()).collect();
+    let key = unique("import-key");
+    let first = import(&world, &world.admin, Some(&key), &lines[..12])
+        .await
+        .expect(200);
+    assert_eq!(first.body["imported"], 12);
+    // What an interrupted import had done is found, and the rest is done.
+    let both = [0, 1].map(|_| import(&world, &world.admin, Some(&key), &lines));
+    for answer in futures::future::join_all(both).await {
+        if answer.status != 429 {
+            let answer = answer.expect(200);
+            assert_eq!(
+                (answer.body["imported"].clone(), rejections(&answer)),
+                (json!(20), vec![])
+            );
+        }
+    }
+    // Under the same key another row on a line is another request.
+    let other = unique("another");
+    let answer = import(&world, &world.admin, Some(&key), &[row(&other).to_string()])
+        .await
+        .expect(200);
+    assert_eq!(rejections(&answer), [(1, "idempotency-mismatch".to_owned())]);
+    let answer = import(&world, &world.admin, None, &[row(&other).to_string()])
+        .await
+        .expect(200);
+    assert_eq!(answer.body["imported"], 1);
+}
+
+pub async fn only_those_with_the_permission_import(world: Arc<World>) {
+    let person = world.person("importer").await;
+    let lines = [row(&unique("never")).to_string()];
+    import(&world, &person, None, &lines).await.refused(P::Forbidden);
+    let call = world
+        .client
+        .command("POST", "/v1/imports")
+        .bearer(&world.admin.access_token);
+    call.json(&json!({}))
+        .send()
+        .await
+        .refused(P::UnsupportedMediaType);
+}
+
+pub async fn a_program_imports_files_and_goes_on_after_an_interruption(world: Arc<World>) {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, password) = (folder.path().join("users.csv"), folder.path().join("password"));
+    std::fs::write(&password, world.rolecall.admin_password()).unwrap();
+    let names: Vec<String> = (0..25).map(|_| unique("filed")).collect();
+    let mut text = "username,email,password_hash,email_verified\n".to_owned();
+    for name in &names {
+        text.push_str(&format!("{name},{name}@example.org,{HASH},true\n"));
+    }
+    text.push_str("x,nobody,,\n");
+    std::fs::write(&file, text).unwrap();
+    let run = async || {
+        let program = tests::programs().await.join("rolecall-import");
+        let output = tokio::process::Command::new(program)
+            .arg(&file)
+            .args([
+                "--chunk",
+                "10",
+                "--url",
+                &world.rolecall.command_url(),
+                "--username",
+                &world.admin.name,
+            ])
+            .arg("--password-file")
+            .arg(&password)
+            .output()
+            .await
+            .unwrap();
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        (output.status.code(), said)
+    };
+    let (code, said) = run().await;
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("25 imported, 1 rejected"), "{said}");
+    let rejected = std::fs::read_to_string(folder.path().join("users.csv.rejected")).unwrap();
+    let rejected: Value = serde_json::from_str(rejected.trim()).unwrap();
+    assert_eq!(rejected["line"], 27);
+    assert!(
+        rejected["problem"]["type"]
+            .as_str()
+            .unwrap()
+            .ends_with("invalid-email")
+    );
+    Person::log_in(&world.client, &names[24], ITS_PASSWORD).await;
+    // As a crash leaves it: the last chunk is not known to be done. Nothing of it comes twice.
+    let journal = folder.path().join("users.csv.journal");
+    let lines = std::fs::read_to_string(&journal).unwrap();
+    let kept: Vec<&str> = lines.lines().take(2).collect();
+    std::fs::write(&journal, kept.join("\n") + "\n").unwrap();
+    let (code, said) = run().await;
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("25 imported, 1 rejected"), "{said}");
+}
