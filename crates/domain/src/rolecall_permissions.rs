@@ -46,7 +46,7 @@ pub enum Permission {
 }
 
 impl Permission {
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::UserRegister,
         Self::UserImport,
         Self::UserRead,
