@@ -26,3 +26,7 @@ GROUP BY ip_address ORDER BY count(*) DESC LIMIT 20;
 SELECT occurred_at, event_type, user_id, ledger, log_offset FROM security_audit_log
 WHERE occurred_at >= '2026-02-20 10:00Z' AND occurred_at < '2026-02-20 11:00Z' AND partition_date = '2026-02-20'
 ORDER BY occurred_at;
+
+-- user_passkeys_by_user: which passkeys has this user? The query service asks the same.
+SELECT id, is_backed_up, last_used_at FROM user_passkeys
+WHERE user_id = '2b4233eb-ec7a-45e1-fb8d-dd1aab794f7b' AND removed_at IS NULL;

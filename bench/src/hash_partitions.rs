@@ -65,6 +65,7 @@ fn tables(users: usize) -> [Table; 2] {
             rows: users * SESSIONS_A_USER,
             source: "SELECT n, numbered(n) AS id, md5('user' || n / 10)::uuid AS user_id, 0 AS ledger, 0 AS shard_id,
                  repeat(md5('t' || n), 2) AS session_token, repeat(md5('r' || n), 2) AS refresh_token_hash,
+                 md5('d' || n)::uuid AS device_id, '{pwd}'::text[] AS methods,
                  '10.1.0.0/16'::inet AS ip_address, repeat(md5('i' || n), 2) AS ip_address_sealed,
                  repeat(md5('u' || n), 3) AS user_agent, now() AS created_at, now() AS expires_at,
                  now() AS last_activity_at, true AS is_active FROM generate_series(1, $1) n",

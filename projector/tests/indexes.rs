@@ -34,11 +34,14 @@ const OF_PROJECTOR: [&str; 10] = [
 ];
 
 /// They keep keys unique, and no query goes by them.
-const CONSTRAINTS: [&str; 9] = [
+const CONSTRAINTS: [&str; 12] = [
+    "password_history_pkey",
+    "password_history_user_id_version_key",
     "permissions_living_name",
     "role_permissions_pkey",
     "security_audit_log_pkey",
     "session_shard_lookup_pkey",
+    "user_passkeys_pkey",
     "user_roles_pkey",
     "user_sessions_refresh_token_hash_key",
     "user_sessions_session_token_key",

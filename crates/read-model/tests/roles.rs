@@ -13,22 +13,24 @@ const REFUSED: &str = "42501";
 
 /// What each role, in that order, may do: select, insert, update, delete, truncate. A new table belongs here and in
 /// the migration that gives these rights.
-const TABLES: [(&str, [&str; 4]); 19] = [
+const TABLES: [(&str, [&str; 4]); 21] = [
     ("_sqlx_migrations", ["S", "S", "S", ""]),
     ("access_snapshots", ["", "SID", "S", ""]),
     ("aggregate_snapshots", ["", "SIUD", "", ""]),
     ("email_shard_lookup", ["SIUD", "", "", "S"]),
+    ("password_history", ["SIUD", "", "", "S"]),
     ("permissions", ["SIU", "", "", "S"]),
     ("projection_checkpoint", ["SIU", "", "S", "S"]),
     ("projection_failure", ["SIUD", "", "", ""]),
     ("projection_identity", ["SI", "SI", "S", ""]),
     ("role_permissions", ["SIUD", "", "", "S"]),
     ("roles", ["SIU", "", "S", "S"]),
-    ("security_audit_log", ["SI", "", "S", "S"]),
+    ("security_audit_log", ["SIU", "", "S", "S"]),
     ("session_shard_lookup", ["SI", "", "", "S"]),
     ("snapshot_positions", ["", "SIU", "", ""]),
     ("time_series", ["S", "", "", ""]),
-    ("user_role_cache", ["SIU", "", "S", "S"]),
+    ("user_passkeys", ["SIU", "", "S", "S"]),
+    ("user_role_cache", ["SIUD", "", "S", "S"]),
     ("user_roles", ["SIU", "", "S", "S"]),
     ("user_sessions", ["SIU", "", "S", "S"]),
     ("username_shard_lookup", ["SIUD", "", "", "S"]),
@@ -46,10 +48,12 @@ const FUNCTIONS: [(&str, [bool; 4]); 7] = [
 ];
 
 /// Tables with rows of people, which row-level security guards, and the column that names the person.
-const OF_PEOPLE: [(&str, &str); 8] = [
+const OF_PEOPLE: [(&str, &str); 10] = [
     ("email_shard_lookup", "user_id"),
+    ("password_history", "user_id"),
     ("security_audit_log", "user_id"),
     ("session_shard_lookup", "user_id"),
+    ("user_passkeys", "user_id"),
     ("user_role_cache", "user_id"),
     ("user_roles", "user_id"),
     ("user_sessions", "user_id"),
@@ -67,7 +71,7 @@ const SECRET: [&str; 5] = [
 ];
 
 /// All text of people that a reader may read: none of it sealed, and no hash.
-const PLAIN: [&str; 9] = [
+const PLAIN: [&str; 10] = [
     "security_audit_log.actor",
     "security_audit_log.event_description",
     "security_audit_log.event_status",
@@ -76,6 +80,7 @@ const PLAIN: [&str; 9] = [
     "user_role_cache.resource_actions",
     "user_role_cache.role_names",
     "user_sessions.country_code",
+    "user_sessions.methods",
     "user_sessions.revoked_reason",
 ];
 
@@ -251,7 +256,7 @@ async fn secrets_are_the_projectors_and_sealed_columns_are_not_for_readers() {
     let shard = Shard::migrated().await;
     let all = columns(&shard.pool, "projector", false).await;
     let query = columns(&shard.pool, "query", false).await;
-    let lookups = |column: &&String| column.contains("_lookup.");
+    let lookups = |column: &&String| column.contains("_lookup.") || column.starts_with("password_history.");
     let kept_back: Vec<_> = all.difference(&query).filter(|column| !lookups(column)).collect();
     assert_eq!(kept_back, SECRET);
     assert_eq!(query.iter().filter(lookups).count(), 0);
@@ -271,9 +276,13 @@ const PEOPLE: &str = "
     INSERT INTO users (id, ledger, shard_id, username, username_index, email, email_index, password_hash, is_active,
                        created_at, updated_at, version, rights_position, rights_changed_at)
     SELECT id, 0, 0, '', text::bytea, '', text::bytea, '', true, 'epoch', 'epoch', 1, 0, 'epoch' FROM person;
-    INSERT INTO user_sessions (id, user_id, ledger, shard_id, session_token, refresh_token_hash, created_at, expires_at,
-                               last_activity_at, is_active)
-    SELECT id, id, 0, 0, text, text, 'epoch', 'epoch', 'epoch', true FROM person;
+    INSERT INTO user_sessions (id, user_id, ledger, shard_id, session_token, refresh_token_hash, device_id, methods,
+                               created_at, expires_at, last_activity_at, is_active)
+    SELECT id, id, 0, 0, text, text, id, '{pwd}', 'epoch', 'epoch', 'epoch', true FROM person;
+    INSERT INTO user_passkeys (id, user_id, ledger, shard_id, name, is_backed_up, created_at)
+    SELECT id, id, 0, 0, '', false, 'epoch' FROM person;
+    INSERT INTO password_history (id, user_id, ledger, shard_id, password_hash, created_at, version)
+    SELECT id, id, 0, 0, '', 'epoch', 1 FROM person;
     INSERT INTO user_roles (id, user_id, role_id, ledger, shard_id, granted_at, is_active)
     SELECT id, id, '00000000-0000-0000-0000-0000000000aa', 0, 0, 'epoch', true FROM person;
     SELECT refresh_user_role_cache(ARRAY(SELECT id FROM person));
@@ -339,7 +348,7 @@ async fn readers_see_one_persons_rows_and_the_owner_none() {
     let mut query = shard.connect("query").await;
     let queried: Vec<_> = OF_PEOPLE
         .into_iter()
-        .filter(|(table, _)| !table.contains("lookup"))
+        .filter(|(table, _)| !table.contains("lookup") && *table != "password_history")
         .collect();
     assert_eq!(seen(&mut query, &queried).await, vec![vec![1, 2]; queried.len()]);
     shard.end().await;

@@ -26,11 +26,17 @@ SELECT numbered('user', n), 0, 0, md5('name' || n), decode(md5('name' || n), 'he
        '2026-01-01Z', '2026-01-01Z', 1, n, '2026-01-01Z'
 FROM generate_series(1, 5000) n;
 
-INSERT INTO user_sessions (id, user_id, ledger, shard_id, session_token, refresh_token_hash, created_at, expires_at,
+INSERT INTO user_sessions (id, user_id, ledger, shard_id, session_token, refresh_token_hash, device_id, methods, created_at, expires_at,
                            last_activity_at, is_active)
 SELECT numbered('session', n), numbered('user', 1 + n % 5000), 0, 0, md5('token' || n), md5('refresh' || n),
+       numbered('device', n), '{pwd}',
        '2026-01-01Z', '2026-02-01Z', '2026-01-01Z', true
 FROM generate_series(1, 10000) n;
+
+INSERT INTO user_passkeys (id, user_id, ledger, shard_id, name, is_backed_up, created_at)
+SELECT numbered('passkey', n), numbered('user', n), 0, 0, '', false, '2026-01-01Z' FROM generate_series(1, 5000) n;
+INSERT INTO password_history (id, user_id, ledger, shard_id, password_hash, created_at, version)
+SELECT numbered('password', n), numbered('user', n), 0, 0, '', '2026-01-01Z', 1 FROM generate_series(1, 5000) n;
 
 INSERT INTO user_roles (id, user_id, role_id, ledger, shard_id, granted_at, is_active)
 SELECT numbered('grant', n), numbered('user', 1 + n % 5000), numbered('role', 1 + n / 20), 0, 0, '2026-01-01Z', n % 7 > 0
