@@ -30,8 +30,8 @@ impl App {
         Ok((state, device))
     }
 
-    /// Refuses a caller who does not know the password of the state; guessing here counts like
-    /// guessing at sign-in.
+    /// Refuses a caller who does not know the password of the state, or who has a second factor and has shown
+    /// none of late; guessing here counts like guessing at sign-in.
     pub async fn reauthenticate(
         self: &Arc<Self>,
         call: &Call,
@@ -50,7 +50,7 @@ impl App {
         let account = state.account.as_ref().ok_or(ProblemType::NoSuchUser)?;
         let phc = seal.open(field::PASSWORD_HASH, &account.password_hash)?;
         if self.passwords.verify(password, phc).await? {
-            return Ok(());
+            return self.assured_caller(call).await;
         }
         let failure = wrong_password(&call.open, seal, state.credentials, Some(device))?;
         self.record_failure(user, failure, context.clone())

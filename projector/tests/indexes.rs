@@ -10,7 +10,8 @@ use common::history::{History, Mix};
 use common::{VecLog, databases};
 use projector::{Ended, Projection};
 use read_model::queries::{
-    Snapshot, audit_of_user, grants_of_user, role_cache_of_user, session_by_id, sessions_of_user, user_by_id,
+    Snapshot, audit_of_user, grants_of_user, passkeys_of_user, role_cache_of_user, session_by_id,
+    sessions_of_user, user_by_id,
 };
 use read_model::{Error, PoolSettings, Shards, access_snapshots, schema, snapshots};
 use schemas::{LogId, SessionId, UserId};
@@ -115,6 +116,10 @@ async fn reads(pool: &PgPool) -> Vec<String> {
         .await,
         read_by(pool, "user_sessions_pkey", async |s| {
             session_by_id(s, session).await
+        })
+        .await,
+        read_by(pool, "user_passkeys_by_user", async |s| {
+            passkeys_of_user(s, user).await
         })
         .await,
         read_by(pool, "user_roles_user_id_role_id_key", async |s| {

@@ -33,7 +33,13 @@ pub struct Outcome {
 #[derive(Deserialize)]
 struct Answer {
     imported: u64,
-    rejected: Vec<Value>,
+    rejected: Vec<Rejected>,
+}
+
+#[derive(Deserialize)]
+struct Rejected {
+    line: u64,
+    problem: Value,
 }
 
 pub struct Sender {
@@ -132,25 +138,24 @@ impl Sender {
 
 /// A chunk of which some rows failed only for now is sent again whole: what is imported stays imported.
 fn settle(answer: Answer) -> Result<Try> {
-    let status = |problem: &Value| problem.get("status").and_then(Value::as_u64).unwrap_or(0);
-    if let Some(for_now) = answer
-        .rejected
-        .iter()
-        .find(|problem| is_temporary(status(problem)))
-    {
-        return Ok(Try::Later(for_now.to_string()));
+    if let Some(for_now) = answer.rejected.iter().find(|rejected| rejected.is_temporary()) {
+        return Ok(Try::Later(for_now.problem.to_string()));
     }
-    let rejected = answer.rejected.into_iter().map(|mut problem| {
-        let line = problem.as_object_mut().and_then(|fields| fields.remove("line"));
-        let line = line
-            .and_then(|line| line.as_u64())
-            .context("a rejection names no line")?;
-        Ok((usize::try_from(line)?.saturating_sub(1), problem))
+    let rejected = answer.rejected.into_iter().map(|rejected| {
+        let index = usize::try_from(rejected.line)?.checked_sub(1);
+        Ok((index.context("lines are counted from 1")?, rejected.problem))
     });
     Ok(Try::Settled(Outcome {
         imported: answer.imported,
         rejected: rejected.collect::<Result<_>>()?,
     }))
+}
+
+impl Rejected {
+    fn is_temporary(&self) -> bool {
+        let status = self.problem.get("status").and_then(Value::as_u64);
+        is_temporary(status.unwrap_or(0))
+    }
 }
 
 fn is_temporary(status: u64) -> bool {
@@ -174,10 +179,13 @@ mod tests {
     use super::*;
 
     fn answer(statuses: &[(u64, u64)]) -> Answer {
-        let problem = |(line, status): &(u64, u64)| json!({ "line": line, "status": status });
+        let rejected = |(line, status): &(u64, u64)| Rejected {
+            line: *line,
+            problem: json!({ "status": status }),
+        };
         Answer {
             imported: 1,
-            rejected: statuses.iter().map(problem).collect(),
+            rejected: statuses.iter().map(rejected).collect(),
         }
     }
 

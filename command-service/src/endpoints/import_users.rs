@@ -30,7 +30,6 @@ pub struct Imported {
 pub struct Rejected {
     /// The first line of the body is 1.
     pub line: u64,
-    #[serde(flatten)]
     pub problem: ProblemDetails,
 }
 

@@ -1,5 +1,7 @@
 //! Hashes made by other programs (argon2-cffi 25, bcrypt 4, passlib 1.7 and Python's hashlib), and what is refused.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may fail like tests")]
+
 use passwords::{Cost, FormError, Hasher, Memory, Peppers, Stored};
 use proptest::prelude::*;
 

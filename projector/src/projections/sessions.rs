@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use read_model::session_token;
 use schemas::SessionId;
-use schemas::user::{RevokeReason, SessionRefreshed, UserEvent, UserLoggedIn};
+use schemas::user::{
+    MULTIPLE_FACTORS, ONE_TIME_PASSWORD, RevokeReason, SessionRefreshed, UserEvent, UserLoggedIn,
+};
 use sqlx::PgConnection;
 use sqlx::types::ipnetwork::IpNetwork;
 use uuid::Uuid;
@@ -44,6 +46,8 @@ struct Change {
     user_agent: Option<String>,
     country_code: Option<String>,
     city: Option<String>,
+    /// Methods to be added.
+    assured: Vec<String>,
     revoked: Option<(DateTime<Utc>, &'static str)>,
 }
 
@@ -52,6 +56,9 @@ impl Sessions {
         match event {
             UserEvent::LoggedIn(e) => self.row(e.session_id).open(at, e)?,
             UserEvent::SessionRefreshed(e) => self.row(e.session_id).change.refresh(at, e)?,
+            UserEvent::TotpEnabled(e) => self.assure(e.session_id, &[ONE_TIME_PASSWORD, MULTIPLE_FACTORS]),
+            UserEvent::SessionSteppedUp(e) => self.assure(e.session_id, &e.methods),
+            UserEvent::PasskeyAdded(e) => self.assure(e.session_id, &e.methods()),
             UserEvent::PasswordChanged(e) => self.revoke(at, &e.revoked_sessions, "password_changed"),
             UserEvent::RefreshReuseDetected(e) => self.revoke(at, &[e.session_id], "refresh_reuse"),
             UserEvent::SessionRevoked(e) => self.revoke(at, &[e.session_id], reason(e.reason)),
@@ -78,11 +85,8 @@ impl Sessions {
             | UserEvent::RoleRevoked(_)
             | UserEvent::Reactivated(_)
             | UserEvent::TotpEnrolmentStarted(_)
-            | UserEvent::TotpEnabled(_)
             | UserEvent::TotpDisabled(_)
             | UserEvent::RecoveryCodesReplaced(_)
-            | UserEvent::SessionSteppedUp(_)
-            | UserEvent::PasskeyAdded(_)
             | UserEvent::PasskeyRemoved(_)
             | UserEvent::PasskeyCounted(_)
             | UserEvent::PasskeyCloneSuspected(_)
@@ -93,6 +97,16 @@ impl Sessions {
 
     fn row(&mut self, id: SessionId) -> &mut Row {
         self.0.entry(id.as_uuid()).or_default()
+    }
+
+    /// A factor was shown in the session: its methods come to those that it began with.
+    fn assure(&mut self, id: SessionId, methods: &[impl AsRef<str>]) {
+        let known = &mut self.row(id).change.assured;
+        for method in methods.iter().map(AsRef::as_ref) {
+            if !known.iter().any(|it| it == method) {
+                known.push(method.to_owned());
+            }
+        }
     }
 
     fn revoke(&mut self, at: &At<'_>, ids: &[SessionId], reason: &'static str) {
@@ -114,6 +128,17 @@ impl Sessions {
             insert(tx, place, &new.collect::<Vec<_>>()).await?;
         }
         Ok(())
+    }
+}
+
+impl New {
+    fn methods_with(&self, assured: &[String]) -> String {
+        let known: Vec<&str> = self.methods.split(' ').collect();
+        let further = assured
+            .iter()
+            .map(String::as_str)
+            .filter(|it| !known.contains(it));
+        known.iter().copied().chain(further).collect::<Vec<_>>().join(" ")
     }
 }
 
@@ -203,7 +228,7 @@ async fn insert(
     .bind(now().map(|it| it.revoked.map(|(at, _)| at)).collect::<Vec<_>>())
     .bind(now().map(|it| it.revoked.map(|(_, reason)| reason)).collect::<Vec<_>>())
     .bind(new().map(|it| it.device_id).collect::<Vec<_>>())
-    .bind(new().map(|it| it.methods.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|(_, new, change)| new.methods_with(&change.assured)).collect::<Vec<_>>())
     .bind(new().map(|it| it.idle_timeout).collect::<Vec<_>>())
     .execute(tx)
     .await?;
@@ -221,12 +246,15 @@ async fn update(tx: &mut PgConnection, rows: &[(&Uuid, &Row)]) -> Result<(), Row
              user_agent = coalesce(c.agent, user_sessions.user_agent),
              country_code = coalesce(c.country, user_sessions.country_code),
              city = coalesce(c.city, user_sessions.city),
+             methods = user_sessions.methods || ARRAY(
+                 SELECT a.method FROM unnest(string_to_array(c.assured, ' ')) WITH ORDINALITY AS a (method, number)
+                 WHERE a.method <> ALL (user_sessions.methods) ORDER BY a.number),
              is_active = user_sessions.is_active AND c.revoked_at IS NULL,
              revoked_at = coalesce(c.revoked_at, user_sessions.revoked_at),
              revoked_reason = coalesce(c.reason, user_sessions.revoked_reason)
          FROM unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::inet[], $5::text[], $6::text[], $7::timestamptz[],
-             $8::text[], $9::text[], $10::text[])
-             AS c (id, refresh_hash, active_at, ip, ip_sealed, agent, revoked_at, reason, country, city)
+             $8::text[], $9::text[], $10::text[], $11::text[])
+             AS c (id, refresh_hash, active_at, ip, ip_sealed, agent, revoked_at, reason, country, city, assured)
          WHERE user_sessions.id = c.id",
     )
     .bind(rows.iter().map(|(id, _)| **id).collect::<Vec<_>>())
@@ -239,6 +267,7 @@ async fn update(tx: &mut PgConnection, rows: &[(&Uuid, &Row)]) -> Result<(), Row
     .bind(each().map(|it| it.revoked.map(|(_, reason)| reason)).collect::<Vec<_>>())
     .bind(each().map(|it| it.country_code.as_deref()).collect::<Vec<_>>())
     .bind(each().map(|it| it.city.as_deref()).collect::<Vec<_>>())
+    .bind(each().map(|it| it.assured.join(" ")).collect::<Vec<_>>())
     .execute(tx)
     .await?;
     all_changed("user_sessions", rows.len(), done.rows_affected())

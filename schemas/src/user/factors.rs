@@ -89,6 +89,18 @@ pub struct PasskeyAdded {
     pub added_at: Timestamp,
 }
 
+impl PasskeyAdded {
+    /// Method references of whoever holds it (RFC 8176): with user verification it is two factors by itself.
+    pub const fn methods(&self) -> [&'static str; 3] {
+        let key = if self.is_backed_up {
+            SOFTWARE_KEY
+        } else {
+            HARDWARE_KEY
+        };
+        [key, USER_VERIFIED, MULTIPLE_FACTORS]
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename = "PasskeyRemoved")]
 pub struct PasskeyRemoved {

@@ -15,22 +15,29 @@ fn row(name: &str) -> Value {
     json!({ "username": name, "email": format!("{name}@example.org"), "password_hash": HASH })
 }
 
+/// A service takes two imports at once; whoever comes third tries again.
 async fn import(world: &World, person: &Person, key: Option<&str>, lines: &[String]) -> Answer {
-    let call = world
-        .client
-        .command("POST", "/v1/imports")
-        .bearer(&person.access_token)
-        .bytes("application/x-ndjson", lines.join("\n"));
-    match key {
-        Some(key) => call.key(key).send().await,
-        None => call.send().await,
+    loop {
+        let call = world
+            .client
+            .command("POST", "/v1/imports")
+            .bearer(&person.access_token)
+            .bytes("application/x-ndjson", lines.join("\n"));
+        let answer = match key {
+            Some(key) => call.key(key).send().await,
+            None => call.send().await,
+        };
+        if answer.status != 429 {
+            return answer;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
 fn rejections(answer: &Answer) -> Vec<(u64, String)> {
     let rejected = answer.body["rejected"].as_array().unwrap();
-    let slug = |problem: &Value| {
-        problem["type"]
+    let slug = |rejected: &Value| {
+        rejected["problem"]["type"]
             .as_str()
             .unwrap()
             .rsplit_once('/')
@@ -78,7 +85,7 @@ pub async fn users_are_imported_with_the_passwords_they_have(world: Arc<World>) 
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Person::log_in(&world.client, &names[0], ITS_PASSWORD).await;
-    assert_eq!(account(&world, &first).await["is_active"], true);
+    assert_eq!(account(&world, &first).await["active"], true);
     // Without a hash there is no password that fits.
     for password in ["", "*", ITS_PASSWORD] {
         let body = json!({ "username": names[1], "password": password });
@@ -95,8 +102,6 @@ pub async fn each_line_is_imported_or_rejected_with_its_reason(world: Arc<World>
     let names: Vec<String> = (0..4).map(|_| unique("line")).collect();
     let mut unusable = row(&names[1]);
     unusable["password_hash"] = json!("5f4dcc3b5aa765d61d8327deb882cf99");
-    let mut same_mail = row(&names[2]);
-    same_mail["email"] = json!(format!("{}@example.org", world.admin.name));
     let mut bad_mail = row(&names[2]);
     bad_mail["email"] = json!("nobody");
     let mut taken = row(&names[3]);
@@ -154,13 +159,11 @@ pub async fn an_import_repeated_with_its_key_repeats_nothing(world: Arc<World>) 
     // What an interrupted import had done is found, and the rest is done.
     let both = [0, 1].map(|_| import(&world, &world.admin, Some(&key), &lines));
     for answer in futures::future::join_all(both).await {
-        if answer.status != 429 {
-            let answer = answer.expect(200);
-            assert_eq!(
-                (answer.body["imported"].clone(), rejections(&answer)),
-                (json!(20), vec![])
-            );
-        }
+        let answer = answer.expect(200);
+        assert_eq!(
+            (answer.body["imported"].clone(), rejections(&answer)),
+            (json!(20), vec![])
+        );
     }
     // Under the same key another row on a line is another request.
     let other = unique("another");

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use schemas::user::{
-    HARDWARE_KEY, HeldName, LockReason, LoginFailed, MULTIPLE_FACTORS, ONE_TIME_PASSWORD, SOFTWARE_KEY,
-    SessionRefreshed, USER_VERIFIED, UserEvent, UserLoggedIn, UserRegistered,
+    HeldName, LockReason, LoginFailed, MULTIPLE_FACTORS, ONE_TIME_PASSWORD, SessionRefreshed, UserEvent,
+    UserLoggedIn, UserRegistered,
 };
 use schemas::{BlindIndex, ClaimId, DeviceId, RoleId, Sealed, SessionId, Sha256Digest, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
@@ -348,12 +348,7 @@ impl User {
             UserEvent::PasskeyAdded(e) => {
                 self.factors.add(e);
                 self.factors_changed();
-                let key = if e.is_backed_up {
-                    SOFTWARE_KEY
-                } else {
-                    HARDWARE_KEY
-                };
-                self.assure(e.session_id, &[key, USER_VERIFIED, MULTIPLE_FACTORS], e.added_at);
+                self.assure(e.session_id, &e.methods(), e.added_at);
             }
             UserEvent::PasskeyRemoved(e) => {
                 self.factors.remove(e.credential_id);
