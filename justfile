@@ -3,7 +3,7 @@
 # One build folder for all clones of a user.
 export CARGO_TARGET_DIR := env("CARGO_TARGET_DIR", cache_directory() / "rolecall" / "target")
 
-services := "-p command-service -p query-service -p projector -p replay -p rolecall-keys"
+services := "-p command-service -p query-service -p projector -p replay -p rolecall-keys -p rolecall-shards"
 release := CARGO_TARGET_DIR / "release"
 
 [private]

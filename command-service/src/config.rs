@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser};
 use event_log::KafkaConfig;
+use read_model::ShardOptions;
 use service_kit::client_info::ProxyConfig;
 use service_kit::jwt::TokenConfig;
 use service_kit::keys::KeyFiles;
@@ -79,10 +80,10 @@ pub struct Config {
     /// Password hashes waiting at most; one more is answered 429.
     #[arg(long, env = "ROLECALL_HASHING_QUEUE", default_value_t = 256)]
     pub hashing_queue: usize,
-    /// PostgreSQL DSNs of the shards, by commas or lines, in the order the projector has them: snapshots of the
-    /// aggregates and of rights go there. Without any, each start reads the whole log and all of it stays in memory.
-    #[arg(long, env = "ROLECALL_SHARDS", hide_env_values = true)]
-    pub shards: Option<String>,
+    /// Snapshots of the aggregates and of rights go there. Without any, each start reads the whole log and all of it
+    /// stays in memory.
+    #[command(flatten)]
+    pub shards: ShardOptions,
     /// Aggregates (users, identifiers) that stay in memory, if there are shards.
     #[arg(long, env = "ROLECALL_RESIDENT_AGGREGATES", default_value_t = 200_000)]
     pub resident_aggregates: usize,
@@ -121,11 +122,6 @@ impl Config {
 
     pub(crate) fn key_segment(&self) -> Duration {
         Duration::from_secs(self.key_segment_secs)
-    }
-
-    pub(crate) fn shard_dsns(&self) -> Vec<&str> {
-        let parts = self.shards.iter().flat_map(|shards| shards.split([',', '\n']));
-        parts.map(str::trim).filter(|dsn| !dsn.is_empty()).collect()
     }
 }
 

@@ -6,6 +6,7 @@ pub mod assign_role;
 pub mod attach_permission;
 pub mod change_password;
 pub mod change_profile;
+pub mod change_shard_map;
 pub mod confirm_totp;
 pub mod deactivate;
 pub mod define_permission;

@@ -89,7 +89,11 @@ impl Refusal for catalog::Error {
             | Self::TooManyApprovals
             | Self::NotTheNextShardMap { .. }
             | Self::IncompleteShardMap { .. }
-            | Self::NoSuchShard { .. } => ProblemType::Conflict,
+            | Self::NoSuchShard { .. }
+            | Self::FewerShards { .. }
+            | Self::NotACopy { .. }
+            | Self::NotFilled { .. }
+            | Self::NotKeptUp { .. } => ProblemType::Conflict,
         };
         Problem::new(kind).detail(self.to_string())
     }

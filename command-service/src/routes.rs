@@ -11,12 +11,12 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::endpoints::{
-    add_passkey, approve, assign_role, attach_permission, change_password, change_profile, confirm_totp,
-    deactivate, define_permission, define_role, delete_permission, delete_role, detach_permission,
-    disable_totp, end_approval, erase, import_users, log_in, oauth_revoke, passkey_log_in, reactivate,
-    refresh, register, remove_passkey, replace_recovery_codes, request_password_reset, reset_password,
-    revoke_role, revoke_session, revoke_sessions, start_passkey, start_passkey_log_in, start_totp, step_up,
-    unlock, verify_email, verify_phone,
+    add_passkey, approve, assign_role, attach_permission, change_password, change_profile, change_shard_map,
+    confirm_totp, deactivate, define_permission, define_role, delete_permission, delete_role,
+    detach_permission, disable_totp, end_approval, erase, import_users, log_in, oauth_revoke, passkey_log_in,
+    reactivate, refresh, register, remove_passkey, replace_recovery_codes, request_password_reset,
+    reset_password, revoke_role, revoke_session, revoke_sessions, start_passkey, start_passkey_log_in,
+    start_totp, step_up, unlock, verify_email, verify_phone,
 };
 use crate::openapi::{CommonHeaders, Document};
 
@@ -61,6 +61,7 @@ pub fn api() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         ))
         .routes(routes!(approve::approve))
         .routes(routes!(end_approval::end_approval))
+        .routes(routes!(change_shard_map::change_shard_map))
         .routes(routes!(oauth_revoke::revoke))
         .split_for_parts();
     CommonHeaders.modify(&mut api);

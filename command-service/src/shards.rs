@@ -7,7 +7,7 @@ use access_node::WarmStart;
 use domain::catalog::{Catalog, CatalogCommand, ChangeShardMap};
 use event_log::identity::LogIdentity;
 use event_log::{BusError, CommandContext, KafkaConfig, SnapshotKey, Snapshots};
-use read_model::{Placement, PoolSettings, Shards};
+use read_model::{PoolSettings, Shards};
 use schemas::{LogId, RequestId, Stream};
 use service_kit::health::Readiness;
 
@@ -21,12 +21,11 @@ const TRIES: usize = 2;
 
 /// `None` where none are configured.
 pub fn configured(config: &Config) -> Result<Option<Shards>, StartError> {
-    let dsns = config.shard_dsns();
-    if dsns.is_empty() {
+    let shards = config.shards.open(&PoolSettings::saving())?;
+    if shards.is_none() {
         tracing::info!("No shards are configured: nothing is saved, and each start reads the whole log");
-        return Ok(None);
     }
-    Ok(Some(Shards::connect_lazy(&dsns, &PoolSettings::saving())?))
+    Ok(shards)
 }
 
 /// What the shards hold, asked before there is anything to do with the log.
@@ -97,7 +96,7 @@ pub async fn record_shard_map(
         return Ok(());
     };
     let ledgers = identity.created.ledgers;
-    let map = shards.map().placement(ledgers).first_map();
+    let map = shards.map().first_map(ledgers);
     for _ in 0..TRIES {
         let command = CatalogCommand::ChangeShardMap(ChangeShardMap {
             map: map.clone(),
@@ -114,11 +113,14 @@ pub async fn record_shard_map(
     Ok(())
 }
 
-/// Whether the log still has its ledgers where this instance was told that they are.
-pub fn judge_map(app: &App, placement: Option<&Placement>, readiness: &Readiness) {
-    let Some(placement) = placement else { return };
-    match placement.check(app.node.catalog().shard_map()) {
-        Ok(()) => readiness.set_ready("shard-map"),
-        Err(misfit) => readiness.set_not_ready("shard-map", misfit.to_string()),
+/// Goes by the log's newest map, and says whether every ledger is where the configuration knows a shard.
+pub fn follow_map(app: &App, shards: Option<&Shards>, ledgers: i32, readiness: &Readiness) {
+    let Some(shards) = shards else { return };
+    if let Some(map) = app.node.catalog().shard_map() {
+        shards.take_map(map);
+    }
+    match shards.misfit(ledgers) {
+        None => readiness.set_ready("shard-map"),
+        Some(misfit) => readiness.set_not_ready("shard-map", misfit.to_string()),
     }
 }

@@ -34,13 +34,18 @@ impl ShardSnapshots {
         }
     }
 
-    /// The shard of a ledger; the catalog goes where ledger 0 is.
-    async fn shard(&self, (stream, partition): Place) -> Result<&Shard, read_model::Error> {
-        let ledger = match stream {
-            Stream::Catalog => 0,
-            Stream::Users | Stream::Identifiers => partition,
+    /// The shard of a ledger; the catalog goes to the first, wherever ledgers move.
+    async fn shard(&self, (stream, ledger): Place) -> Result<Shard, read_model::Error> {
+        let (log_id, ledgers) = (self.log_id, self.ledgers);
+        let shard = match stream {
+            Stream::Catalog => self.shards.get(0),
+            Stream::Users | Stream::Identifiers => None,
         };
-        self.shards.prepared(ledger, self.log_id, self.ledgers).await
+        let Some(first) = shard else {
+            return self.shards.prepared(ledger, log_id, ledgers).await;
+        };
+        first.prepare(log_id, ledgers).await?;
+        Ok(first)
     }
 }
 

@@ -11,7 +11,7 @@ use event_log::{
     Ownership, create_log,
 };
 use passwords::HashError;
-use read_model::{Placement, Shards};
+use read_model::Shards;
 use schemas::{LogId, Stream, WriterId};
 use service_kit::docs_ui::docs_router;
 use service_kit::health::{Readiness, health_router};
@@ -150,9 +150,13 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
         .merge(docs_router(api));
     doors.open(standard(router));
     readiness.set_ready("doors");
-    let placement = shards.map(|shards| shards.map().placement(config.ledgers));
+    if let Some(shards) = &shards {
+        // Ends with the program.
+        tokio::spawn(config.shards.clone().follow(shards.clone()));
+    }
     let beats = (config.kafka_config(), config.key_segment());
-    let watching = tokio::spawn(watch(Arc::clone(&app), placement, readiness.clone(), beats));
+    let places = (shards, config.ledgers);
+    let watching = tokio::spawn(watch(Arc::clone(&app), places, readiness.clone(), beats));
     let reread = Duration::from_secs(config.keys.keys_reread);
     let rereading = tokio::spawn(Arc::clone(app.verifier.keys()).follow(reread));
     let expiring = tokio::spawn(expire_grants(Arc::clone(&app)));
@@ -401,7 +405,7 @@ fn halted(bus: &Bus) -> Option<(i32, String)> {
 /// Keeps `/readyz` true to what the ledgers, the node, the keys and the clock say.
 async fn watch(
     app: Arc<App>,
-    placement: Option<Placement>,
+    (shards, ledgers): (Option<Shards>, i32),
     readiness: Readiness,
     (kafka, heartbeat): (KafkaConfig, Duration),
 ) {
@@ -455,7 +459,7 @@ async fn watch(
                 readiness.set_not_ready("ledgers", format!("{}-{partition}: {status:?}", stream.name()));
             }
         }
-        shards::judge_map(&app, placement.as_ref(), &readiness);
+        shards::follow_map(&app, shards.as_ref(), ledgers, &readiness);
         match app.node.trouble() {
             None => readiness.set_ready("access"),
             Some(why) => readiness.set_not_ready("access", why),

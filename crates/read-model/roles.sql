@@ -9,3 +9,6 @@ CREATE ROLE rolecall_command LOGIN;
 CREATE ROLE rolecall_query LOGIN;
 -- For people and their tools: sees the rows of the user that `SET rolecall.user_id` names.
 CREATE ROLE rolecall_reader LOGIN;
+-- For `rolecall-shards`: fills, compares and empties copies of ledgers, and rebuilds them in databases of its own.
+CREATE ROLE rolecall_operator LOGIN BYPASSRLS CREATEDB;
+GRANT rolecall_projector, rolecall_command TO rolecall_operator;

@@ -19,8 +19,10 @@ pub enum ApplyError {
     Transient(String),
     /// Never works.
     Permanent(String),
-    /// Another worker moved the checkpoint.
+    /// Another worker moved the checkpoint, or by a newer shard map nobody does.
     Fenced(String),
+    /// Not to go beyond this offset for the moment.
+    Held(i64),
 }
 
 /// Where a worker writes to.
@@ -72,6 +74,7 @@ impl From<read_model::Error> for ApplyError {
         match error {
             read_model::Error::Sql(error) => error.into(),
             read_model::Error::Fenced { .. } => Self::Fenced(error.to_string()),
+            read_model::Error::Held { at, .. } => Self::Held(at),
             read_model::Error::Migrate(
                 MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _),
             ) => error.into(),

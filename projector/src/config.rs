@@ -3,10 +3,12 @@
 use std::net::SocketAddr;
 
 use event_log::KafkaConfig;
+use read_model::ShardOptions;
 use read_model::time_series::Retention;
 
 /// Options, each also an environment variable.
-#[derive(Clone, Debug, clap::Args)]
+// No Debug: DSNs hold passwords.
+#[derive(Clone, clap::Args)]
 pub struct Config {
     /// Kafka brokers: comma-separated host:port list.
     #[arg(long, env = "ROLECALL_KAFKA", default_value = "127.0.0.1:9092", global = true)]
@@ -19,15 +21,8 @@ pub struct Config {
         global = true
     )]
     pub topic_prefix: String,
-    /// DSNs of the shards, comma- or newline-separated; a shard's id is its place in the list.
-    #[arg(
-        long,
-        env = "ROLECALL_SHARDS",
-        default_value = "",
-        hide_env_values = true,
-        global = true
-    )]
-    pub shards: String,
+    #[command(flatten)]
+    pub shards: ShardOptions,
     /// Address of health and metrics.
     #[arg(
         long,
@@ -63,10 +58,5 @@ impl Config {
             months,
             drop_detached: self.audit_drop_detached,
         })
-    }
-
-    pub fn shard_dsns(&self) -> Vec<String> {
-        let parts = self.shards.split([',', '\n']).map(str::trim);
-        parts.filter(|part| !part.is_empty()).map(str::to_owned).collect()
     }
 }

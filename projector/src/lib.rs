@@ -40,7 +40,7 @@ pub use assignment::Assignment;
 pub use config::Config;
 pub use progress::Lane;
 pub use projection::{Ending, Known, Projection, ShardError};
-pub use rebuild::{Comparison, RebuildError, compare, positions, rebuild};
+pub use rebuild::{Comparison, RebuildError, compare, go_on, positions, rebuild};
 pub use source::{Log, Tail};
 pub use worker::{Ended, MAX_BATCH};
 
@@ -70,9 +70,11 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     let router = service_kit::http::standard(service_kit::health_router(readiness.clone(), metrics));
     let listener = service_kit::bind(config.listen).await?;
     tracing::info!(address = %config.listen, "Health and metrics at http://{}", config.listen);
+    let following = tokio::spawn(config.shards.clone().follow(shards.clone()));
     let stop = shutdown.child_token();
     let serving = tokio::spawn(service_kit::serve(listener, router, stop.clone(), GRACE));
     let outcome = project(&config, &shards, readiness, shutdown).await;
+    following.abort();
     stop.cancel();
     if let Ok(served) = serving.await {
         served?;
@@ -86,13 +88,21 @@ pub fn shards(config: &Config) -> Result<Shards, RunError> {
         max_connections: config.shard_connections,
         ..PoolSettings::projecting()
     };
-    Ok(Shards::connect_lazy(&config.shard_dsns(), &settings)?)
+    match config.shards.open(&settings)? {
+        Some(shards) => Ok(shards),
+        // Says that there are none.
+        None => Ok(Shards::connect_lazy::<&str>(&[], &settings)?),
+    }
 }
 
 /// Brings the tables of all shards up to date, as their owner.
 pub async fn migrate(config: &Config) -> Result<(), RunError> {
-    let shards = Shards::connect_lazy(&config.shard_dsns(), &PoolSettings::owning())?;
-    let migrating = shards.iter().map(|shard| schema::migrate(&shard.pool));
+    let Some(shards) = config.shards.open(&PoolSettings::owning())? else {
+        return Ok(());
+    };
+    let migrating = shards
+        .iter()
+        .map(async |shard| schema::migrate(&shard.pool).await);
     futures::future::try_join_all(migrating).await?;
     Ok(())
 }
@@ -123,23 +133,29 @@ async fn project(
     let Some(membership) = shutdown.run_until_cancelled(joining).await.transpose()? else {
         return Ok(());
     };
-    readiness.set_ready("log");
     let topic = kafka.topics().projectors();
+    let sharing = tokio::spawn(share_further(kafka.clone(), shards.clone(), readiness.clone()));
     let projection = Projection {
         assignment: Assignment::shared(topic, membership.share()),
         audit_retention: config.audit_retention(),
         ..Projection::new(kafka, Known::from(identity), shards, readiness)
     };
     let outcome = projection.run(shutdown).await;
+    sharing.abort();
     // Only now that nothing is worked on any more: others take over at once.
     membership.leave().await;
     outcome?;
     Ok(())
 }
 
-/// Becomes one of the projectors that share the shards. Tries again while Kafka may still come.
+/// Becomes one of the projectors that share the shards.
 async fn join(kafka: &KafkaConfig, shards: &Shards, readiness: &Readiness) -> Result<Membership, KafkaError> {
-    let count = shards.iter().map(|shard| shard.id + 1).max().unwrap_or(0);
+    share_out(kafka, shards.count(), readiness).await;
+    Membership::join(kafka, "projectors", &[kafka.topics().projectors()])
+}
+
+/// Has what so many shards are shared out by. Tries again while Kafka may still come.
+async fn share_out(kafka: &KafkaConfig, count: i32, readiness: &Readiness) {
     let mut backoff = Backoff::default();
     while let Err(error) = create_projectors(kafka, count).await {
         let reason = chain(&error);
@@ -150,5 +166,16 @@ async fn join(kafka: &KafkaConfig, shards: &Shards, readiness: &Readiness) -> Re
         readiness.set_not_ready("log", reason);
         tokio::time::sleep(backoff.next_wait()).await;
     }
-    Membership::join(kafka, "projectors", &[kafka.topics().projectors()])
+    readiness.set_ready("log");
+}
+
+/// Shards that are added while the projectors run are shared out too.
+async fn share_further(kafka: KafkaConfig, shards: Shards, readiness: Readiness) {
+    let mut changes = shards.changes();
+    loop {
+        share_out(&kafka, shards.count(), &readiness).await;
+        if changes.changed().await.is_err() {
+            return;
+        }
+    }
 }

@@ -84,7 +84,8 @@ async fn rebuild(
     let log = await_log(&kafka).await?;
     projector::refuse_misfit(&shards, &log).await?;
     let known = Known::from(log);
-    let compared = projector::compare(kafka, known, shards.map().clone(), live, &scratch, shutdown).await?;
+    let compared =
+        projector::compare(kafka, known, (*shards.map()).clone(), &live, &scratch, shutdown).await?;
     for (ledger, digest) in &compared.rebuilt.ledgers {
         println!("ledger {ledger}: {digest}");
     }

@@ -1,6 +1,6 @@
 //! How far the partitions of one shard are applied: what an event's basis is measured against.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use parking_lot::Mutex;
 use schemas::{Position, Stream};
@@ -25,19 +25,19 @@ pub struct Progress {
     lanes: watch::Sender<HashMap<Lane, State>>,
     /// The checkpoints in the database, as the workers left them.
     checkpoints: Mutex<HashMap<Lane, i64>>,
-}
-
-impl Default for Progress {
-    fn default() -> Self {
-        let lanes = watch::Sender::new(HashMap::new());
-        Self {
-            lanes,
-            checkpoints: Mutex::default(),
-        }
-    }
+    /// Copies that nobody reads yet. They may have the whole log before them, and nobody waits for that.
+    filling: HashSet<Lane>,
 }
 
 impl Progress {
+    pub fn new(filling: impl IntoIterator<Item = Lane>) -> Self {
+        Self {
+            lanes: watch::Sender::new(HashMap::new()),
+            checkpoints: Mutex::default(),
+            filling: filling.into_iter().collect(),
+        }
+    }
+
     /// The checkpoint of a partition stands at `next_offset`.
     pub fn applied(&self, lane: Lane, next_offset: i64) {
         self.checkpoints.lock().insert(lane, next_offset);
@@ -81,8 +81,21 @@ impl Progress {
     pub fn ready<'a>(&self, own: Lane, bases: impl Iterator<Item = &'a [Position]>) -> usize {
         let lanes = self.lanes.borrow();
         bases
-            .take_while(|basis| basis.iter().all(|position| covers(&lanes, own, position)))
+            .take_while(|basis| basis.iter().all(|position| self.covers(&lanes, own, position)))
             .count()
+    }
+
+    fn covers(&self, lanes: &HashMap<Lane, State>, own: Lane, position: &Position) -> bool {
+        let lane = (position.stream, position.partition);
+        lane == own
+            || self.filling.contains(&lane)
+            || match lanes.get(&lane) {
+                Some(State::Applied(next)) => *next > position.offset,
+                Some(State::Finished) | None => true,
+                // A halted ledger's rows are known to be old; the catalog goes on without it. Without
+                // the catalog's rows others cannot even be written.
+                Some(State::Halted) => lane.0 != Stream::Catalog,
+            }
     }
 
     pub fn subscribe(&self) -> Changes {
@@ -106,18 +119,6 @@ impl Changes {
     }
 }
 
-fn covers(lanes: &HashMap<Lane, State>, own: Lane, position: &Position) -> bool {
-    let lane = (position.stream, position.partition);
-    lane == own
-        || match lanes.get(&lane) {
-            Some(State::Applied(next)) => *next > position.offset,
-            Some(State::Finished) | None => true,
-            // A halted ledger's rows are known to be old; the catalog goes on without it. Without
-            // the catalog's rows others cannot even be written.
-            Some(State::Halted) => lane.0 != Stream::Catalog,
-        }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_batch_ends_before_the_first_event_that_waits() {
-        let progress = Progress::default();
+        let progress = Progress::new([]);
         progress.applied(CATALOG, 5);
         assert_eq!(
             ready(&progress, &[vec![], at(CATALOG, 4), at(CATALOG, 5), vec![]]),
@@ -154,14 +155,26 @@ mod tests {
 
     #[test]
     fn nobody_waits_for_itself_or_another_shard() {
-        let progress = Progress::default();
+        let progress = Progress::new([]);
         progress.applied(USERS, 0);
         assert_eq!(ready(&progress, &[at(USERS, 9), at((Stream::Users, 7), 9)]), 2);
     }
 
     #[test]
+    fn nobody_waits_for_a_copy_that_is_filled_and_it_waits_for_the_others() {
+        let filled = (Stream::Users, 5);
+        let progress = Progress::new([filled]);
+        for lane in [USERS, CATALOG, filled] {
+            progress.applied(lane, 0);
+        }
+        assert_eq!(ready(&progress, &[at(filled, 9), at(CATALOG, 0)]), 1);
+        let bases = [at(USERS, 0)];
+        assert_eq!(progress.ready(filled, bases.iter().map(Vec::as_slice)), 0);
+    }
+
+    #[test]
     fn a_halted_catalog_holds_users_and_a_halted_ledger_holds_nobody() {
-        let progress = Progress::default();
+        let progress = Progress::new([]);
         progress.halted(CATALOG);
         progress.halted((Stream::Users, 3));
         assert_eq!(ready(&progress, &[at((Stream::Users, 3), 9), at(CATALOG, 0)]), 1);

@@ -1,6 +1,6 @@
 //! Brings shards up and keeps their workers running.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,8 +8,7 @@ use event_log::identity::LogIdentity;
 use read_model::checkpoint::Checkpoint;
 use read_model::digest::CATALOG_LEDGER;
 use read_model::time_series::Retention;
-use read_model::{Shard, ShardId, ShardMap};
-use schemas::catalog::ShardMapChanged;
+use read_model::{Duty, Shard, ShardId, Shards};
 use schemas::{LogId, SchemaIds, Stream};
 use service_kit::Readiness;
 use tokio::sync::{Notify, mpsc, watch};
@@ -20,7 +19,7 @@ use tokio_util::task::TaskTracker;
 use crate::apply::Backoff;
 use crate::assignment::Assignment;
 use crate::inbox::Inbox;
-use crate::opening::Opening;
+use crate::opening::{Opening, lanes};
 use crate::progress::{Lane, Progress};
 use crate::projections::Place;
 use crate::router::{Follower, QUEUE, Router};
@@ -39,7 +38,6 @@ pub struct Known {
     pub log_id: LogId,
     pub ledgers: i32,
     pub schema_ids: SchemaIds,
-    pub shard_map: Option<ShardMapChanged>,
 }
 
 impl From<LogIdentity> for Known {
@@ -47,13 +45,12 @@ impl From<LogIdentity> for Known {
         let LogIdentity {
             created,
             schema_ids,
-            shard_map,
+            shard_map: _,
         } = identity;
         Self {
             log_id: created.log_id,
             ledgers: created.ledgers,
             schema_ids,
-            shard_map,
         }
     }
 }
@@ -63,9 +60,8 @@ impl From<LogIdentity> for Known {
 pub struct Projection<L> {
     pub log: L,
     pub known: Known,
-    /// The shards to fill, of those that `map` knows.
-    pub shards: Vec<Shard>,
-    pub map: ShardMap,
+    /// The shards to fill, and the map that says with what. Further ones are filled as they come.
+    pub shards: Shards,
     /// Which of the shards, where several projectors share the work.
     pub assignment: Assignment,
     pub readiness: Readiness,
@@ -79,6 +75,16 @@ pub struct Projection<L> {
 
 /// How the worker of a partition on a shard came to its end.
 pub type Ending = (ShardId, Lane, Ended);
+
+/// Why a shard is filled anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Again {
+    No,
+    /// Its database was set back.
+    SetBack,
+    /// The shard map or the configuration says something else of it.
+    OtherDuty,
+}
 
 /// A shard cannot be filled, and waiting cannot help.
 #[derive(Debug, thiserror::Error)]
@@ -98,14 +104,11 @@ struct Run<L> {
 }
 
 impl<L: Log> Projection<L> {
-    pub fn new(log: L, known: Known, shards: &read_model::Shards, readiness: Readiness) -> Self {
-        let map = shards.map().clone();
-        let shards = shards.iter().cloned().collect();
+    pub fn new(log: L, known: Known, shards: &Shards, readiness: Readiness) -> Self {
         Self {
             log,
             known,
-            shards,
-            map,
+            shards: shards.clone(),
             assignment: Assignment::every_shard(),
             readiness,
             audit_retention: None,
@@ -134,27 +137,7 @@ impl<L: Log> Projection<L> {
             stop.clone(),
         );
         let router = tokio::spawn(router.run());
-        let mut shards = JoinSet::new();
-        for shard in &run.projection.shards {
-            shards.spawn(Arc::clone(&run).fill(shard.clone()));
-        }
-        let mut endings = Vec::new();
-        let mut outcome = Ok(());
-        while let Some(ended) = shards.join_next().await {
-            match ended {
-                Ok(Ok(of_shard)) => endings.extend(of_shard),
-                Ok(Err(error)) => outcome = Err(error),
-                Err(panic) => {
-                    outcome = Err(ShardError {
-                        shard: -1,
-                        reason: panic.to_string(),
-                    })
-                }
-            }
-            if outcome.is_err() {
-                stop.cancel();
-            }
-        }
+        let (endings, outcome) = Arc::clone(&run).fill_all(&stop).await;
         if outcome.is_ok() && !bounded {
             shutdown.cancelled().await; // everything halted: stay up and say so
         }
@@ -167,20 +150,51 @@ impl<L: Log> Projection<L> {
 }
 
 impl<L: Log> Run<L> {
+    /// Fills all shards, those too that are added later, until all have ended; one that cannot be filled ends the
+    /// others.
+    async fn fill_all(self: Arc<Self>, stop: &CancellationToken) -> (Vec<Ending>, Result<(), ShardError>) {
+        let mut added = self.projection.shards.changes();
+        let (mut shards, mut begun) = (JoinSet::new(), HashSet::new());
+        let (mut endings, mut outcome) = (Vec::new(), Ok(()));
+        loop {
+            for shard in added.borrow_and_update().iter() {
+                if begun.insert(shard.id) {
+                    shards.spawn(Arc::clone(&self).fill(shard.id));
+                }
+            }
+            let ended = tokio::select! {
+                ended = shards.join_next() => ended,
+                Ok(()) = added.changed(), if outcome.is_ok() && !self.is_bounded() => continue,
+            };
+            match ended {
+                None => return (endings, outcome),
+                Some(Ok(Ok(of_shard))) => endings.extend(of_shard),
+                Some(Ok(Err(error))) => outcome = Err(error),
+                Some(Err(panic)) => {
+                    outcome = Err(ShardError {
+                        shard: -1,
+                        reason: panic.to_string(),
+                    });
+                }
+            }
+            if outcome.is_err() {
+                stop.cancel();
+            }
+        }
+    }
+
     /// Fills a shard whenever it is this instance's.
-    async fn fill(self: Arc<Self>, shard: Shard) -> Result<Vec<Ending>, ShardError> {
-        let lanes = self.lanes(shard.id);
-        let status = Status::new(self.projection.readiness.clone(), shard.id);
+    async fn fill(self: Arc<Self>, shard: ShardId) -> Result<Vec<Ending>, ShardError> {
+        let status = Status::new(self.projection.readiness.clone(), shard);
         let assignment = &self.projection.assignment;
         status.down("not told yet whose the shard is");
         loop {
-            let begins = assignment.begins(shard.id, || status.left(&lanes));
+            let begins = assignment.begins(shard, || status.left(&lanes(&self.duty(shard))));
             if self.shutdown.run_until_cancelled(begins).await.is_none() {
                 return Ok(Vec::new());
             }
-            status.owned(&lanes);
             let turn = self.shutdown.child_token();
-            let filling = self.fill_turn(&shard, &lanes, &status, &turn);
+            let filling = self.fill_turn(shard, &status, &turn);
             tokio::pin!(filling);
             tokio::select! {
                 endings = &mut filling => {
@@ -188,20 +202,16 @@ impl<L: Log> Run<L> {
                         return endings;
                     }
                     // All halted, and says so; whoever is given the shard tries again.
-                    if self.shutdown.run_until_cancelled(assignment.ends(shard.id)).await.is_none() {
+                    if self.shutdown.run_until_cancelled(assignment.ends(shard)).await.is_none() {
                         return endings;
                     }
                 }
-                () = assignment.ends(shard.id) => {
+                () = assignment.ends(shard) => {
                     turn.cancel();
                     filling.await?;
                 }
             }
-            tracing::info!(
-                shard.id = shard.id,
-                "Shard {} goes to another projector",
-                shard.id
-            );
+            tracing::info!(shard.id = shard, "Shard {shard} goes to another projector");
         }
     }
 
@@ -210,17 +220,19 @@ impl<L: Log> Run<L> {
     /// others too. Another projector that goes on alternates with this one; one that is gone is replaced.
     async fn fill_turn(
         &self,
-        shard: &Shard,
-        lanes: &[Lane],
+        shard: ShardId,
         status: &Status,
         turn: &CancellationToken,
     ) -> Result<Vec<Ending>, ShardError> {
         let mut backoff = Backoff::default();
         loop {
             let began = Instant::now();
-            let (endings, set_back) = self.fill_once(shard, lanes, status, turn).await?;
-            if !set_back && endings.iter().all(|(_, _, ended)| *ended != Ended::Fenced) {
-                return Ok(endings);
+            let (endings, again) = self.fill_once(shard, status, turn).await?;
+            match again {
+                Again::OtherDuty => continue,
+                Again::SetBack => {}
+                Again::No if endings.iter().any(|(_, _, ended)| *ended == Ended::Fenced) => {}
+                Again::No => return Ok(endings),
             }
             if began.elapsed() > STEADY {
                 backoff = Backoff::default();
@@ -232,56 +244,126 @@ impl<L: Log> Run<L> {
         }
     }
 
-    /// Until its workers end; true if that is because the database was set back.
+    /// Until its workers end, or are to begin anew.
     async fn fill_once(
         &self,
-        shard: &Shard,
-        lanes: &[Lane],
+        id: ShardId,
         status: &Status,
         turn: &CancellationToken,
-    ) -> Result<(Vec<Ending>, bool), ShardError> {
+    ) -> Result<(Vec<Ending>, Again), ShardError> {
+        let (map, Some(shard)) = (self.projection.shards.map(), self.projection.shards.get(id)) else {
+            return Ok((Vec::new(), Again::No));
+        };
+        let duty = map.duty(id, self.projection.known.ledgers);
+        status.owned(&lanes(&duty));
         status.down("connecting");
         let upkeep = Upkeep::new(self.projection.audit_retention);
         let opening = Opening {
-            shard,
-            lanes,
+            shard: &shard,
+            map: &map,
+            duty: &duty,
+            shards: &self.projection.shards,
+            keeps_map: self.is_bounded(),
             status,
             known: &self.projection.known,
             topics: self.projection.log.topics(),
             upkeep: &upkeep,
         };
-        let opened = turn.run_until_cancelled(opening.open()).await;
-        let Some(checkpoints) = opened.transpose()? else {
-            return Ok((Vec::new(), false));
-        };
         let stop = turn.child_token();
-        let context = Arc::new(ShardContext {
-            pool: shard.pool.clone(),
-            upkeep,
-            progress: Progress::default(),
-            status: status.clone(),
-            schema_ids: self.schema_ids.clone(),
-            placement: self.projection.map.placement(self.projection.known.ledgers),
-            map_version: (self.projection.known.shard_map.as_ref()).map_or(0, |map| map.version),
-            topics: self.projection.log.topics(),
-            shutdown: stop.clone(),
-            applying: TaskTracker::new(),
-        });
+        let opened = tokio::select! {
+            () = stop.cancelled() => return Ok((Vec::new(), Again::No)),
+            // Such as another server in place of one that is down.
+            () = self.other_duty(&shard, &duty) => return Ok((Vec::new(), Again::OtherDuty)),
+            opened = opening.open() => opened?,
+        };
+        let Some(opened) = opened else {
+            return Ok((Vec::new(), Again::OtherDuty));
+        };
+        let context = self.context(&shard, &duty, (status, upkeep), &stop);
         // All before the first worker starts: a partition not named here counts as another shard's.
-        for (lane, (checkpoint, _)) in &checkpoints {
+        for (lane, (checkpoint, _)) in &opened {
             context.progress.applied(*lane, checkpoint.next_offset);
             status.restarted(*lane);
         }
         let mut workers = JoinSet::new();
-        for (lane, (checkpoint, had_failure)) in checkpoints {
-            let worker = self.worker(&context, shard.id, lane, checkpoint, had_failure);
-            let id = shard.id;
+        for (lane, (checkpoint, had_failure)) in opened {
+            let worker = self.worker(&context, id, lane, checkpoint, had_failure);
             workers.spawn(async move { (id, lane, worker.run().await) });
         }
         status.up();
-        let (endings, set_back) = tokio::join!(self.endings(shard.id, workers, &stop), context.watch());
+        let other_duty = async {
+            let other = stop.run_until_cancelled(self.other_duty(&shard, &duty)).await;
+            stop.cancel();
+            other.is_some()
+        };
+        let (endings, set_back, other_duty) =
+            tokio::join!(self.endings(id, workers, &stop), context.watch(), other_duty);
         context.settled().await;
-        Ok((endings?, set_back))
+        let again = match (set_back, other_duty) {
+            (true, _) => Again::SetBack,
+            (false, true) => Again::OtherDuty,
+            (false, false) => Again::No,
+        };
+        if again == Again::OtherDuty {
+            // What is not this shard's any more says nothing any more.
+            status.left(&lanes(&duty));
+        }
+        Ok((endings?, again))
+    }
+
+    fn context(
+        &self,
+        shard: &Shard,
+        duty: &Duty,
+        (status, upkeep): (&Status, Upkeep),
+        stop: &CancellationToken,
+    ) -> Arc<ShardContext> {
+        let filling = duty.filling.iter();
+        let filling = filling.flat_map(|it| [(Stream::Users, *it), (Stream::Identifiers, *it)]);
+        Arc::new(ShardContext {
+            pool: shard.pool.clone(),
+            upkeep,
+            progress: Progress::new(filling),
+            status: status.clone(),
+            schema_ids: self.schema_ids.clone(),
+            shards: self.projection.shards.clone(),
+            ledgers: self.projection.known.ledgers,
+            keeps_map: self.is_bounded(),
+            topics: self.projection.log.topics(),
+            shutdown: stop.clone(),
+            applying: TaskTracker::new(),
+        })
+    }
+
+    /// Waits until a newer map wants something else of the shard, or the configuration names other servers.
+    async fn other_duty(&self, shard: &Shard, duty: &Duty) {
+        if self.is_bounded() {
+            return std::future::pending().await;
+        }
+        let shards = &self.projection.shards;
+        let (mut maps, mut list) = (shards.maps(), shards.changes());
+        loop {
+            let servers = list.borrow_and_update().iter().any(|it| it.is_same(shard));
+            let same = maps
+                .borrow_and_update()
+                .duty(shard.id, self.projection.known.ledgers)
+                == *duty;
+            if !servers || !same {
+                return;
+            }
+            let changed = tokio::select! {
+                changed = maps.changed() => changed,
+                changed = list.changed() => changed,
+            };
+            if changed.is_err() {
+                return std::future::pending().await; // the run ends
+            }
+        }
+    }
+
+    fn duty(&self, shard: ShardId) -> Duty {
+        let (map, ledgers) = (self.projection.shards.map(), self.projection.known.ledgers);
+        map.duty(shard, ledgers)
     }
 
     /// Waits until all workers of a shard have ended; then `stop` is cancelled, if it was not before.
@@ -310,18 +392,6 @@ impl<L: Log> Run<L> {
 
     fn is_bounded(&self) -> bool {
         self.projection.stop_at.is_some()
-    }
-
-    /// The catalog, and users and identifiers of the shard's ledgers.
-    fn lanes(&self, shard: ShardId) -> Vec<Lane> {
-        let ledgers = self
-            .projection
-            .map
-            .ledgers_of(shard, self.projection.known.ledgers);
-        let of_ledgers = ledgers
-            .into_iter()
-            .flat_map(|it| [(Stream::Users, it), (Stream::Identifiers, it)]);
-        [(Stream::Catalog, 0)].into_iter().chain(of_ledgers).collect()
     }
 
     fn worker(
@@ -356,7 +426,6 @@ impl<L: Log> Run<L> {
                 ledger,
                 shard_id,
                 ledgers: projection.known.ledgers,
-                map: projection.map.clone(),
             }),
             inbox: Inbox::new(inbox),
             drained: Arc::clone(&self.drained),

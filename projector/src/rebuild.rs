@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use read_model::checkpoint::Placed;
 use read_model::digest::{DigestsAt, digests};
 use read_model::queries::Snapshot;
-use read_model::{Shard, ShardMap, schema, time_series};
+use read_model::{Shard, ShardMap, Shards, schema, time_series};
 use schemas::Stream;
 use service_kit::Readiness;
 use tokio_util::sync::CancellationToken;
@@ -74,10 +74,7 @@ pub async fn compare<L: Log>(
     let ledgers = map.ledgers_of(live.id, known.ledgers);
     let live_digests = digests(&live.pool, &ledgers).await?;
     let positions = positions(&log, &live_digests.checkpoints);
-    let shard = Shard {
-        id: live.id,
-        pool: scratch.clone(),
-    };
+    let shard = Shard::new(live.id, scratch.clone());
     require_empty(scratch).await?;
     if let Some(oldest) = live_digests.audit_from {
         time_series::retire_before(scratch, time_series::AUDIT, oldest, false)
@@ -103,19 +100,32 @@ pub async fn rebuild<L: Log>(
 ) -> Result<DigestsAt, RebuildError> {
     require_empty(&scratch.pool).await?;
     let ledgers = map.ledgers_of(scratch.id, known.ledgers);
+    let pool = scratch.pool.clone();
+    go_on(log, known, map, scratch, positions, batch_limit, shutdown).await?;
+    Ok(digests(&pool, &ledgers).await?)
+}
+
+/// As [`rebuild`], from where the database stands.
+pub async fn go_on<L: Log>(
+    log: L,
+    known: Known,
+    map: ShardMap,
+    scratch: Shard,
+    positions: HashMap<Lane, i64>,
+    batch_limit: usize,
+    shutdown: CancellationToken,
+) -> Result<(), RebuildError> {
     let projection = Projection {
         log,
         known,
-        shards: vec![scratch.clone()],
-        map,
+        shards: Shards::fixed(vec![scratch], map),
         assignment: Assignment::every_shard(),
         readiness: Readiness::default(),
         audit_retention: None,
         stop_at: Some(positions),
         batch_limit,
     };
-    finished(&projection.run(shutdown).await?)?;
-    Ok(digests(&scratch.pool, &ledgers).await?)
+    finished(&projection.run(shutdown).await?)
 }
 
 /// Makes the tables, and refuses a database that was filled.

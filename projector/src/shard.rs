@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use event_log::Topics;
-use read_model::Placement;
+use read_model::Shards;
 use read_model::checkpoint::{self, Placed};
 use schemas::SchemaIds;
 use schemas::catalog::ShardMapChanged;
@@ -33,9 +33,11 @@ pub struct ShardContext {
     pub progress: Progress,
     pub status: Status,
     pub schema_ids: watch::Sender<SchemaIds>,
-    pub placement: Placement,
-    /// Of the shard map that was there at the start and fitted.
-    pub map_version: i32,
+    /// All that there are, by the map that this projector goes by.
+    pub shards: Shards,
+    pub ledgers: i32,
+    /// Of a run that ends somewhere, which goes by the map that it began with.
+    pub keeps_map: bool,
     pub topics: Topics,
     pub shutdown: CancellationToken,
     /// Transactions under way, also those of workers that were stopped.
@@ -43,11 +45,11 @@ pub struct ShardContext {
 }
 
 impl ShardContext {
-    /// A ledger that has moved is projected on, for those who still read it here; but this is not the
-    /// projector that the log wants any more.
-    pub fn judge(&self, map: &ShardMapChanged) {
-        if map.version > self.map_version {
-            self.status.shard_map(self.placement.check(Some(map)).err());
+    /// Goes by a newer map from now on.
+    pub fn learn_map(&self, map: &ShardMapChanged) {
+        if !self.keeps_map {
+            self.shards.take_map(map);
+            self.status.shard_map(self.shards.misfit(self.ledgers));
         }
     }
 
@@ -130,8 +132,7 @@ fn is_behind(left: &[(Lane, i64)], found: &[Placed], topics: &Topics) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use read_model::checkpoint::Checkpoint;
-    use read_model::{PoolSettings, ShardMap};
+    use read_model::checkpoint::{Checkpoint, Standing};
     use schemas::Stream;
 
     use super::*;
@@ -152,6 +153,7 @@ mod tests {
                         topic: topic.to_owned(),
                         partition,
                         checkpoint,
+                        standing: Standing::default(),
                     })
                 })
                 .collect()
@@ -164,43 +166,5 @@ mod tests {
             "one lane survived, its sibling did not"
         );
         assert!(set_back(&found(5, None)), "no such row");
-    }
-
-    #[tokio::test]
-    async fn a_newer_map_that_differs_shows_until_one_fits() {
-        let (readiness, map) = (service_kit::Readiness::default(), ShardMap::new([0]));
-        let known = map.placement(2).first_map();
-        let shard = ShardContext {
-            pool: PoolSettings::projecting()
-                .pool("postgres://x@127.0.0.1:1/x")
-                .unwrap(),
-            upkeep: Upkeep::new(None),
-            progress: Progress::default(),
-            status: Status::new(readiness.clone(), 0),
-            schema_ids: watch::Sender::new(SchemaIds::default()),
-            placement: map.placement(2),
-            map_version: known.version,
-            topics: Topics::new("test"),
-            shutdown: CancellationToken::new(),
-            applying: TaskTracker::new(),
-        };
-        let other = |version| ShardMapChanged {
-            version,
-            shards: 2,
-            ..known.clone()
-        };
-        // As read again from the beginning: a later one fitted at the start.
-        shard.judge(&other(1));
-        assert!(readiness.is_ready());
-        shard.judge(&other(2));
-        assert_eq!(
-            readiness.reasons()[0].reason,
-            "shard map 2 of the log has 2 shards, the configuration has 1"
-        );
-        shard.judge(&ShardMapChanged {
-            version: 3,
-            ..known.clone()
-        });
-        assert!(readiness.is_ready());
     }
 }

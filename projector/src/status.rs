@@ -42,7 +42,7 @@ impl Status {
         self.gauge_owned(0);
     }
 
-    /// Whether the configuration fits the log's newest map.
+    /// Whether the configuration names every shard that the log's newest map has ledgers on.
     pub fn shard_map(&self, misfit: Option<read_model::Error>) {
         match misfit {
             None => self.readiness.remove("shard-map"),

@@ -25,6 +25,9 @@ pub const MAX_BATCH: usize = 4096;
 /// A batch that is tried again for so long tells that the shard is down.
 const STUCK_AFTER: Duration = Duration::from_secs(3);
 
+/// How often one that is held looks whether it may go on.
+const HELD: Duration = Duration::from_millis(20);
+
 /// How a worker came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
@@ -189,7 +192,7 @@ impl Worker {
 
     fn learn(&self, event: &Decoded) {
         if let Event::Catalog(CatalogEvent::ShardMapChanged(map)) = &event.stored.data {
-            self.shard.judge(map);
+            self.shard.learn_map(map);
         }
         if let Event::Log(LogEvent::SchemaRegistered(registered)) = &event.stored.data {
             self.shard.schema_ids.send_if_modified(|ids| {
@@ -227,6 +230,7 @@ impl Worker {
                 self.shard.status.fenced(self.lane, &reason);
                 Step::End(Ended::Fenced)
             }
+            Err(ApplyError::Held(at)) => self.hold(at).await,
             Err(ApplyError::Permanent(reason) | ApplyError::Transient(reason)) => {
                 self.narrow(count, reason).await
             }
@@ -329,6 +333,16 @@ impl Worker {
             .status
             .applied(self.lane, count, after.next_offset, took);
         self.drained.notify_one();
+        Step::Again
+    }
+
+    /// Goes on up to there; for a copy that somebody compares with another.
+    async fn hold(&mut self, at: i64) -> Step {
+        let below = self.pending.events.iter().take_while(|event| event.offset < at);
+        match below.count() {
+            0 => tokio::time::sleep(HELD).await,
+            below => self.batch_limit = below,
+        }
         Step::Again
     }
 

@@ -197,7 +197,7 @@ async fn every_index_serves_the_query_that_it_is_for() {
         ..PoolSettings::projecting()
     };
     let shards = Shards::connect_lazy(&dsns, &settings).unwrap();
-    let pool = &shards.get(0).unwrap().pool;
+    let pool = &shards.get(0).unwrap().pool.clone();
     schema::migrate(pool).await.unwrap();
     sqlx::raw_sql(include_str!("indexes/populate.sql"))
         .execute(pool)

@@ -19,10 +19,7 @@ const LEDGERS: i32 = 4;
 
 async fn projected(log: &VecLog, pool: &PgPool, shard: i32, shards: i32, batch: usize) -> DigestsAt {
     empty(pool).await;
-    let shard = Shard {
-        id: shard,
-        pool: pool.clone(),
-    };
+    let shard = Shard::new(shard, pool.clone());
     let map = ShardMap::new(0..shards);
     let (known, shutdown) = (VecLog::known(LEDGERS), CancellationToken::new());
     rebuild(log.clone(), known, map, shard, log.ends(), batch, shutdown)
@@ -105,10 +102,7 @@ async fn a_changed_row_changes_the_digest() {
     };
     let log = History::new(3, 1).generate(mix).build(1, 20);
     empty(&pool).await;
-    let shard = Shard {
-        id: 0,
-        pool: pool.clone(),
-    };
+    let shard = Shard::new(0, pool.clone());
     let (map, shutdown) = (ShardMap::new([0]), CancellationToken::new());
     rebuild(
         log.clone(),

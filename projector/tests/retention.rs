@@ -98,7 +98,7 @@ async fn months_out_of_retention_go_and_a_rebuild_is_equal() {
     let scratch = PoolSettings::projecting().pool(&dsns[1]).unwrap();
     let live = shards.get(0).unwrap();
     project(&log, &shards, None, 100).await;
-    let all = digests_of(live).await;
+    let all = digests_of(&live).await;
     assert_eq!(all.audit_from, None);
     let [attached, _] = months(&live.pool).await;
 
@@ -109,7 +109,7 @@ async fn months_out_of_retention_go_and_a_rebuild_is_equal() {
         })
     };
     project(&log, &shards, retention(6, false), 100).await;
-    let six = digests_of(live).await;
+    let six = digests_of(&live).await;
     let oldest = before_the_last(&all, 6);
     assert_eq!(six.audit_from, Some(oldest));
     assert!(oldest_row(&live.pool).await >= Some(oldest));
@@ -119,14 +119,14 @@ async fn months_out_of_retention_go_and_a_rebuild_is_equal() {
 
     // The way back leads through a rebuild.
     project(&log, &shards, retention(12, false), 100).await;
-    assert_eq!(digests_of(live).await, six, "what was let go does not come back");
+    assert_eq!(digests_of(&live).await, six, "what was let go does not come back");
 
     for (months_kept, dropping) in [(6, false), (2, true)] {
         project(&log, &shards, retention(months_kept, dropping), 100).await;
         empty(&scratch).await;
-        let (known, map) = (VecLog::known(LEDGERS), shards.map().clone());
+        let (known, map) = (VecLog::known(LEDGERS), (*shards.map()).clone());
         let other = log.interleaved(u64::from(months_kept), 7);
-        let compared = compare(other, known, map, live, &scratch, CancellationToken::new())
+        let compared = compare(other, known, map, &live, &scratch, CancellationToken::new())
             .await
             .unwrap();
         assert_eq!(compared.differing(), Vec::<i32>::new());
@@ -162,7 +162,7 @@ async fn months_may_go_while_their_events_are_replayed() {
     let reference = Shards::connect_lazy(&dsns[1..], &settings).unwrap();
     project(&log, &reference, None, 4096).await;
     let (live, reference) = (shards.get(0).unwrap(), reference.get(0).unwrap());
-    let last = before_the_last(&digests_of(reference).await, 0);
+    let last = before_the_last(&digests_of(&reference).await, 0);
     schema::migrate(&live.pool).await.unwrap();
 
     let (pool, end) = (live.pool.clone(), log.ends().values().sum::<i64>());
@@ -182,7 +182,7 @@ async fn months_may_go_while_their_events_are_replayed() {
     time_series::retire_before(&reference.pool, AUDIT, last - Months::new(3), true)
         .await
         .unwrap();
-    assert_eq!(digests_of(live).await, digests_of(reference).await);
+    assert_eq!(digests_of(&live).await, digests_of(&reference).await);
     assert!(oldest_row(&live.pool).await >= Some(last - Months::new(3)));
     stack.shutdown().await.unwrap();
 }

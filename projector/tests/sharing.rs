@@ -153,11 +153,8 @@ async fn rebuilt(log: &VecLog, shards: &Shards) -> Vec<DigestsAt> {
     let mut all = Vec::new();
     for shard in shards.iter() {
         empty(&shard.pool).await;
-        let scratch = Shard {
-            id: shard.id,
-            pool: shard.pool.clone(),
-        };
-        let (known, map) = (VecLog::known(LEDGERS), shards.map().clone());
+        let scratch = Shard::new(shard.id, shard.pool.clone());
+        let (known, map) = (VecLog::known(LEDGERS), (*shards.map()).clone());
         let stop = CancellationToken::new();
         all.push(
             rebuild(log.clone(), known, map, scratch, log.ends(), 4096, stop)

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use clap::Parser;
+use read_model::ShardOptions;
 use service_kit::jwt::TokenConfig;
 use service_kit::keys::KeyFiles;
 
@@ -17,9 +18,8 @@ pub struct Config {
     /// First part of every topic's name.
     #[arg(long, env = "ROLECALL_TOPIC_PREFIX", default_value = "rolecall")]
     pub topic_prefix: String,
-    /// PostgreSQL DSNs of the shards, by commas or lines, in the order the projector has them.
-    #[arg(long, env = "ROLECALL_SHARDS", hide_env_values = true)]
-    pub shards: String,
+    #[command(flatten)]
+    pub shards: ShardOptions,
     /// Address to serve on.
     #[arg(long, env = "ROLECALL_LISTEN", default_value = "127.0.0.1:8081")]
     pub listen: SocketAddr,
@@ -37,11 +37,6 @@ pub struct Config {
 }
 
 impl Config {
-    pub(crate) fn shard_dsns(&self) -> Vec<&str> {
-        let parts = self.shards.split([',', '\n']).map(str::trim);
-        parts.filter(|dsn| !dsn.is_empty()).collect()
-    }
-
     /// Without a slash at its end.
     pub(crate) fn public_url(&self, served: SocketAddr) -> String {
         if let Some(url) = &self.public_url {
@@ -61,13 +56,8 @@ mod tests {
     use super::*;
 
     fn parse(more: &[&str]) -> Config {
-        let needed = ["query-service", "--kafka", "k:9092", "--shards", "a, b\n\nc,"];
+        let needed = ["query-service", "--kafka", "k:9092", "--shards", "a"];
         Config::try_parse_from(needed.iter().chain(more)).unwrap()
-    }
-
-    #[test]
-    fn shards_come_by_commas_and_lines() {
-        assert_eq!(parse(&[]).shard_dsns(), ["a", "b", "c"]);
     }
 
     #[test]

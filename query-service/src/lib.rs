@@ -17,6 +17,7 @@ mod freshness;
 mod personal_data;
 mod reads;
 mod routes;
+mod servers;
 mod startup;
 
 #[cfg(test)]

@@ -1,14 +1,17 @@
-//! Rows from a user's shard: row and checkpoint of one moment, never older than demanded, and
+//! Rows from a user's shard: row and checkpoint of one moment of one server, never older than demanded, and
 //! never longer waited for than a caller would.
 
-use std::sync::OnceLock;
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
+use access_node::AccessNode;
 use event_log::Topics;
+use read_model::checkpoint::{Placed, Standing};
 use read_model::queries::Snapshot;
-use read_model::schema::{self, Identity};
-use read_model::{Placement, PoolSettings, Shard, Shards};
-use schemas::catalog::ShardMapChanged;
+use read_model::schema::Identity;
+use read_model::{PoolSettings, ShardId, Shards};
 use schemas::{LogId, Position, Stream, UserId};
 use service_kit::at_least::AtLeast;
 use service_kit::consistency::ConsistencyToken;
@@ -17,6 +20,7 @@ use tokio::time::Instant;
 
 use crate::app::App;
 use crate::freshness::{WAIT, not_yet};
+use crate::servers::{Server, Servers};
 
 /// Of everything a request does in its shard; beyond it the shard counts as gone.
 const LIMIT: Duration = Duration::from_secs(4);
@@ -26,26 +30,40 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 /// The shards of one log.
 pub struct ShardReads {
     shards: Shards,
-    placement: Placement,
-    /// Of each shard, by id: it is claimed as that shard of the log.
-    proven: Vec<OnceLock<()>>,
-    /// What one of them is instead.
+    servers: RwLock<HashMap<ShardId, Arc<Servers>>>,
+    /// What a server holds that is not of the log.
     foreign: OnceLock<String>,
+    /// How far the node had come in each ledger, and in the catalog, a short while ago: no replica is read that has
+    /// not come so far.
+    floor: RwLock<HashMap<i32, Vec<Position>>>,
     topics: Topics,
     log_id: LogId,
     ledgers: i32,
 }
 
-/// One moment of a shard, and what of the log it reflects.
-pub struct Moment {
-    pub snapshot: Snapshot,
-    pub token: ConsistencyToken,
+/// One moment of a server, and what of the log it reflects.
+struct Moment {
+    snapshot: Snapshot,
+    token: ConsistencyToken,
+}
+
+/// What an endpoint reads of a moment; at another server again, if that one fails.
+pub type Reading<'a, T> = Pin<Box<dyn Future<Output = Result<T, read_model::Error>> + Send + 'a>>;
+
+/// What is asked of a moment.
+struct Wanted<'a> {
+    ledger: i32,
+    positions: &'a [Position],
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     #[error("the shard has not applied what is demanded yet")]
     NotYet,
+    #[error(
+        "the copy of ledger {0} that this node knows of was given up: it has not heard of a newer shard map"
+    )]
+    Retired(i32),
     #[error("reading a shard")]
     Shard(#[from] read_model::Error),
     #[error("the shard gave no answer in {LIMIT:?}")]
@@ -56,13 +74,11 @@ impl From<ReadError> for Problem {
     fn from(error: ReadError) -> Self {
         match &error {
             ReadError::NotYet => not_yet(),
-            ReadError::TimedOut => Self::unavailable(&error),
+            ReadError::TimedOut | ReadError::Retired(_) => Self::unavailable(&error),
             ReadError::Shard(shard) if may_pass(shard) => Self::unavailable(&error),
-            ReadError::Shard(
-                read_model::Error::Foreign { .. }
-                | read_model::Error::ShardCount { .. }
-                | read_model::Error::Misplaced { .. },
-            ) => Self::unavailable(&error),
+            ReadError::Shard(read_model::Error::Foreign { .. } | read_model::Error::NoSuchShard { .. }) => {
+                Self::unavailable(&error)
+            }
             ReadError::Shard(_) => Self::internal(&error),
         }
     }
@@ -73,7 +89,7 @@ fn may_pass(error: &read_model::Error) -> bool {
     error.is_unprepared() || matches!(error, read_model::Error::Sql(sql) if read_model::is_transient(sql))
 }
 
-/// Settings of the pools. Connections are made when used: a shard that is down must keep neither
+/// Settings of the pools, one for each server. Connections are made when used: a shard that is down must keep neither
 /// the service from starting nor a check from being answered.
 pub fn pool_settings(connections: u32) -> PoolSettings {
     PoolSettings {
@@ -86,9 +102,9 @@ pub fn pool_settings(connections: u32) -> PoolSettings {
 impl ShardReads {
     pub fn new(shards: Shards, topics: Topics, log_id: LogId, ledgers: i32) -> Self {
         Self {
-            placement: shards.map().placement(ledgers),
-            proven: shards.iter().map(|_| OnceLock::new()).collect(),
+            servers: RwLock::default(),
             foreign: OnceLock::new(),
+            floor: RwLock::default(),
             shards,
             topics,
             log_id,
@@ -96,59 +112,96 @@ impl ShardReads {
         }
     }
 
-    /// The shard of a ledger, once it is known for the log's: at the start it may have been down.
-    async fn shard(&self, ledger: i32) -> Result<&Shard, read_model::Error> {
-        let shard = self.shards.of_ledger(ledger);
-        let index = usize::try_from(shard.id).unwrap_or(usize::MAX);
-        let Some(proven) = self.proven.get(index).filter(|proven| proven.get().is_none()) else {
-            return Ok(shard);
-        };
+    pub fn configured(&self) -> &Shards {
+        &self.shards
+    }
+
+    /// Goes by the newest shard map that the node has heard of.
+    fn follow(&self, node: &AccessNode) {
+        if let Some(map) = node.catalog().shard_map() {
+            self.shards.take_map(map);
+        }
+    }
+
+    /// The servers of a ledger's shard, as configured now.
+    fn servers(&self, ledger: i32) -> Result<Arc<Servers>, read_model::Error> {
+        let shard = self.shards.of_ledger(ledger)?;
+        let known = self.servers.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known.get(&shard.id).filter(|known| known.are_of(&shard)) {
+            return Ok(Arc::clone(known));
+        }
+        drop(known);
+        let servers = Arc::new(Servers::of(shard.clone()));
+        let mut known = self.servers.write().unwrap_or_else(PoisonError::into_inner);
+        known.insert(shard.id, Arc::clone(&servers));
+        Ok(servers)
+    }
+
+    /// Makes sure that a server is one of the log's, of that shard: at the start it may have been down.
+    async fn prove(&self, server: &Server, shard_id: ShardId) -> Result<(), read_model::Error> {
         let identity = Identity {
             log_id: self.log_id,
             ledgers: self.ledgers,
-            shard_id: shard.id,
+            shard_id,
         };
-        // One that nobody has claimed is empty.
-        if let Some(found) = schema::identity(&shard.pool).await? {
-            identity.check(found).inspect_err(|error| {
+        server.prove(identity).await.inspect_err(|error| {
+            if let read_model::Error::Foreign { .. } = error {
                 self.foreign.get_or_init(|| error.to_string());
-            })?;
-            proven.get_or_init(|| ());
+            }
+        })
+    }
+
+    /// A moment of this server as it is now, if it reflects all that is wanted.
+    async fn moment(&self, server: &Server, wanted: &Wanted<'_>) -> Result<Moment, ReadError> {
+        let mut snapshot = Snapshot::begin(server.pool()).await?;
+        let placed = snapshot.checkpoints().await?;
+        let standing = self.standing(&placed, wanted.ledger);
+        // Not there yet: the rows of the ledger are not either.
+        let standing = standing.ok_or(ReadError::NotYet)?;
+        if standing.retired_by_map.is_some() {
+            return Err(ReadError::Retired(wanted.ledger));
         }
-        Ok(shard)
+        let token = self.reflected(wanted.ledger, &placed);
+        let covers = |p: &Position| token.offset(p.stream, p.partition) >= Some(p.offset);
+        if standing.serves(self.shards.map().version()) && wanted.positions.iter().all(covers) {
+            return Ok(Moment { snapshot, token });
+        }
+        Err(ReadError::NotYet)
     }
 
-    /// Refuses a log whose ledgers have moved since the start: what is read here may be a copy that nobody
-    /// fills any more.
-    fn check_map(&self, recorded: Option<&ShardMapChanged>) -> Result<(), read_model::Error> {
-        self.placement.check(recorded)
-    }
-
-    /// A moment of the ledger's shard that reflects all of `wanted`.
-    async fn moment(&self, ledger: i32, wanted: &[Position]) -> Result<Moment, ReadError> {
+    /// As [`Self::moment`] of the primary, which will come so far; and by then the node may know a newer map.
+    async fn awaited_moment(&self, node: &AccessNode, wanted: &Wanted<'_>) -> Result<Moment, ReadError> {
         let deadline = Instant::now() + WAIT;
         let mut pause = FIRST_PAUSE;
-        let shard = self.shard(ledger).await?;
         loop {
-            let mut snapshot = Snapshot::begin(&shard.pool).await?;
-            let token = self.reflected(ledger, &mut snapshot).await?;
-            let covers = |p: &Position| token.offset(p.stream, p.partition) >= Some(p.offset);
-            if wanted.iter().all(covers) {
-                return Ok(Moment { snapshot, token });
-            }
-            drop(snapshot);
+            self.follow(node);
+            let servers = self.servers(wanted.ledger)?;
+            self.prove(servers.primary(), servers.shard_id()).await?;
+            let outcome = self.moment(servers.primary(), wanted).await;
+            let error = match outcome {
+                Err(error @ (ReadError::NotYet | ReadError::Retired(_))) => error,
+                outcome => return outcome,
+            };
             if Instant::now() + pause > deadline {
-                return Err(ReadError::NotYet);
+                return Err(error);
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
-    async fn reflected(&self, ledger: i32, snapshot: &mut Snapshot) -> Result<ConsistencyToken, ReadError> {
+    fn standing(&self, placed: &[Placed], ledger: i32) -> Option<Standing> {
+        let users = self.topics.of(Stream::Users);
+        let mut of_ledger = placed
+            .iter()
+            .filter(|it| it.topic == users && it.partition == ledger);
+        of_ledger.next().map(|it| it.standing)
+    }
+
+    fn reflected(&self, ledger: i32, placed: &[Placed]) -> ConsistencyToken {
         let mut token = ConsistencyToken::new(self.log_id);
         let places = places_of(ledger).map(|place| (self.topics.of(place.0), place));
-        for placed in snapshot.checkpoints().await? {
+        for placed in placed {
             for (topic, (stream, partition)) in &places {
                 if placed.topic == *topic && placed.partition == *partition {
                     let (stream, partition) = (*stream, *partition);
@@ -161,7 +214,51 @@ impl ShardReads {
                 }
             }
         }
-        Ok(token)
+        token
+    }
+
+    /// Remembers how far the node has come, for replicas to be measured against from the next call on.
+    pub fn raise_floor(&self, node: &AccessNode, now: &mut HashMap<i32, Vec<Position>>) {
+        let ledgers = 0..self.ledgers;
+        let seen = ledgers.map(|ledger| (ledger, node.basis_of_ledger(ledger)));
+        let before = std::mem::replace(now, seen.collect());
+        *self.floor.write().unwrap_or_else(PoisonError::into_inner) = before;
+    }
+
+    fn floor(&self, ledger: i32) -> Vec<Position> {
+        let floor = self.floor.read().unwrap_or_else(PoisonError::into_inner);
+        floor.get(&ledger).cloned().unwrap_or_default()
+    }
+
+    /// Reads at a replica that has come far enough, if there is one, else at the primary.
+    async fn read<T>(
+        &self,
+        node: &AccessNode,
+        wanted: &Wanted<'_>,
+        read: impl Fn(&mut Snapshot) -> Reading<'_, T> + Send + Sync,
+    ) -> Result<(T, ConsistencyToken), ReadError> {
+        self.follow(node);
+        let servers = self.servers(wanted.ledger)?;
+        let at_least = [wanted.positions, &self.floor(wanted.ledger)].concat();
+        let of_replica = Wanted {
+            ledger: wanted.ledger,
+            positions: &at_least,
+        };
+        for replica in servers.replicas() {
+            let reading = async {
+                self.prove(replica, servers.shard_id()).await?;
+                let mut moment = self.moment(replica, &of_replica).await?;
+                Ok::<_, ReadError>((read(&mut moment.snapshot).await?, moment.token))
+            };
+            if let Some(found) = replica.attempt(reading).await {
+                metrics::counter!("shard_reads_total", "server" => "replica").increment(1);
+                return Ok(found);
+            }
+        }
+        let mut moment = self.awaited_moment(node, wanted).await?;
+        let found = read(&mut moment.snapshot).await?;
+        metrics::counter!("shard_reads_total", "server" => "primary").increment(1);
+        Ok((found, moment.token))
     }
 }
 
@@ -177,23 +274,22 @@ impl App {
         &self,
         user: UserId,
         at_least: &AtLeast,
-        read: impl AsyncFnOnce(&mut Snapshot) -> Result<T, read_model::Error>,
+        read: impl Fn(&mut Snapshot) -> Reading<'_, T> + Send + Sync,
     ) -> Result<(T, ConsistencyToken), Problem> {
-        let ledger = self.node.ledger(user);
-        let wanted = self.wanted_of_shard(user, at_least);
-        let reading = async {
-            self.shards.check_map(self.node.catalog().shard_map())?;
-            let mut moment = self.shards.moment(ledger, &wanted).await?;
-            let found = read(&mut moment.snapshot).await?;
-            Ok::<_, ReadError>((found, moment.token))
+        let positions = self.wanted_of_shard(user, at_least);
+        let wanted = Wanted {
+            ledger: self.node.ledger(user),
+            positions: &positions,
         };
+        let reading = self.shards.read(&self.node, &wanted, read);
         let in_time = tokio::time::timeout(LIMIT, reading).await;
         Ok(in_time.unwrap_or(Err(ReadError::TimedOut))?)
     }
 
-    /// Why the configured shards are not those of the log.
+    /// Why rows of some ledger cannot be read: the configuration has not every shard, or one that is not of the log.
     pub fn shards_misfit(&self) -> Option<String> {
-        let misfit = self.shards.check_map(self.node.catalog().shard_map()).err();
+        self.shards.follow(&self.node);
+        let misfit = self.shards.shards.misfit(self.shards.ledgers);
         let misfit = misfit.map(|error| error.to_string());
         misfit.or_else(|| self.shards.foreign.get().cloned())
     }

@@ -1,5 +1,6 @@
 //! Starting the service, and serving until told to stop.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -85,10 +86,13 @@ pub async fn run_on(
     doors.open(health.merge(routes::router(Arc::clone(&app))));
     let reread = Duration::from_secs(config.keys.keys_reread);
     let rereading = tokio::spawn(Arc::clone(app.verifier.keys()).follow(reread));
+    let following = config.shards.clone().follow(app.shards.configured().clone());
+    let following = tokio::spawn(following);
     let watching = tokio::spawn(watch(app, readiness));
     let served = serving.await;
     watching.abort();
     rereading.abort();
+    following.abort();
     Ok(served?)
 }
 
@@ -106,7 +110,11 @@ async fn start(config: &Config, public_url: String) -> Result<Arc<App>, StartErr
     let key = config.keys.key_encryption_key()?;
     let verifier = Verifier::new(config.keys.verifying_keys()?, config.tokens.clone());
     let settings = pool_settings(config.shard_connections);
-    let shards = Shards::connect_lazy(&config.shard_dsns(), &settings)?;
+    let shards = match config.shards.open(&settings)? {
+        Some(shards) => shards,
+        // Says that there are none.
+        None => Shards::connect_lazy::<&str>(&[], &settings)?,
+    };
     let kafka = KafkaConfig::new(&config.kafka, &config.topic_prefix);
     let log = await_log(&kafka).await?;
     refuse_foreign(config, &log, &key)?;
@@ -151,7 +159,9 @@ fn refuse_foreign(config: &Config, log: &LogIdentity, key: &KeyEncryptionKey) ->
 /// Tells `/readyz` whether the node can answer, and personal data can be opened.
 async fn watch(app: Arc<App>, readiness: Readiness) {
     app.node.caught_up().await;
+    let mut seen = HashMap::new();
     loop {
+        app.shards.raise_floor(&app.node, &mut seen);
         match app.node.trouble() {
             None => readiness.set_ready(LOG),
             Some(why) => readiness.set_not_ready(LOG, why),

@@ -23,7 +23,7 @@ events! {
         ApprovalApplied(ApprovalApplied) => ("catalog.approval_applied", 1),
         BootstrapEpochRaised(BootstrapEpochRaised) => ("catalog.bootstrap_epoch_raised", 1),
         ExtentRecorded(ExtentRecorded) => ("catalog.extent_recorded", 1),
-        ShardMapChanged(ShardMapChanged) => ("shard_map_changed", 1),
+        ShardMapChanged(ShardMapChanged) => ("shard_map_changed", 2, from 1: ShardMapChangedV1 => shard_map_changed_v1_to_v2),
     }
 }
 
@@ -218,7 +218,7 @@ pub struct PartitionEnd {
 }
 
 /// On which shard the rows of each ledger lie from now on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename = "ShardMapChanged")]
 pub struct ShardMapChanged {
     /// That of a log's first map is 1.
@@ -227,4 +227,37 @@ pub struct ShardMapChanged {
     pub placement: Vec<i32>,
     /// Their ids are 0 and up.
     pub shards: i32,
+    /// Copies that are filled from the log and read by nobody yet.
+    #[serde(default)] // states saved before there were any
+    pub filling: Vec<LedgerCopy>,
+    /// Former places of ledgers, kept up for readers that do not know this map yet.
+    #[serde(default)]
+    pub leaving: Vec<LedgerCopy>,
+}
+
+/// A ledger's rows on a shard that is not its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename = "LedgerCopy")]
+pub struct LedgerCopy {
+    pub ledger: i32,
+    pub shard: i32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "ShardMapChanged")]
+pub struct ShardMapChangedV1 {
+    pub version: i32,
+    pub placement: Vec<i32>,
+    pub shards: i32,
+}
+
+/// v1 knew one copy of each ledger only.
+pub(crate) fn shard_map_changed_v1_to_v2(old: ShardMapChangedV1) -> ShardMapChanged {
+    ShardMapChanged {
+        version: old.version,
+        placement: old.placement,
+        shards: old.shards,
+        filling: Vec::new(),
+        leaving: Vec::new(),
+    }
 }

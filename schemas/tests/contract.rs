@@ -306,6 +306,8 @@ fn samples() -> Vec<Event> {
         version: 1,
         placement: vec![1, 0, 1],
         shards: 2,
+        filling: vec![schemas::catalog::LedgerCopy { ledger: 0, shard: 0 }],
+        leaving: vec![schemas::catalog::LedgerCopy { ledger: 2, shard: 0 }],
     })]);
     let log = vec![
         LogEvent::Created(LogCreated {

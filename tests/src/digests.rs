@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use event_log::identity::await_log;
 use projector::Known;
 use read_model::queries::Snapshot;
 use read_model::{PoolSettings, Shards};
@@ -13,8 +14,15 @@ use crate::World;
 use crate::people::unique;
 
 impl World {
-    fn shards(&self) -> Shards {
-        Shards::connect_lazy(&self.stack.shard_dsns(), &PoolSettings::projecting()).unwrap()
+    /// Those of the log, by the map that it has now.
+    pub async fn shards(&self) -> Shards {
+        let log = await_log(&self.kafka()).await.unwrap();
+        let map = log.shard_map.unwrap();
+        let all = self.stack.shard_dsns();
+        let of_log = &all[..usize::try_from(map.shards).unwrap()];
+        let shards = Shards::connect_lazy(of_log, &PoolSettings::projecting()).unwrap();
+        shards.take_map(&map);
+        shards
     }
 
     /// Waits until every shard has applied what is in the log now.
@@ -24,7 +32,7 @@ impl World {
         for (at, _) in &self.history().await.events {
             last.insert((topics.of(at.stream), at.partition), at.offset);
         }
-        let shards = self.shards();
+        let shards = self.shards().await;
         let deadline = Instant::now() + Duration::from_secs(60);
         for shard in shards.iter() {
             let ledgers = shards.map().ledgers_of(shard.id, self.ledgers());
@@ -55,7 +63,7 @@ impl World {
     /// Rebuilds every shard from the log and compares its digests with those of the live one.
     pub async fn rebuild_is_equal(&self) {
         self.projected().await;
-        let shards = self.shards();
+        let shards = self.shards().await;
         for shard in shards.iter() {
             let name = unique("scratch").replace('-', "_");
             let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
@@ -64,8 +72,8 @@ impl World {
             let compared = projector::compare(
                 self.kafka(),
                 known,
-                shards.map().clone(),
-                shard,
+                (*shards.map()).clone(),
+                &shard,
                 &scratch,
                 CancellationToken::new(),
             )

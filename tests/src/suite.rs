@@ -49,12 +49,19 @@ pub struct Suite {
 }
 
 impl Suite {
+    /// On a stack with one of each service.
     pub fn main(self) -> ExitCode {
         self.main_with(|builder| builder)
     }
 
     /// As [`Self::main`], with services that are started otherwise.
     pub fn main_with(self, change: impl FnOnce(Builder) -> Builder) -> ExitCode {
+        let (shards, builder) = (self.shards, change(LocalRolecall::builder()));
+        self.main_on(World::start(shards, builder))
+    }
+
+    /// On a world of any shape.
+    pub fn main_on(self, start: impl Future<Output = World>) -> ExitCode {
         let arguments: Vec<String> = std::env::args().skip(1).collect();
         // For nextest, which runs each test in a process of its own, all of them are one.
         if arguments.iter().any(|it| it == "--list") {
@@ -79,8 +86,7 @@ impl Suite {
         }
         name_the_scenario_in_panics();
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        let builder = change(LocalRolecall::builder());
-        let failed = runtime.block_on(run(chosen, self.at_once, self.shards, builder));
+        let failed = runtime.block_on(run(chosen, self.at_once, start));
         runtime.shutdown_background();
         if failed.is_empty() {
             return ExitCode::SUCCESS;
@@ -91,9 +97,13 @@ impl Suite {
     }
 }
 
-async fn run(scenarios: Vec<Scenario>, at_once: usize, shards: usize, builder: Builder) -> Vec<&'static str> {
+async fn run(
+    scenarios: Vec<Scenario>,
+    at_once: usize,
+    start: impl Future<Output = World>,
+) -> Vec<&'static str> {
     let started = Instant::now();
-    let world = Arc::new(World::start(shards, builder).await);
+    let world = Arc::new(start.await);
     println!("started in {:.1} s", started.elapsed().as_secs_f64());
     let runs = scenarios.into_iter().map(|scenario| {
         let future = RUNNING.scope(scenario.name, (scenario.run)(Arc::clone(&world)));

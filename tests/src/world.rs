@@ -73,6 +73,7 @@ impl World {
     pub async fn run(&self, program: &str, arguments: &[&str]) -> (i32, String) {
         let output = Command::new(programs().await.join(program))
             .args(arguments)
+            .env("ROLECALL_COMMAND_URL", self.rolecall.command_url())
             .envs(
                 self.rolecall
                     .environment()
@@ -142,6 +143,7 @@ pub async fn programs() -> PathBuf {
                 "projector",
                 "replay",
                 "rolecall-keys",
+                "rolecall-shards",
                 "rolecall-import",
             ];
             let mut build = Command::new(env!("CARGO"));

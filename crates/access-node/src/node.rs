@@ -229,8 +229,13 @@ impl AccessNode {
     /// What an answer about this user rests on at least: its ledger and the catalog as applied.
     /// Read before deciding, so that the answer is never older than what it says.
     pub fn basis(&self, user: UserId) -> Vec<Position> {
+        self.basis_of_ledger(self.ledger(user))
+    }
+
+    /// As [`Self::basis`], for all users of a ledger.
+    pub fn basis_of_ledger(&self, ledger: i32) -> Vec<Position> {
         let positions = &self.model.positions;
-        let places = [(Stream::Catalog, 0), (Stream::Users, self.ledger(user))];
+        let places = [(Stream::Catalog, 0), (Stream::Users, ledger)];
         places
             .into_iter()
             .filter_map(|(stream, partition)| positions.last(stream, partition))

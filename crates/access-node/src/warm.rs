@@ -122,9 +122,9 @@ impl WarmStart {
 
     /// Asks again while the shard may still answer.
     async fn parts(&self, ledger: i32) -> Result<Vec<Part>, read_model::Error> {
-        let pool = &self.shards.of_ledger(ledger).pool;
+        let pool = self.shards.of_ledger(ledger)?.pool;
         loop {
-            match access_snapshots::load(pool, self.place(ledger)).await {
+            match access_snapshots::load(&pool, self.place(ledger)).await {
                 Err(read_model::Error::Sql(error)) if is_transient(&error) => {
                     tracing::debug!(%error, ledger, "The snapshot is asked for again");
                 }

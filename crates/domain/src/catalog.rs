@@ -103,6 +103,14 @@ pub enum Error {
     IncompleteShardMap { ledgers: i32, placed: usize },
     #[error("the shard map places ledger {ledger} on shard {shard}, which does not exist")]
     NoSuchShard { ledger: usize, shard: i32 },
+    #[error("the log has {known} shards, and a map of {shards} would forget some")]
+    FewerShards { known: i32, shards: i32 },
+    #[error("the shard map names ledger {ledger} on shard {shard} as a further copy, which it cannot be")]
+    NotACopy { ledger: i32, shard: i32 },
+    #[error("ledger {ledger} cannot move to shard {shard}: no copy is filled there")]
+    NotFilled { ledger: i32, shard: i32 },
+    #[error("ledger {ledger} cannot leave shard {shard} at once: its copy there is kept up for a while")]
+    NotKeptUp { ledger: i32, shard: i32 },
 }
 
 impl Decide<Catalog> for CatalogCommand {

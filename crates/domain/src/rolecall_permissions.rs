@@ -42,10 +42,11 @@ pub enum Permission {
     AccessCheck,
     TokenIntrospect,
     AuditRead,
+    ShardMapChange,
 }
 
 impl Permission {
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::UserRegister,
         Self::UserImport,
         Self::UserRead,
@@ -69,6 +70,7 @@ impl Permission {
         Self::AccessCheck,
         Self::TokenIntrospect,
         Self::AuditRead,
+        Self::ShardMapChange,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -96,6 +98,7 @@ impl Permission {
             Self::AccessCheck => "rolecall.access_check",
             Self::TokenIntrospect => "rolecall.token_introspect",
             Self::AuditRead => "rolecall.audit_read",
+            Self::ShardMapChange => "rolecall.shard_map_change",
         }
     }
 

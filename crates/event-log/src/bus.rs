@@ -114,6 +114,11 @@ impl Bus {
         }
     }
 
+    /// How many the log has.
+    pub fn ledgers(&self) -> i32 {
+        self.ledgers
+    }
+
     /// The partition of an aggregate: the catalog has one, users and identifiers have ledgers.
     pub fn partition_of<A: LedgerAggregate>(&self, id: &str) -> i32 {
         match A::STREAM {

@@ -121,11 +121,43 @@ impl Postgres {
             self.give(&partial)?;
             files::rename(&partial, &data)?;
         }
+        self.launch(cluster, &data, log)
+    }
+
+    /// Copies a running cluster unless the folder holds one already, and says how to start it as its hot standby.
+    pub fn prepare_replica(
+        &self,
+        of: &Cluster,
+        replica: &Cluster,
+        data: &Path,
+        log: &Path,
+    ) -> Result<Launch> {
+        let data = self.accessible(data)?;
+        if !data.join("PG_VERSION").is_file() {
+            files::create_dir(&data)?;
+            files::set_mode(&data, 0o700)?;
+            self.give(&data)?;
+            let mut copy = self.command("pg_basebackup");
+            copy.current_dir(&data).arg("--pgdata").arg(&data);
+            copy.arg("--host").arg(&of.socket_dir);
+            copy.args(["--port", &of.port.to_string(), "--username", USER]);
+            copy.args([
+                "--write-recovery-conf",
+                "--wal-method=stream",
+                "--checkpoint=fast",
+                "--no-sync",
+            ]);
+            files::run(&mut copy)?;
+        }
+        self.launch(replica, &data, log)
+    }
+
+    fn launch(&self, cluster: &Cluster, data: &Path, log: &Path) -> Result<Launch> {
         self.give(&cluster.socket_dir)?;
         files::set_mode(&cluster.socket_dir, 0o755)?;
         Ok(Launch::new(cluster.name.clone(), self.bin.join("postgres"), log)
             .arg("-D")
-            .arg(&data)
+            .arg(data)
             .args(["-c", "listen_addresses=127.0.0.1", "-c"])
             .arg(format!(
                 "unix_socket_directories={}",

@@ -2,12 +2,13 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::future::join_all;
 
 use crate::home::Home;
-use crate::install::{self, Wanted};
+use crate::install::{self, Programs, Wanted};
 use crate::kafka::{Door, Node};
 use crate::postgres::{Cluster, database};
 use crate::starter::{Part, Starter};
@@ -126,6 +127,8 @@ impl Builder {
             postgres,
             redis,
             shards: self.shards,
+            programs,
+            replicas: AtomicUsize::new(0),
             home,
         })
     }
@@ -157,6 +160,9 @@ pub struct Stack {
     postgres: Vec<Part<Cluster>>,
     redis: Option<Part<u16>>,
     shards: usize,
+    programs: Programs,
+    /// How many were started.
+    replicas: AtomicUsize,
     /// Last: the folders go after the servers.
     home: Home,
 }
@@ -244,6 +250,20 @@ impl Stack {
             format!("postgres://{address}/{}?sslmode=disable", database(shard))
         };
         shards.zip(addresses.iter().cycle()).map(dsn).collect()
+    }
+
+    pub(crate) async fn start_replica(&self, index: usize) -> Result<Part<Cluster>> {
+        let of = &part(self.postgres.get(index), "PostgreSQL cluster").address;
+        let number = self.replicas.fetch_add(1, Ordering::Relaxed) + 1;
+        let starter = Starter {
+            programs: &self.programs,
+            home: &self.home,
+            ports: Ports::default(),
+            progress: &Progress::default(),
+        };
+        starter
+            .replica(of, &format!("{}-replica-{number}", of.name))
+            .await
     }
 
     /// Where cluster `index` keeps its data.

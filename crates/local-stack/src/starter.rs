@@ -110,6 +110,29 @@ impl Starter<'_> {
         .await
     }
 
+    pub async fn replica(&self, of: &Cluster, name: &str) -> Result<Part<Cluster>> {
+        let Some(postgres) = self.programs.postgres.clone() else {
+            return Err(Error::NotRunning(name.to_owned()));
+        };
+        let (data, log, socket_dir) = (
+            self.home.data(name),
+            self.home.log(name),
+            self.home.sockets(name)?,
+        );
+        self.retry(false, async || {
+            let cluster = Cluster {
+                name: name.to_owned(),
+                port: ports::free()?,
+                socket_dir: socket_dir.clone(),
+            };
+            let (postgres, data, log) = (postgres.clone(), data.clone(), log.clone());
+            let (of, this) = (of.clone(), cluster.clone());
+            let prepare = move || postgres.prepare_replica(&of, &this, &data, &log);
+            self.start(name, prepare, cluster).await
+        })
+        .await
+    }
+
     pub async fn redis(&self) -> Result<Option<Part<u16>>> {
         let Some(program) = self.programs.redis.clone() else {
             return Ok(None);

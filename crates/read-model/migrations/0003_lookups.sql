@@ -3,7 +3,9 @@
 CREATE TABLE email_shard_lookup (
     email      varchar COLLATE "C" PRIMARY KEY,
     user_id    uuid NOT NULL,
+    -- Of the user's ledger, wherever it moves.
     shard_id   integer NOT NULL,
+    user_ledger smallint NOT NULL,
     ledger     smallint NOT NULL,
     claim_id   uuid NOT NULL,
     created_at timestamptz NOT NULL,
@@ -13,7 +15,9 @@ CREATE TABLE email_shard_lookup (
 CREATE TABLE username_shard_lookup (
     username   varchar COLLATE "C" PRIMARY KEY,
     user_id    uuid NOT NULL,
+    -- Of the user's ledger, wherever it moves.
     shard_id   integer NOT NULL,
+    user_ledger smallint NOT NULL,
     ledger     smallint NOT NULL,
     claim_id   uuid NOT NULL,
     created_at timestamptz NOT NULL,
@@ -28,3 +32,6 @@ CREATE TABLE session_shard_lookup (
     expires_at    timestamptz NOT NULL,
     created_at    timestamptz NOT NULL
 );
+
+CREATE INDEX email_shard_lookup_by_user_ledger ON email_shard_lookup (user_ledger);
+CREATE INDEX username_shard_lookup_by_user_ledger ON username_shard_lookup (user_ledger);

@@ -18,6 +18,13 @@ CREATE TABLE projection_checkpoint (
     digest      bytea,
     -- Time of the last applied event.
     updated_at  timestamptz,
+    -- Of the shard map by which this copy of a ledger came to be; who goes by an older one means an earlier copy.
+    since_map   integer NOT NULL DEFAULT 0,
+    -- Of the shard map by which nobody keeps it up any more: nobody may read it from then on.
+    retired_by_map integer,
+    -- For a moment it does not go beyond this offset: copies are compared at one position.
+    hold_at     bigint,
+    hold_until  timestamptz,
     PRIMARY KEY (topic, partition)
 ) WITH (fillfactor = 50);
 
@@ -29,4 +36,16 @@ CREATE TABLE projection_failure (
     reason    text NOT NULL,
     failed_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (topic, partition)
+);
+
+-- The log's shard map as applied here: whoever takes the shard up goes by it at least.
+CREATE TABLE shard_map (
+    singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+    map       jsonb NOT NULL
+);
+
+-- Its places: what the shard_id columns of look-ups follow.
+CREATE TABLE shard_placement (
+    ledger   smallint PRIMARY KEY,
+    shard_id integer NOT NULL
 );

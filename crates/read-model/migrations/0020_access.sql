@@ -4,7 +4,7 @@ DO $$
 DECLARE
     role text;
 BEGIN
-    FOREACH role IN ARRAY '{rolecall_projector,rolecall_command,rolecall_query,rolecall_reader}'::text[] LOOP
+    FOREACH role IN ARRAY '{rolecall_projector,rolecall_command,rolecall_query,rolecall_reader,rolecall_operator}'::text[] LOOP
         IF to_regrole(role) IS NULL THEN
             RAISE 'there is no role %: run crates/read-model/roles.sql on this cluster', role;
         END IF;
@@ -12,7 +12,8 @@ BEGIN
 END
 $$;
 
-GRANT USAGE ON SCHEMA public TO rolecall_projector, rolecall_command, rolecall_query, rolecall_reader;
+GRANT USAGE ON SCHEMA public TO rolecall_projector, rolecall_command, rolecall_query, rolecall_reader,
+    rolecall_operator;
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA public FROM PUBLIC;
 
 -- What every service asks first: whose the database is, and whether its tables are of this version.
@@ -25,6 +26,10 @@ GRANT SELECT, INSERT, UPDATE ON roles, permissions, users, user_sessions, user_p
 GRANT SELECT, INSERT, UPDATE, DELETE ON role_permissions, email_shard_lookup, username_shard_lookup,
     password_history, user_role_cache, projection_failure TO rolecall_projector;
 GRANT SELECT, INSERT ON session_shard_lookup TO rolecall_projector;
+GRANT SELECT, INSERT, UPDATE ON shard_map, shard_placement TO rolecall_projector;
+-- A copy of a ledger that is filled anew is emptied first.
+GRANT DELETE ON users, user_sessions, user_roles, session_shard_lookup, security_audit_log, user_passkeys
+    TO rolecall_projector;
 GRANT SELECT ON time_series TO rolecall_projector;
 GRANT EXECUTE ON FUNCTION refresh_user_role_cache, refresh_user_role_cache_of_roles, ensure_month, retained_from,
     retire_months TO rolecall_projector;
@@ -32,6 +37,8 @@ GRANT EXECUTE ON FUNCTION refresh_user_role_cache, refresh_user_role_cache_of_ro
 -- Owners of ledgers save snapshots behind their commands.
 GRANT SELECT, INSERT, UPDATE, DELETE ON aggregate_snapshots TO rolecall_command;
 GRANT SELECT, INSERT, UPDATE ON snapshot_positions TO rolecall_command;
+-- With them they move to another shard.
+GRANT DELETE ON snapshot_positions TO rolecall_operator;
 GRANT SELECT, INSERT, DELETE ON access_snapshots TO rolecall_command;
 
 -- The query service and readers read.

@@ -65,3 +65,60 @@ pub async fn save(pool: &PgPool, of: Ledger, parts: &[Part]) -> Result<(), Error
     tx.commit().await?;
     Ok(())
 }
+
+/// Removes what is saved of a ledger.
+pub async fn forget(pool: &PgPool, log_id: LogId, ledger: i32) -> Result<(), Error> {
+    sqlx::query("DELETE FROM access_snapshots WHERE log_id = $1 AND ledger = $2")
+        .bind(log_id.as_uuid())
+        .bind(ledger)
+        .execute(pool)
+        .await?;
+    Ok(())
+}
+
+/// Puts what one shard has of a ledger in the place of what another has, whatever its form.
+pub async fn copy(from: &PgPool, to: &PgPool, log_id: LogId, ledger: i32) -> Result<(), Error> {
+    let mut source = from
+        .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        .await?;
+    let mut tx = to.begin().await?;
+    sqlx::query("DELETE FROM access_snapshots WHERE log_id = $1 AND ledger = $2")
+        .bind(log_id.as_uuid())
+        .bind(ledger)
+        .execute(&mut *tx)
+        .await?;
+    let parts: Vec<(i32, i32)> = sqlx::query_as(
+        "SELECT format, part FROM access_snapshots WHERE log_id = $1 AND ledger = $2 ORDER BY format, part",
+    )
+    .bind(log_id.as_uuid())
+    .bind(ledger)
+    .fetch_all(&mut *source)
+    .await?;
+    // One at a time: a part may be large.
+    for (format, part) in parts {
+        let (content, seal): (Vec<u8>, Vec<u8>) = sqlx::query_as(
+            "SELECT content, seal FROM access_snapshots
+             WHERE log_id = $1 AND ledger = $2 AND format = $3 AND part = $4",
+        )
+        .bind(log_id.as_uuid())
+        .bind(ledger)
+        .bind(format)
+        .bind(part)
+        .fetch_one(&mut *source)
+        .await?;
+        sqlx::query(
+            "INSERT INTO access_snapshots (log_id, ledger, format, part, content, seal)
+             VALUES ($1, $2, $3, $4, $5, $6)",
+        )
+        .bind(log_id.as_uuid())
+        .bind(ledger)
+        .bind(format)
+        .bind(part)
+        .bind(content)
+        .bind(seal)
+        .execute(&mut *tx)
+        .await?;
+    }
+    tx.commit().await?;
+    Ok(())
+}

@@ -112,6 +112,16 @@ pub async fn digest(pool: &PgPool, ledger: i32) -> Result<Sha256Digest, Error> {
     of_ledger(Snapshot::begin(pool).await?.connection(), ledger).await
 }
 
+/// As [`digest`], in the caller's snapshot.
+pub async fn digest_in(snapshot: &mut Snapshot, ledger: i32) -> Result<Sha256Digest, Error> {
+    of_ledger(snapshot.connection(), ledger).await
+}
+
+/// As [`digest`], in the caller's transaction, which sees what it wrote.
+pub async fn digest_within(tx: &mut PgConnection, ledger: i32) -> Result<Sha256Digest, Error> {
+    of_ledger(tx, ledger).await
+}
+
 /// Digest of a shard's copy of roles and permissions.
 pub async fn catalog_digest(pool: &PgPool) -> Result<Sha256Digest, Error> {
     of_tables(

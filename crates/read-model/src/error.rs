@@ -28,6 +28,8 @@ pub enum Error {
     },
     #[error("this database holds {found}, not {expected}")]
     Foreign { expected: String, found: String },
+    #[error("reading the file of shards")]
+    File(#[source] std::io::Error),
     #[error("shards {0} and {1} of the configuration are one database")]
     SameDatabase(i32, i32),
     #[error("shard map {version} of the log has {recorded} shards, the configuration has {configured}")]
@@ -37,14 +39,13 @@ pub enum Error {
         configured: i32,
     },
     #[error(
-        "shard map {version} of the log has ledger {ledger} on shard {recorded}, the configuration has it on shard {configured}"
+        "ledger {ledger} lies on shard {shard} by shard map {version} of the log, and the configuration has no such shard"
     )]
-    Misplaced {
-        version: i32,
-        ledger: i32,
-        recorded: i32,
-        configured: i32,
-    },
+    NoSuchShard { version: i32, ledger: i32, shard: i32 },
+    #[error("{configured} shards are configured now, of {known}: none is given up while the program runs")]
+    ShardsVanished { known: usize, configured: usize },
+    #[error("{topic}-{partition} is not to go beyond offset {at} for the moment")]
+    Held { topic: String, partition: i32, at: i64 },
     #[error("column {column} holds {value:?}")]
     Corrupt { column: &'static str, value: String },
 }

@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub struct Holdings<'a> {
     shards: &'a Shards,
     /// Of each that answered: whose it is, if anybody's.
-    answered: Vec<(&'a Shard, Option<Identity>)>,
+    answered: Vec<(Shard, Option<Identity>)>,
 }
 
 impl Shards {
@@ -58,15 +58,26 @@ impl Holdings<'_> {
         identities.next().map(|identity| identity.log_id)
     }
 
-    /// Refuses shards that are not those of the log: of another number or placement than it has recorded, of another
-    /// log, or in another order.
+    /// Refuses shards that are not those of the log: fewer than it has, of another log, or in another order. From then
+    /// on they are read by the log's map.
     pub fn check(
         &self,
         log_id: LogId,
         ledgers: i32,
         recorded: Option<&ShardMapChanged>,
     ) -> Result<(), Error> {
-        self.shards.map().placement(ledgers).check(recorded)?;
+        if let Some(map) = recorded {
+            let (version, configured) = (map.version, self.shards.count());
+            if map.shards > configured {
+                let recorded = map.shards;
+                return Err(Error::ShardCount {
+                    version,
+                    recorded,
+                    configured,
+                });
+            }
+            self.shards.take_map(map);
+        }
         for (shard, found) in &self.answered {
             let identity = Identity {
                 log_id,

@@ -11,6 +11,9 @@ pub mod checkpoint;
 pub mod digest;
 mod error;
 mod holdings;
+pub mod ledger_rows;
+mod options;
+mod pools;
 pub mod queries;
 mod rights;
 pub mod schema;
@@ -22,9 +25,11 @@ pub mod time_series;
 pub use digest::{catalog_digest, digest};
 pub use error::{Error, is_transient};
 pub use holdings::Holdings;
+pub use options::ShardOptions;
+pub use pools::PoolSettings;
 pub use rights::touches_rights;
-pub use shard_map::{Placement, ShardId, ShardMap};
-pub use shards::{PoolSettings, Shard, Shards};
+pub use shard_map::{Duty, ShardId, ShardMap, heaviest};
+pub use shards::{Shard, Shards};
 
 /// The `session_token` column: a hash, so that the table gives no usable token away.
 pub fn session_token(session: schemas::SessionId) -> String {

@@ -1,36 +1,67 @@
-//! Which shard holds a ledger.
+//! Which shard holds a ledger, and which further copies there are while ledgers move.
 
-use schemas::catalog::ShardMapChanged;
+use schemas::catalog::{LedgerCopy, ShardMapChanged};
 use sha2::{Digest, Sha256};
-
-use crate::Error;
 
 /// Number of a shard; `users.shard_id` and the look-up tables hold it.
 pub type ShardId = i32;
 
-/// Rendezvous hashing: each ledger goes to the shard with the highest weight for it, so a new
-/// shard takes ledgers from the others and moves none between them.
+/// As the log says it; or, of a log without any map, as rendezvous hashing makes it: each ledger goes to the shard
+/// with the highest weight for it, so a new shard takes ledgers from the others and moves none between them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShardMap {
     shards: Vec<ShardId>,
+    /// 0 where it is not the log's.
+    version: i32,
+    /// By ledger; empty where it is not the log's.
+    placement: Vec<ShardId>,
+    filling: Vec<LedgerCopy>,
+    leaving: Vec<LedgerCopy>,
+}
+
+/// The ledgers that a projector keeps up on one shard.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Duty {
+    /// Read, by those who know the newest map or an older one.
+    pub read: Vec<i32>,
+    /// Read by nobody yet.
+    pub filling: Vec<i32>,
+}
+
+impl Duty {
+    pub fn ledgers(&self) -> impl Iterator<Item = i32> {
+        self.read.iter().chain(&self.filling).copied()
+    }
 }
 
 impl ShardMap {
+    /// Of a log that has no map.
+    ///
     /// # Panics
     /// Without any shard.
     pub fn new(shards: impl IntoIterator<Item = ShardId>) -> Self {
         let shards: Vec<ShardId> = shards.into_iter().collect();
         assert!(!shards.is_empty(), "a shard map needs a shard");
-        Self { shards }
+        Self {
+            shards,
+            version: 0,
+            placement: Vec::new(),
+            filling: Vec::new(),
+            leaving: Vec::new(),
+        }
+    }
+
+    pub fn version(&self) -> i32 {
+        self.version
     }
 
     pub fn shard_of(&self, ledger: i32) -> ShardId {
-        let heaviest = self
-            .shards
-            .iter()
+        let placed = usize::try_from(ledger)
+            .ok()
+            .and_then(|index| self.placement.get(index));
+        placed
             .copied()
-            .max_by_key(|&shard| (weight(ledger, shard), shard));
-        heaviest.unwrap_or_else(|| unreachable!("a shard map has a shard"))
+            .unwrap_or_else(|| heaviest(ledger, self.shards.iter().copied()))
     }
 
     /// Ledgers of `0..ledgers` that lie on `shard`.
@@ -40,58 +71,57 @@ impl ShardMap {
             .collect()
     }
 
+    /// What is to be kept up on a shard, of `0..ledgers`.
+    pub fn duty(&self, shard: ShardId, ledgers: i32) -> Duty {
+        let mut read = self.ledgers_of(shard, ledgers);
+        read.extend(copies_on(&self.leaving, shard));
+        read.sort_unstable();
+        let mut filling: Vec<i32> = copies_on(&self.filling, shard).collect();
+        filling.sort_unstable();
+        Duty { read, filling }
+    }
+
     pub fn shards(&self) -> &[ShardId] {
         &self.shards
     }
 
-    pub fn placement(&self, ledgers: i32) -> Placement {
-        Placement {
-            of_ledgers: (0..ledgers).map(|ledger| self.shard_of(ledger)).collect(),
-            shards: i32::try_from(self.shards.len()).unwrap_or(i32::MAX),
-        }
-    }
-}
-
-/// Where every ledger lies by the configuration, to compare with what the log says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Placement {
-    of_ledgers: Vec<ShardId>,
-    shards: i32,
-}
-
-impl Placement {
     /// As a log without any map records it.
-    pub fn first_map(&self) -> ShardMapChanged {
+    pub fn first_map(&self, ledgers: i32) -> ShardMapChanged {
         ShardMapChanged {
             version: 1,
-            placement: self.of_ledgers.clone(),
-            shards: self.shards,
+            placement: (0..ledgers).map(|ledger| self.shard_of(ledger)).collect(),
+            shards: i32::try_from(self.shards.len()).unwrap_or(i32::MAX),
+            ..ShardMapChanged::default()
         }
     }
+}
 
-    /// Refuses a configuration that differs: its rows would be frozen copies, or none at all. A log
-    /// without a map fits every configuration.
-    pub fn check(&self, recorded: Option<&ShardMapChanged>) -> Result<(), Error> {
-        let Some(recorded) = recorded else { return Ok(()) };
-        let version = recorded.version;
-        if recorded.shards != self.shards {
-            return Err(Error::ShardCount {
-                version,
-                recorded: recorded.shards,
-                configured: self.shards,
-            });
-        }
-        let both = recorded.placement.iter().zip(&self.of_ledgers);
-        match (0..).zip(both).find(|(_, (recorded, own))| recorded != own) {
-            None => Ok(()),
-            Some((ledger, (&recorded, &configured))) => Err(Error::Misplaced {
-                version,
-                ledger,
-                recorded,
-                configured,
-            }),
+impl From<&ShardMapChanged> for ShardMap {
+    fn from(recorded: &ShardMapChanged) -> Self {
+        Self {
+            shards: (0..recorded.shards).collect(),
+            version: recorded.version,
+            placement: recorded.placement.clone(),
+            filling: recorded.filling.clone(),
+            leaving: recorded.leaving.clone(),
         }
     }
+}
+
+fn copies_on(copies: &[LedgerCopy], shard: ShardId) -> impl Iterator<Item = i32> {
+    let on_it = copies.iter().filter(move |copy| copy.shard == shard);
+    on_it.map(|copy| copy.ledger)
+}
+
+/// The shard of the highest weight for a ledger.
+///
+/// # Panics
+/// Without any shard.
+pub fn heaviest(ledger: i32, shards: impl IntoIterator<Item = ShardId>) -> ShardId {
+    let heaviest = shards
+        .into_iter()
+        .max_by_key(|&shard| (weight(ledger, shard), shard));
+    heaviest.unwrap_or_else(|| unreachable!("a shard map has a shard"))
 }
 
 /// Part of the contract with the data already placed: never change it.
@@ -151,29 +181,38 @@ mod tests {
     }
 
     #[test]
-    fn only_the_recorded_placement_fits() {
-        let placement = ShardMap::new(0..2).placement(4);
-        let recorded = placement.first_map();
-        let refusal = |map: &ShardMapChanged| placement.check(Some(map)).unwrap_err().to_string();
-        placement.check(None).unwrap();
-        placement.check(Some(&recorded)).unwrap();
-        let fewer = ShardMap::new(0..1).placement(4).first_map();
+    fn what_the_log_says_goes_before_the_hash() {
+        let first = ShardMap::new(0..2).first_map(4);
         assert_eq!(
-            refusal(&fewer),
-            "shard map 1 of the log has 1 shards, the configuration has 2"
+            ShardMap::from(&first).ledgers_of(0, 4),
+            ShardMap::new(0..2).ledgers_of(0, 4)
         );
         let mut moved = ShardMapChanged {
             version: 2,
-            ..recorded
+            shards: 3,
+            ..first
         };
-        let configured = moved.placement[3];
-        moved.placement[3] = 1 - configured;
+        let from = std::mem::replace(&mut moved.placement[3], 2);
+        moved.leaving = vec![LedgerCopy {
+            ledger: 3,
+            shard: from,
+        }];
+        moved.filling = vec![LedgerCopy { ledger: 0, shard: 2 }];
+        let map = ShardMap::from(&moved);
         assert_eq!(
-            refusal(&moved),
-            format!(
-                "shard map 2 of the log has ledger 3 on shard {}, the configuration has it on shard {configured}",
-                1 - configured
-            )
+            (map.version(), map.shards(), map.shard_of(3)),
+            (2, &[0, 1, 2][..], 2)
+        );
+        assert!(
+            map.duty(from, 4).read.contains(&3),
+            "those who do not know the map read on"
+        );
+        assert_eq!(
+            map.duty(2, 4),
+            Duty {
+                read: vec![3],
+                filling: vec![0]
+            }
         );
     }
 

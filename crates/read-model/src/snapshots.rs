@@ -93,17 +93,17 @@ pub async fn fetch(pool: &PgPool, of: Partition, ids: &[String]) -> Result<Vec<S
     .bind(ids)
     .fetch_all(pool)
     .await?;
-    rows.iter()
-        .map(|row| {
-            Ok(SnapshotRow {
-                aggregate_id: row.try_get("aggregate_id")?,
-                sequence: row.try_get("sequence")?,
-                pinned: row.try_get("pinned")?,
-                state: row.try_get("state")?,
-                seal: hash(row.try_get("seal")?),
-            })
-        })
-        .collect()
+    rows.iter().map(read_row).collect()
+}
+
+fn read_row(row: &sqlx::postgres::PgRow) -> Result<SnapshotRow, Error> {
+    Ok(SnapshotRow {
+        aggregate_id: row.try_get("aggregate_id")?,
+        sequence: row.try_get("sequence")?,
+        pinned: row.try_get("pinned")?,
+        state: row.try_get("state")?,
+        seal: hash(row.try_get("seal")?),
+    })
 }
 
 /// Saves all of it or nothing; two savers at once take turns.
@@ -136,6 +136,74 @@ pub async fn save(pool: &PgPool, of: Partition, saving: Saving<'_>) -> Result<Sa
     }
     tx.commit().await?;
     Ok(Saved::Done)
+}
+
+/// Puts what one shard has of a partition in the place of what another has. Seals say nothing of shards, so it is worth
+/// as much there.
+pub async fn copy(from: &PgPool, to: &PgPool, of: Partition) -> Result<(), Error> {
+    let mut source = from
+        .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        .await?;
+    let Some(position) = position(&mut source, of).await? else {
+        return Ok(());
+    };
+    let mut tx = to.begin().await?;
+    delete(&mut tx, of).await?;
+    let saving = Saving {
+        expected: None,
+        replace: true,
+        rows: &[],
+        position: &position,
+    };
+    make_position(&mut tx, of, &saving).await?;
+    let mut after = String::new();
+    loop {
+        let rows = page(&mut source, of, &after).await?;
+        let Some(last) = rows.last() else { break };
+        after.clone_from(&last.aggregate_id);
+        put_rows(&mut tx, of, &rows).await?;
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Removes what is saved of a partition.
+pub async fn forget(pool: &PgPool, of: Partition) -> Result<(), Error> {
+    let mut tx = pool.begin().await?;
+    delete(&mut tx, of).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+async fn delete(tx: &mut PgConnection, of: Partition) -> Result<(), Error> {
+    for statement in [
+        "DELETE FROM aggregate_snapshots WHERE log_id = $1 AND stream = $2 AND partition = $3",
+        "DELETE FROM snapshot_positions WHERE log_id = $1 AND stream = $2 AND partition = $3",
+    ] {
+        sqlx::query(statement)
+            .bind(of.log_id.as_uuid())
+            .bind(of.stream)
+            .bind(of.number)
+            .execute(&mut *tx)
+            .await?;
+    }
+    Ok(())
+}
+
+/// The next rows by id.
+async fn page(tx: &mut PgConnection, of: Partition, after: &str) -> Result<Vec<SnapshotRow>, Error> {
+    let rows = sqlx::query(
+        "SELECT aggregate_id, sequence, pinned, state, seal FROM aggregate_snapshots
+         WHERE log_id = $1 AND stream = $2 AND partition = $3 AND aggregate_id > $4
+         ORDER BY aggregate_id LIMIT 1000",
+    )
+    .bind(of.log_id.as_uuid())
+    .bind(of.stream)
+    .bind(of.number)
+    .bind(after)
+    .fetch_all(tx)
+    .await?;
+    rows.iter().map(read_row).collect()
 }
 
 /// Inserts the position if there is none; a rival's insert is waited for.

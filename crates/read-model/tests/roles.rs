@@ -13,7 +13,7 @@ const REFUSED: &str = "42501";
 
 /// What each role, in that order, may do: select, insert, update, delete, truncate. A new table belongs here and in
 /// the migration that gives these rights.
-const TABLES: [(&str, [&str; 4]); 21] = [
+const TABLES: [(&str, [&str; 4]); 23] = [
     ("_sqlx_migrations", ["S", "S", "S", ""]),
     ("access_snapshots", ["", "SID", "S", ""]),
     ("aggregate_snapshots", ["", "SIUD", "", ""]),
@@ -25,16 +25,18 @@ const TABLES: [(&str, [&str; 4]); 21] = [
     ("projection_identity", ["SI", "SI", "S", ""]),
     ("role_permissions", ["SIUD", "", "", "S"]),
     ("roles", ["SIU", "", "S", "S"]),
-    ("security_audit_log", ["SIU", "", "S", "S"]),
-    ("session_shard_lookup", ["SI", "", "", "S"]),
+    ("security_audit_log", ["SIUD", "", "S", "S"]),
+    ("session_shard_lookup", ["SID", "", "", "S"]),
+    ("shard_map", ["SIU", "", "", ""]),
+    ("shard_placement", ["SIU", "", "", ""]),
     ("snapshot_positions", ["", "SIU", "", ""]),
     ("time_series", ["S", "", "", ""]),
-    ("user_passkeys", ["SIU", "", "S", "S"]),
+    ("user_passkeys", ["SIUD", "", "S", "S"]),
     ("user_role_cache", ["SIUD", "", "S", "S"]),
-    ("user_roles", ["SIU", "", "S", "S"]),
-    ("user_sessions", ["SIU", "", "S", "S"]),
+    ("user_roles", ["SIUD", "", "S", "S"]),
+    ("user_sessions", ["SIUD", "", "S", "S"]),
     ("username_shard_lookup", ["SIUD", "", "", "S"]),
-    ("users", ["SIU", "", "S", "S"]),
+    ("users", ["SIUD", "", "S", "S"]),
 ];
 
 const FUNCTIONS: [(&str, [bool; 4]); 7] = [

@@ -11,7 +11,7 @@ use schemas::user::UserEvent;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{At, Place, RowError, utc};
+use super::{At, Place, RowError, shard_placement, utc};
 
 #[derive(Default)]
 pub(super) struct Lookups {
@@ -23,7 +23,7 @@ pub(super) struct Lookups {
 
 struct Holder {
     user_id: Uuid,
-    shard_id: i32,
+    user_ledger: i16,
     claim_id: Uuid,
     at: DateTime<Utc>,
 }
@@ -104,27 +104,44 @@ impl Lookups {
         table.insert(at.meta.aggregate_id.clone(), holder);
     }
 
+    /// Whether a row says on which shard a user lies.
+    fn places_anybody(&self) -> bool {
+        self.emails
+            .values()
+            .chain(self.usernames.values())
+            .any(Option::is_some)
+    }
+
     pub async fn write(&self, tx: &mut PgConnection, place: &Place) -> Result<(), RowError> {
         const EMAIL: Statements = Statements {
             delete: "DELETE FROM email_shard_lookup WHERE email = ANY ($1)",
             upsert: "INSERT INTO email_shard_lookup
-                         (ledger, email, user_id, shard_id, claim_id, created_at, updated_at)
-                     SELECT $1, n.*, n.at FROM unnest($2::text[], $3::uuid[], $4::int4[], $5::uuid[], $6::timestamptz[])
-                         AS n (key, user_id, shard_id, claim_id, at)
+                         (ledger, email, user_id, user_ledger, claim_id, created_at, shard_id, updated_at)
+                     SELECT $1, n.*, p.shard_id, n.at
+                     FROM unnest($2::text[], $3::uuid[], $4::int2[], $5::uuid[], $6::timestamptz[])
+                         AS n (key, user_id, user_ledger, claim_id, at)
+                     LEFT JOIN shard_placement p ON p.ledger = n.user_ledger
                      ON CONFLICT (email) DO UPDATE SET
-                         user_id = excluded.user_id, shard_id = excluded.shard_id, claim_id = excluded.claim_id,
+                         user_id = excluded.user_id, user_ledger = excluded.user_ledger,
+                         shard_id = excluded.shard_id, claim_id = excluded.claim_id,
                          created_at = excluded.created_at, updated_at = excluded.updated_at",
         };
         const USERNAME: Statements = Statements {
             delete: "DELETE FROM username_shard_lookup WHERE username = ANY ($1)",
             upsert: "INSERT INTO username_shard_lookup
-                         (ledger, username, user_id, shard_id, claim_id, created_at, updated_at)
-                     SELECT $1, n.*, n.at FROM unnest($2::text[], $3::uuid[], $4::int4[], $5::uuid[], $6::timestamptz[])
-                         AS n (key, user_id, shard_id, claim_id, at)
+                         (ledger, username, user_id, user_ledger, claim_id, created_at, shard_id, updated_at)
+                     SELECT $1, n.*, p.shard_id, n.at
+                     FROM unnest($2::text[], $3::uuid[], $4::int2[], $5::uuid[], $6::timestamptz[])
+                         AS n (key, user_id, user_ledger, claim_id, at)
+                     LEFT JOIN shard_placement p ON p.ledger = n.user_ledger
                      ON CONFLICT (username) DO UPDATE SET
-                         user_id = excluded.user_id, shard_id = excluded.shard_id, claim_id = excluded.claim_id,
+                         user_id = excluded.user_id, user_ledger = excluded.user_ledger,
+                         shard_id = excluded.shard_id, claim_id = excluded.claim_id,
                          created_at = excluded.created_at, updated_at = excluded.updated_at",
         };
+        if self.places_anybody() {
+            shard_placement::lock_out_catalog(tx).await?;
+        }
         EMAIL.run(tx, place, &self.emails).await?;
         USERNAME.run(tx, place, &self.usernames).await?;
         if !self.sessions.is_empty() {
@@ -139,7 +156,7 @@ impl Holder {
         let ledger = ledger_of(&event.user_id.to_string(), at.place.ledgers);
         Self {
             user_id: event.user_id.as_uuid(),
-            shard_id: at.place.map.shard_of(ledger),
+            user_ledger: i16::try_from(ledger).unwrap_or(i16::MAX),
             claim_id: event.claim_id.as_uuid(),
             at: at.time(),
         }
@@ -177,7 +194,7 @@ impl Statements {
             .bind(place.ledger)
             .bind(held.iter().map(|(key, _)| *key).collect::<Vec<_>>())
             .bind(held.iter().map(|(_, it)| it.user_id).collect::<Vec<_>>())
-            .bind(held.iter().map(|(_, it)| it.shard_id).collect::<Vec<_>>())
+            .bind(held.iter().map(|(_, it)| it.user_ledger).collect::<Vec<_>>())
             .bind(held.iter().map(|(_, it)| it.claim_id).collect::<Vec<_>>())
             .bind(held.iter().map(|(_, it)| it.at).collect::<Vec<_>>())
             .execute(tx)

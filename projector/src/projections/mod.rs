@@ -14,11 +14,12 @@ mod password_history;
 mod role_cache;
 mod role_permissions;
 mod sessions;
+pub(crate) mod shard_placement;
 mod user_roles;
 mod users;
 
 use chrono::{DateTime, NaiveDate, Utc};
-use read_model::{ShardId, ShardMap};
+use read_model::ShardId;
 use schemas::{Event, Meta, Stream, Timestamp};
 use sqlx::PgConnection;
 use sqlx::types::ipnetwork::IpNetwork;
@@ -34,13 +35,14 @@ pub struct Place {
     pub ledger: i16,
     pub shard_id: ShardId,
     pub ledgers: i32,
-    pub map: ShardMap,
 }
 
+/// Catalog events are audited here only, else each copy would tell them again.
+const AUDITS_CATALOG: ShardId = 0;
+
 impl Place {
-    /// Catalog events are audited on one shard only, else each copy would tell them again.
     fn audits_catalog(&self) -> bool {
-        self.map.shard_of(0) == self.shard_id
+        self.shard_id == AUDITS_CATALOG
     }
 }
 
@@ -97,6 +99,7 @@ pub(crate) struct Batch {
     lookups: lookups::Lookups,
     catalog: catalog::Catalog,
     role_permissions: role_permissions::RolePermissions,
+    shard_placement: shard_placement::ShardPlacement,
     audit: audit::Audit,
     role_cache: role_cache::RoleCache,
     erasures: erasures::Erasures,
@@ -127,6 +130,7 @@ impl Batch {
                 Event::Catalog(catalog_event) => {
                     batch.catalog.fold(&at, catalog_event);
                     batch.role_permissions.fold(&at, catalog_event);
+                    batch.shard_placement.fold(&at, catalog_event);
                     batch.audit.fold_catalog(&at, catalog_event);
                 }
                 // The log's own events are for its readers and writers; no row tells of them.
@@ -150,6 +154,7 @@ impl Batch {
             let attached = self.role_permissions.touched_roles();
             let changed = self.catalog.touch_roles(tx, attached).await?;
             role_cache::refresh_roles(tx, &changed).await?;
+            self.shard_placement.write(tx).await?;
         } else {
             self.role_cache.lock_out_catalog(tx).await?;
             self.users.write(tx, place).await?;

@@ -82,7 +82,6 @@ impl VecLog {
             log_id: LogId::from_uuid(uuid::Uuid::from_u128(7)),
             ledgers,
             schema_ids: SchemaIds::numbered(),
-            shard_map: None,
         }
     }
 

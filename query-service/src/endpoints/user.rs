@@ -73,7 +73,7 @@ pub async fn user(
     app.require_unless_self(caller, id, Permission::UserRead)?;
     app.require_known(id)?;
     let (row, token) = app
-        .read(id, &at_least, async |shard| user_by_id(shard, id).await)
+        .read(id, &at_least, move |shard| Box::pin(user_by_id(shard, id)))
         .await?;
     // The log has the user, so the row is on its way.
     let row = row.ok_or_else(not_yet)?;

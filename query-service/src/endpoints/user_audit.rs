@@ -141,8 +141,11 @@ pub async fn user_audit(
     app.require_unless_self(caller, id, Permission::AuditRead)?;
     app.require_known(id)?;
     let (limit, before) = (query.limit.0, query.before.map(|cursor| cursor.0));
-    let read = async |shard: &mut _| audit_of_user(shard, id, before, limit).await;
-    let (rows, token) = app.read(id, &at_least, read).await?;
+    let (rows, token) = app
+        .read(id, &at_least, move |shard| {
+            Box::pin(audit_of_user(shard, id, before, limit))
+        })
+        .await?;
     let personal = app.data_keys.of(app.node.log_id(), id).await?;
     let is_full = u32::try_from(rows.len()) == Ok(limit);
     let next = rows.last().filter(|_| is_full).map(|row| Cursor(row.cursor()));

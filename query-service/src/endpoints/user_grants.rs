@@ -68,7 +68,7 @@ pub async fn user_grants(
     app.require_unless_self(caller, id, Permission::UserRead)?;
     app.require_known(id)?;
     let (rows, token) = app
-        .read(id, &at_least, async |shard| grants_of_user(shard, id).await)
+        .read(id, &at_least, move |shard| Box::pin(grants_of_user(shard, id)))
         .await?;
     let now = app.now();
     let grants = rows.into_iter().map(|row| answer(row, now)).collect();

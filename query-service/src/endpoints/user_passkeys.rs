@@ -62,7 +62,7 @@ pub async fn user_passkeys(
     app.reach(caller, &at_least).await?;
     app.require_unless_self(caller, id, Permission::UserRead)?;
     app.require_known(id)?;
-    let read = app.read(id, &at_least, async |shard| passkeys_of_user(shard, id).await);
+    let read = app.read(id, &at_least, move |shard| Box::pin(passkeys_of_user(shard, id)));
     let (rows, token) = read.await?;
     let personal = app.data_keys.of(app.node.log_id(), id).await?;
     let passkeys = rows.into_iter().map(|row| answer(row, &personal));

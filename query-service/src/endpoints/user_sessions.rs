@@ -95,8 +95,8 @@ pub async fn user_sessions(
     app.require_unless_self(caller, id, Permission::SessionRead)?;
     app.require_known(id)?;
     let limit = query.limit.0;
-    let read = app.read(id, &at_least, async |shard| {
-        sessions_of_user(shard, id, limit).await
+    let read = app.read(id, &at_least, move |shard| {
+        Box::pin(sessions_of_user(shard, id, limit))
     });
     let (rows, token) = read.await?;
     let personal = app.data_keys.of(app.node.log_id(), id).await?;

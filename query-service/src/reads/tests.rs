@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use local_stack::Stack;
 use schemas::catalog::{CatalogEvent, ShardMapChanged};
-use schemas::{DataKey, Position, sealed_field as field};
+use schemas::{DataKey, Position, Stream, sealed_field as field};
 use serde_json::json;
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -104,17 +104,34 @@ async fn rows_come_from_a_moment_that_reflects_what_is_demanded() {
         "the log has the user, the shard has not"
     );
 
-    insert_bob(&pool, &key, test.app.node.ledger(BOB)).await;
+    let ledger = test.app.node.ledger(BOB);
+    insert_bob(&pool, &key, ledger).await;
+    let answer = test.get(&path, BOB).await;
+    assert_eq!(
+        answer.slug(),
+        "not-yet",
+        "a row without a checkpoint says nothing"
+    );
+    let first = Position {
+        stream: Stream::Users,
+        partition: ledger,
+        offset: 0,
+    };
+    reach(&pool, first).await;
     let answer = test.get(&path, BOB).await;
     assert_eq!(
         (&answer.body["username"], &answer.body["email"]),
         (&json!("bob"), &json!("bob@example.org"))
     );
-    assert_eq!(answer.header("rolecall-token"), test.app.token([]).to_string());
+    assert_eq!(
+        answer.header("rolecall-token"),
+        test.app.token([first]).to_string()
+    );
 
     the_checkpoint_is_waited_for(&test, &pool, &path).await;
     sessions_and_audit(&test, &path).await;
     erased_people_and_wrong_keys(&dsn, &path).await;
+    a_copy_is_read_by_those_who_mean_it(&test, &pool, &path).await;
 
     pool.close().await;
     stack.shutdown().await.unwrap();
@@ -209,23 +226,59 @@ async fn erased_people_and_wrong_keys(dsn: &str, path: &str) {
 }
 
 #[tokio::test]
-async fn ledgers_that_have_moved_are_not_read_here() {
+async fn ledgers_on_a_shard_that_is_not_configured_are_not_read() {
     let test = TestApp::new();
-    let map = |version, shards| {
+    let map = |version, shard| {
         let ledgers = usize::try_from(crate::testing::LEDGERS).unwrap();
         CatalogEvent::ShardMapChanged(ShardMapChanged {
             version,
-            placement: vec![0; ledgers],
-            shards,
+            placement: vec![shard; ledgers],
+            shards: 2,
+            ..ShardMapChanged::default()
         })
     };
-    test.fed.catalog(&map(1, 1));
+    test.fed.catalog(&map(1, 0));
     assert_eq!(test.app.shards_misfit(), None);
-    test.fed.catalog(&map(2, 2));
+    test.fed.catalog(&map(2, 1));
     assert_eq!(
         test.app.shards_misfit().as_deref(),
-        Some("shard map 2 of the log has 2 shards, the configuration has 1")
+        Some("ledger 0 lies on shard 1 by shard map 2 of the log, and the configuration has no such shard")
     );
     let answer = test.get(&format!("/v1/users/{BOB}"), BOB).await;
     assert_eq!((answer.status, answer.slug()), (503, "dependency-unavailable"));
+}
+
+/// Says by which maps the shard's copy of Bob's ledger may be read.
+async fn serve(pool: &PgPool, since: i32, retired_by: Option<i32>) {
+    sqlx::query("UPDATE projection_checkpoint SET since_map = $1, retired_by_map = $2")
+        .bind(since)
+        .bind(retired_by)
+        .execute(pool)
+        .await
+        .unwrap();
+}
+
+/// The node goes by map 3.
+async fn a_copy_is_read_by_those_who_mean_it(test: &TestApp, pool: &PgPool, path: &str) {
+    test.fed.catalog(&CatalogEvent::ShardMapChanged(ShardMapChanged {
+        version: 3,
+        placement: vec![0; usize::try_from(crate::testing::LEDGERS).unwrap()],
+        shards: 1,
+        ..ShardMapChanged::default()
+    }));
+    for (since, retired_by, slug) in [
+        (4, None, "not-yet"),
+        (0, Some(4), "dependency-unavailable"),
+        (2, Some(3), "dependency-unavailable"),
+    ] {
+        serve(pool, since, retired_by).await;
+        let answer = test.get(path, BOB).await;
+        assert_eq!(
+            (answer.status, answer.slug()),
+            (503, slug),
+            "since {since}, {retired_by:?}"
+        );
+    }
+    serve(pool, 3, None).await;
+    assert_eq!(test.get(path, BOB).await.status, 200);
 }

@@ -1,0 +1,77 @@
+//! The rows of one ledger on one shard, all of them: removing them, and putting others in their place.
+
+use futures::StreamExt as _;
+use schemas::Stream;
+use sqlx::{AssertSqlSafe, PgConnection};
+
+use crate::Error;
+
+/// What the users of a ledger have; first what others refer to. Each has a column `ledger`.
+const OF_USERS: [&str; 8] = [
+    "users",
+    "user_sessions",
+    "user_roles",
+    "password_history",
+    "user_passkeys",
+    "session_shard_lookup",
+    "security_audit_log",
+    "user_role_cache",
+];
+const OF_IDENTIFIERS: [&str; 2] = ["email_shard_lookup", "username_shard_lookup"];
+
+/// The tables that the projection of a partition writes rows of its ledger into. The catalog's are every shard's.
+pub const fn tables(stream: Stream) -> &'static [&'static str] {
+    match stream {
+        Stream::Users => &OF_USERS,
+        Stream::Identifiers => &OF_IDENTIFIERS,
+        Stream::Catalog => &[],
+    }
+}
+
+/// Removes what the projection of a partition wrote.
+pub async fn delete(tx: &mut PgConnection, stream: Stream, ledger: i32) -> Result<(), Error> {
+    // As long as it takes: it is bounded by the ledger, and cut short it would begin anew for ever.
+    sqlx::query("SET LOCAL statement_timeout = 0")
+        .execute(&mut *tx)
+        .await?;
+    for table in tables(stream).iter().rev() {
+        let delete = format!("DELETE FROM {table} WHERE ledger = $1::integer::smallint");
+        sqlx::query(AssertSqlSafe(delete))
+            .bind(ledger)
+            .execute(&mut *tx)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Adds what the projection of a partition wrote into another database. Gives how many bytes that were.
+pub async fn copy(
+    from: &mut PgConnection,
+    to: &mut PgConnection,
+    stream: Stream,
+    ledger: i32,
+) -> Result<usize, Error> {
+    let mut bytes = 0;
+    for table in tables(stream) {
+        let columns: String = sqlx::query_scalar(
+            "SELECT string_agg(quote_ident(column_name), ', ' ORDER BY ordinal_position)
+             FROM information_schema.columns
+             WHERE table_schema = current_schema() AND table_name = $1 AND is_generated = 'NEVER'",
+        )
+        .bind(table)
+        .fetch_one(&mut *from)
+        .await?;
+        let out =
+            format!("COPY (SELECT {columns} FROM {table} WHERE ledger = {ledger}) TO STDOUT (FORMAT binary)");
+        let mut rows = from.copy_out_raw(&out).await?;
+        let into = format!("COPY {table} ({columns}) FROM STDIN (FORMAT binary)");
+        let mut sink = to.copy_in_raw(&into).await?;
+        while let Some(chunk) = rows.next().await {
+            let chunk = chunk?;
+            bytes += chunk.len();
+            sink.send(chunk).await?;
+        }
+        sink.finish().await?;
+    }
+    Ok(bytes)
+}
