@@ -249,9 +249,13 @@ mod tests {
             &registry,
             "--admin-password-file",
             password.to_str().unwrap(),
+            "--plaintext",
+            "allowed",
+            "--kafka-security",
+            "plaintext",
         ]);
         config.keys = generate_key_files(&folder.path().join("keys")).unwrap();
-        let kafka = KafkaConfig::new(&config.kafka, &config.topic_prefix);
+        let kafka = config.kafka_config().unwrap();
         let identity = open_log(&config, &kafka, None, &Readiness::awaiting([]))
             .await
             .unwrap();
