@@ -216,7 +216,6 @@ mod tests {
     use access_node::AccessNode;
     use clap::Parser as _;
     use domain::user::{AbandonClaim, Deactivate};
-    use event_log::KafkaConfig;
     use schemas::identifier::IdentifierKind;
     use service_kit::health::Readiness;
     use service_kit::keys::generate_key_files;

@@ -2,8 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+#[path = "tls/impostors.rs"]
 mod impostors;
+#[path = "tls/listening.rs"]
 mod listening;
+#[path = "tls/settings.rs"]
 mod settings;
 
 use std::process::ExitCode;
