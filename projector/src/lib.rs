@@ -88,6 +88,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
 
 /// The configured shards, not connected yet.
 pub fn shards(config: &Config) -> Result<Shards, RunError> {
+    config.trust.check()?;
     let settings = PoolSettings {
         max_connections: config.shard_connections,
         ..PoolSettings::projecting().trusting(&config.trust)
@@ -101,6 +102,7 @@ pub fn shards(config: &Config) -> Result<Shards, RunError> {
 
 /// Brings the tables of all shards up to date, as their owner.
 pub async fn migrate(config: &Config) -> Result<(), RunError> {
+    config.trust.check()?;
     let Some(shards) = config.shards.open(&PoolSettings::owning().trusting(&config.trust))? else {
         return Ok(());
     };

@@ -12,17 +12,20 @@ use crate::SERVICES;
 
 const CERTIFICATE: [&str; 2] = ["ROLECALL_TLS_CERT_FILE", "ROLECALL_TLS_KEY_FILE"];
 
-/// The line with which a program that must not start ends.
+/// The line with which a program that must not start ends. What is changed to nothing is not set.
 async fn refusal(world: &World, program: &str, changed: &[(&str, String)], arguments: &[&str]) -> String {
-    let running = Command::new(world.rolecall.program(program))
+    let mut command = Command::new(world.rolecall.program(program));
+    command
         .args(arguments)
         .env("ROLECALL_LISTEN", "127.0.0.1:0")
-        .envs(world.rolecall.environment().iter().map(|(name, value)| (name, value)))
-        // An empty path is none.
-        .envs(changed.iter().map(|(name, value)| (*name, value)))
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
+        .envs(world.rolecall.environment().iter().map(|(name, value)| (name, value)));
+    for (name, value) in changed {
+        match value.is_empty() {
+            true => command.env_remove(name),
+            false => command.env(name, value),
+        };
+    }
+    let running = command.stdin(Stdio::null()).kill_on_drop(true).output();
     let ended = tokio::time::timeout(Duration::from_secs(60), running).await;
     let output = ended.unwrap_or_else(|_| panic!("{program} is not refused: {changed:?}")).unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
