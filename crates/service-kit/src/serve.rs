@@ -200,6 +200,11 @@ mod tests {
     }
 
     async fn start(handler_takes: Duration, grace: Duration) -> Running {
+        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        start_on(listener.into(), handler_takes, grace)
+    }
+
+    fn start_on(listener: Listener, handler_takes: Duration, grace: Duration) -> Running {
         let router = Router::new().route(
             "/",
             get(async move |ConnectInfo(peer): ConnectInfo<SocketAddr>| {
@@ -207,7 +212,6 @@ mod tests {
                 format!("hello {}", peer.ip())
             }),
         );
-        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
         let served = tokio::spawn(serve(listener, router, shutdown.clone(), grace));
@@ -252,6 +256,42 @@ mod tests {
         running.shutdown.cancel();
         let error = running.served.await.unwrap().unwrap_err();
         assert!(matches!(error, ServeError::Grace { open: 1, .. }), "{error}");
+    }
+
+    /// By TLS.
+    async fn start_secure() -> Running {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let [certificate, key] = ["cert.pem", "key.pem"].map(|name| dir.path().join(name));
+        std::fs::write(&certificate, made.cert.pem()).unwrap();
+        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        let listener = Listener {
+            socket: bind("127.0.0.1:0".parse().unwrap()).await.unwrap(),
+            certificate: Some(Certificate::open(&certificate, &key).unwrap()),
+        };
+        start_on(listener, Duration::ZERO, Duration::from_secs(5))
+    }
+
+    #[tokio::test]
+    async fn plain_http_is_refused_where_tls_is_spoken() {
+        let running = start_secure().await;
+        let mut answer = String::new();
+        ask(running.address).await.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("tls-required"), "{answer}");
+        assert!(!answer.contains("hello"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn a_handshake_that_does_not_go_on_does_not_hold_the_end_back() {
+        let running = start_secure().await;
+        let silent = TcpStream::connect(running.address).await.unwrap();
+        let mut halfway = TcpStream::connect(running.address).await.unwrap();
+        halfway.write_all(&[22, 3, 1]).await.unwrap();
+        // Whoever came before was accepted before.
+        ask(running.address).await.read_to_end(&mut vec![]).await.unwrap();
+        running.shutdown.cancel();
+        running.served.await.unwrap().unwrap();
+        drop((silent, halfway));
     }
 
     #[tokio::test]
