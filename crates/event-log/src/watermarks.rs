@@ -96,6 +96,17 @@ pub(crate) fn stable_client(config: &KafkaConfig) -> Result<BaseConsumer, KafkaE
     isolated(config, "read_committed")
 }
 
+/// Has librdkafka's own words on a failure logged, such as why a handshake failed: it tells them as events, and
+/// these come to nobody who does not poll.
+pub(crate) fn tell_why(consumer: &BaseConsumer) {
+    const EVENTS: usize = 32;
+    for _ in 0..EVENTS {
+        if consumer.poll(Duration::ZERO).is_some() {
+            return;
+        }
+    }
+}
+
 fn isolated(config: &KafkaConfig, level: &str) -> Result<BaseConsumer, KafkaError> {
     config.client().set("isolation.level", level).create()
 }

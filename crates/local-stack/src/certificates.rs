@@ -1,5 +1,6 @@
 //! An authority of a stack's own, and certificates by it for servers on this machine.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -76,7 +77,7 @@ impl Certificates {
     /// there.
     pub fn issue(&self, name: &str) -> Result<CertificatePair> {
         let authority = KeyPair::from_pem(&files::read(&self.pair(AUTHORITY).key)?).map_err(failed)?;
-        let issuer = Issuer::new(authority_params(), authority);
+        let issuer = Issuer::new(self.authority_params(), authority);
         let key = KeyPair::generate().map_err(failed)?;
         let hosts = HOSTS.iter().map(|&host| host.to_owned());
         let hosts: Vec<String> = hosts.chain(self.hosts.iter().cloned()).collect();
@@ -98,8 +99,19 @@ impl Certificates {
 
     fn write_authority(&self) -> Result<()> {
         let key = KeyPair::generate().map_err(failed)?;
-        let certificate = authority_params().self_signed(&key).map_err(failed)?;
+        let certificate = self.authority_params().self_signed(&key).map_err(failed)?;
         self.write(AUTHORITY, &certificate.pem(), &key)
+    }
+
+    /// The same each time, so that the key is all that needs to be kept. Authorities of two folders differ in name too.
+    fn authority_params(&self) -> CertificateParams {
+        let mut hasher = DefaultHasher::new();
+        self.folder.hash(&mut hasher);
+        let mut params = CertificateParams::default();
+        params.distinguished_name = named(&format!("Rolecall's local stack {:016x}", hasher.finish()));
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params
     }
 
     fn write(&self, name: &str, certificate: &str, key: &KeyPair) -> Result<()> {
@@ -114,15 +126,6 @@ impl Certificates {
             key: self.folder.join(format!("{name}.key")),
         }
     }
-}
-
-/// The same each time, so that the key is all that needs to be kept.
-fn authority_params() -> CertificateParams {
-    let mut params = CertificateParams::default();
-    params.distinguished_name = named("Rolecall's local stack");
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    params
 }
 
 fn named(name: &str) -> DistinguishedName {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::header::CONNECTION;
+use axum::routing::any;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -112,5 +113,6 @@ pub(crate) fn refusing() -> Doors {
         // Nothing further is to be sent in the open.
         ([(CONNECTION, "close")], problem)
     };
-    Doors::from(standard(Router::new().fallback(refuse)))
+    let router = Router::new().route("/", any(refuse)).route("/{*path}", any(refuse));
+    Doors::from(standard(router))
 }

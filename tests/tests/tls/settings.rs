@@ -104,7 +104,7 @@ pub async fn tools_send_no_password_to_a_plain_address(world: Arc<World>) {
         ("ROLECALL_PASSWORD_FILE", file.display().to_string()),
     ];
     let file = file.display().to_string();
-    for (program, arguments) in [("rolecall-import", vec![file.as_str()]), ("rolecall-shards", vec!["add"])] {
+    for (program, arguments) in [("rolecall-import", vec![file.as_str()]), ("rolecall-shards", vec!["resume"])] {
         let line = refusal(&world, program, &plain, &arguments).await;
         assert!(line.contains("ROLECALL_COMMAND_URL is the plain address"), "{line}");
     }
