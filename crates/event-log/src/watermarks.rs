@@ -100,11 +100,9 @@ pub(crate) fn stable_client(config: &KafkaConfig) -> Result<BaseConsumer, KafkaE
 /// these come to nobody who does not poll.
 pub(crate) fn tell_why(consumer: &BaseConsumer) {
     const EVENTS: usize = 32;
-    for _ in 0..EVENTS {
-        if consumer.poll(Duration::ZERO).is_some() {
-            return;
-        }
-    }
+    let events = std::iter::repeat_with(|| consumer.poll(Duration::ZERO));
+    // Nothing is assigned: each is an error, and is logged on its way here.
+    events.take(EVENTS).take_while(Option::is_some).for_each(drop);
 }
 
 fn isolated(config: &KafkaConfig, level: &str) -> Result<BaseConsumer, KafkaError> {
