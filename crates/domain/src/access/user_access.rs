@@ -82,6 +82,15 @@ impl UserAccess {
         self.grants.get(index.ok()?)
     }
 
+    /// As far as it may be used by whoever is limited to these roles.
+    pub fn limited_to(&self, roles: &[RoleId]) -> Self {
+        let kept = self.grants.iter().filter(|grant| roles.contains(&grant.role_id));
+        Self {
+            grants: kept.copied().collect(),
+            standing: self.standing,
+        }
+    }
+
     /// The next moment after `now` at which an answer may change by itself.
     pub fn next_expiry(&self, now: Timestamp) -> Option<Timestamp> {
         self.grants
@@ -94,7 +103,7 @@ impl UserAccess {
     /// `at`: when it occurred.
     pub fn apply(&mut self, event: &UserEvent, at: Timestamp) {
         match event {
-            UserEvent::Registered(_) | UserEvent::Reactivated(_) => {
+            UserEvent::Registered(_) | UserEvent::ServiceAccountCreated(_) | UserEvent::Reactivated(_) => {
                 self.standing = Standing::Active;
             }
             UserEvent::Deactivated(_) => self.standing = Standing::Inactive,
@@ -107,6 +116,8 @@ impl UserAccess {
             UserEvent::RoleGrantExpired(e) => self.revoke(e.role_id),
             // None of these gives or takes a right. A lock refuses sign-in, not what is signed in.
             UserEvent::ClaimAbandoned(_)
+            | UserEvent::ServiceKeyIssued(_)
+            | UserEvent::ServiceKeyRevoked(_)
             | UserEvent::ProfileChanged(_)
             | UserEvent::NamesReleased(_)
             | UserEvent::Unlocked(_)

@@ -54,7 +54,19 @@ fn rows() -> Rows {
         session(None, true),
         session(Some(Duration::from_micros(98)), false),
     ];
-    Rows { users, sessions }
+    let key = |roles| KeyRow {
+        id: KeyId::new_v7(),
+        user: users[0].0,
+        hash: Sha256Digest([3; 32]),
+        roles,
+        until: Some(Timestamp::from_micros(7)),
+    };
+    let keys = vec![key(None), key(Some([RoleId::new_v7()].into()))];
+    Rows {
+        users,
+        sessions,
+        keys,
+    }
 }
 
 fn made(key: &SealKey) -> (Vec<Part>, Rows) {
