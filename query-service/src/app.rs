@@ -143,9 +143,11 @@ impl Authenticate for App {
         key_state(settled.await)
     }
 
-    fn has_key(&self, user: UserId, key: KeyId) -> bool {
-        let found = self.node.user_with_key(user, key, self.now());
-        found.is_some_and(|user| user.access.is_active())
+    fn has_key(&self, user: UserId, key: KeyId) -> Option<bool> {
+        if self.node.trouble().is_some() {
+            return None;
+        }
+        self.node.has_key(user, key, self.now())
     }
 
     fn key_guesses(&self) -> &KeyGuesses {

@@ -6,6 +6,7 @@ use axum::extract::State;
 use chrono::{DateTime, Utc};
 use domain::rolecall_permissions::Permission;
 use domain::user::{IssueServiceKey, User, UserCommand};
+use event_log::Receipt;
 use schemas::user::{ServiceKeyIssued, UserEvent};
 use schemas::{KeyId, RoleId, Timestamp, UserId, sealed_field as field};
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,7 @@ use crate::app::App;
 use crate::call::Call;
 use crate::endpoints::assign_role::expiry;
 use crate::refusals::problem;
+use crate::sealing::Seal;
 
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -69,23 +71,7 @@ pub async fn issue_service_key(
     if state.service.is_none() {
         return Err(ProblemType::NoSuchUser.into());
     }
-    let catalog = app.node.catalog();
-    let named = |name: &String| catalog.role_by_name(name).map(|role| role.id);
-    let roles = request.roles.as_ref().map(|names| {
-        let mut ids = names.iter().map(named).collect::<Option<Vec<_>>>()?;
-        ids.sort_unstable();
-        ids.dedup();
-        Some(ids)
-    });
-    let roles = roles.map(|ids| ids.ok_or(ProblemType::NoSuchRole)).transpose()?;
-    let expires_at = request.expires_at.map(expiry).transpose()?;
-    let now = Timestamp::now();
-    let is_for = |role: &RoleId| roles.as_ref().is_none_or(|roles| roles.contains(role));
-    for (role, until) in &state.grants {
-        if is_for(role) && until.is_none_or(|until| now < until) {
-            app.refuse_key_beyond(call.caller, *role, expires_at)?;
-        }
-    }
+    let (roles, expires_at) = terms(&app, &call, &state, &request)?;
     let fingerprint = Fingerprint {
         account,
         roles: roles.as_deref(),
@@ -109,7 +95,44 @@ pub async fn issue_service_key(
         .execute::<User>(&account.to_string(), command, context)
         .await
         .map_err(problem)?;
-    // A retry under the same idempotency key finds the event of the first try, and so its key.
+    let answer = shown(&app, account, &seal, &receipt)?;
+    Ok(Written::created(answer, call.open.token(&app, &basis, &receipt)))
+}
+
+/// What the key is for and until when, as far as the caller may give that.
+fn terms(
+    app: &App,
+    call: &Call,
+    state: &User,
+    request: &IssueServiceKeyRequest,
+) -> Result<(Option<Vec<RoleId>>, Option<Timestamp>), Problem> {
+    let catalog = app.node.catalog();
+    let named = |name: &String| catalog.role_by_name(name).map(|role| role.id);
+    let roles = request.roles.as_ref().map(|names| {
+        let mut ids = names.iter().map(named).collect::<Option<Vec<_>>>()?;
+        ids.sort_unstable();
+        ids.dedup();
+        Some(ids)
+    });
+    let roles = roles.map(|ids| ids.ok_or(ProblemType::NoSuchRole)).transpose()?;
+    let expires_at = request.expires_at.map(expiry).transpose()?;
+    let now = Timestamp::now();
+    let is_for = |role: &RoleId| roles.as_ref().is_none_or(|roles| roles.contains(role));
+    for (role, until) in &state.grants {
+        if is_for(role) && until.is_none_or(|until| now < until) {
+            app.refuse_key_beyond(call.caller, *role, expires_at)?;
+        }
+    }
+    Ok((roles, expires_at))
+}
+
+/// The key that was issued: under an idempotency key that of the first try.
+fn shown(
+    app: &App,
+    account: UserId,
+    seal: &Seal,
+    receipt: &Receipt<UserEvent>,
+) -> Result<ServiceKeyAnswer, Problem> {
     let issued = receipt.records.iter().find_map(|record| match &record.event {
         UserEvent::ServiceKeyIssued(event) => Some(event),
         _ => None,
@@ -121,9 +144,8 @@ pub async fn issue_service_key(
         let other = "the key cannot be shown again: the token key is another one by now";
         return Err(Problem::new(ProblemType::Conflict).detail(other));
     }
-    let answer = ServiceKeyAnswer {
+    Ok(ServiceKeyAnswer {
         key_id: issued.key_id.as_uuid(),
         key: key.text(),
-    };
-    Ok(Written::created(answer, call.open.token(&app, &basis, &receipt)))
+    })
 }

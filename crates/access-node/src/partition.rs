@@ -1,5 +1,6 @@
 //! One users partition in memory.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use domain::access::UserAccess;
@@ -87,15 +88,20 @@ impl UsersPartition {
     }
 
     /// The user as far as one of its keys goes; nobody for a key that there is not, or no more.
-    pub(crate) fn user_with_key(&self, user: UserId, key: KeyId, now: Timestamp) -> Option<UserAccess> {
+    pub(crate) fn user_with_key(
+        &self,
+        user: UserId,
+        key: KeyId,
+        now: Timestamp,
+    ) -> Option<Cow<'_, UserAccess>> {
         let key = self.keys.get(user, key)?;
         if key.until.is_some_and(|until| until <= now) {
             return None;
         }
         let access = self.users.get(&user)?;
         Some(match &key.roles {
-            None => access.clone(),
-            Some(roles) => access.limited_to(roles),
+            None => Cow::Borrowed(access),
+            Some(roles) => Cow::Owned(access.limited_to(roles)),
         })
     }
 

@@ -56,8 +56,8 @@ pub trait Authenticate {
     /// As [`Self::settle_session`], for a key.
     fn settle_key(&self, key: &ServiceKey) -> impl Future<Output = KeyState> + Send;
 
-    /// Whether a key that was good is still.
-    fn has_key(&self, user: UserId, key: KeyId) -> bool;
+    /// Whether a key that was good is still; `None` where this node cannot tell.
+    fn has_key(&self, user: UserId, key: KeyId) -> Option<bool>;
 
     fn key_guesses(&self) -> &KeyGuesses;
 
@@ -65,8 +65,11 @@ pub trait Authenticate {
     fn standing_of(&self, caller: Caller) -> SessionState {
         match caller.credential {
             Credential::Session(session) => self.session_state(caller.user_id, session),
-            Credential::Key(key) if self.has_key(caller.user_id, key) => SessionState::Live,
-            Credential::Key(_) => SessionState::Ended,
+            Credential::Key(key) => match self.has_key(caller.user_id, key) {
+                Some(true) => SessionState::Live,
+                Some(false) => SessionState::Ended,
+                None => SessionState::Unknown,
+            },
         }
     }
 
@@ -96,7 +99,7 @@ impl<T: Authenticate> Authenticate for Arc<T> {
         (**self).settle_key(key)
     }
 
-    fn has_key(&self, user: UserId, key: KeyId) -> bool {
+    fn has_key(&self, user: UserId, key: KeyId) -> Option<bool> {
         (**self).has_key(user, key)
     }
 
@@ -339,8 +342,8 @@ mod tests {
             KeyState::Bad
         }
 
-        fn has_key(&self, _user: UserId, key: KeyId) -> bool {
-            key == good_key().key_id
+        fn has_key(&self, _user: UserId, key: KeyId) -> Option<bool> {
+            Some(key == good_key().key_id)
         }
 
         fn key_guesses(&self) -> &KeyGuesses {

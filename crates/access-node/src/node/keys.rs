@@ -24,13 +24,23 @@ impl AccessNode {
             return Reason::NotCurrent.into();
         }
         let limited = users.user_with_key(user, key, now);
-        access::check(&catalog, limited.as_ref(), resource, action, now)
+        access::check(&catalog, limited.as_deref(), resource, action, now)
     }
 
     /// As [`Self::user`], as far as one of the user's keys goes.
     pub fn user_with_key(&self, user: UserId, key: KeyId, now: Timestamp) -> Option<UserView> {
-        let access = self.partition(user).read().user_with_key(user, key, now)?;
+        let users = self.partition(user).read();
+        let access = users.user_with_key(user, key, now)?.into_owned();
         Some(UserView { access })
+    }
+
+    /// Whether a key that was good is still; `None` where nothing is said of the user.
+    pub fn has_key(&self, user: UserId, key: KeyId, now: Timestamp) -> Option<bool> {
+        let has = || {
+            let found = self.user_with_key(user, key, now);
+            found.is_some_and(|user| user.access.is_active())
+        };
+        (!self.lags(user)).then(has)
     }
 
     /// Whether the key with this hash is good for the user.

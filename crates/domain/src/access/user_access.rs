@@ -229,6 +229,18 @@ mod tests {
     }
 
     #[test]
+    fn whoever_is_limited_to_roles_has_of_them_what_the_user_has() {
+        let grants = [(role(1), None), (role(2), Some(NOW)), (role(3), None)];
+        let user = UserAccess::new(Standing::Active, grants);
+        let limited = user.limited_to(&[role(2), role(3), role(4)]);
+        let left = [(role(2), Some(NOW)), (role(3), None)];
+        assert_eq!(limited, UserAccess::new(Standing::Active, left));
+        assert_eq!(user.limited_to(&[]), UserAccess::new(Standing::Active, []));
+        let inactive = UserAccess::new(Standing::Inactive, grants);
+        assert!(!inactive.limited_to(&[role(1)]).is_active());
+    }
+
+    #[test]
     fn events_and_rows_give_the_same_user() {
         let mut user = UserAccess::default();
         let events = [
