@@ -79,13 +79,14 @@ fn what_was_saved_is_loaded() {
     let key = key(1, LogId::new_v7());
     let (rows, owner) = (rows(), owner());
     let parts = make(&key, LEDGER, reach(), owner.clone(), &rows).unwrap();
-    assert_eq!(parts.len(), 4);
+    assert_eq!(parts.len(), 5);
     let loaded = open(&key, LEDGER, &parts).unwrap();
     assert_eq!((loaded.reach, loaded.owner), (reach(), owner));
     let mut whole = Rows::default();
     for part in loaded.rows {
         whole.users.extend(part.users);
         whole.sessions.extend(part.sessions);
+        whole.keys.extend(part.keys);
     }
     assert_eq!(whole, rows);
 }
@@ -118,7 +119,7 @@ fn parts_of_another_snapshot_or_order_or_number_are_refused() {
     assert_eq!(
         fewer,
         Some(Refused::Parts {
-            expected: 3,
+            expected: 4,
             found: 2
         })
     );
