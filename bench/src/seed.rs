@@ -17,6 +17,7 @@ use local_stack::Stack;
 use schemas::identifier::IdentifierKind;
 use schemas::user::{UserLoggedIn, UserRegistered};
 use schemas::{
+    Registry,
     ClaimId, DataKey, DeviceId, IndexKey, KeyEncryptionKey, LogId, PermissionId, Position, RequestId, RoleId,
     Sealed, SessionId, Sha256Digest, Timestamp, UserId, sealed_field,
 };
@@ -86,7 +87,7 @@ pub async fn seed(
 ) -> Result<People> {
     let keys = generate_key_files(&stack.data_dir().join(prefix).join("keys"))?;
     let (key, index) = (keys.key_encryption_key()?, keys.index_key()?);
-    let kafka = KafkaConfig::new(stack.kafka_bootstrap(), prefix);
+    let kafka = KafkaConfig::plain(stack.kafka_bootstrap(), prefix);
     let spec = LogSpec {
         ledgers: LEDGERS,
         groups,
@@ -94,7 +95,7 @@ pub async fn seed(
         index_key_id: index.id(),
         held: None,
     };
-    let identity = open_log(&kafka, &spec, &key, &stack.registry_url()).await?;
+    let identity = open_log(&kafka, &spec, &key, &Registry::new(&stack.registry_url(), reqwest::Client::builder())?).await?;
     let created = &identity.created;
     let (bus, instance) = (Bus::new(LEDGERS), Instance::alone());
     let (log, ids) = (
@@ -152,7 +153,7 @@ async fn open_log(
     kafka: &KafkaConfig,
     spec: &LogSpec,
     key: &KeyEncryptionKey,
-    registry: &str,
+    registry: &Registry,
 ) -> Result<LogIdentity> {
     loop {
         match create_log(kafka, spec, key, registry).await {

@@ -77,6 +77,7 @@ impl Candidate {
         )
         .envs(ENVIRONMENT)
         .envs(generate_key_files(&folder.join("keys"))?.environment())
+        .envs(local_rolecall::PLAIN)
         .env("ROLECALL_KAFKA", stack.kafka_bootstrap())
         .env("ROLECALL_TOPIC_PREFIX", &prefix)
         .env("ROLECALL_SCHEMA_REGISTRY_URL", stack.registry_url())

@@ -247,7 +247,8 @@ mod tests {
     use super::*;
     use crate::json::Json;
     use crate::request_id::RequestContext;
-    use crate::serve::{bind, serve};
+    use crate::listener::bind;
+    use crate::serve::serve;
     use crate::telemetry;
     use crate::testing::{get as fetch, send};
 
