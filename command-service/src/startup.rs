@@ -21,6 +21,7 @@ use service_kit::keys::KeyError;
 use service_kit::problem::{Problem, ProblemType, chain};
 use service_kit::listen;
 use service_kit::serve::{Doors, ServeError, serve};
+use service_kit::service_key::KeyGuesses;
 use service_kit::telemetry::{TelemetryError, init_metrics};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -358,6 +359,7 @@ pub(crate) fn app(
         decoys: Decoys::default(),
         one_time: config.one_time,
         resets: Arc::new(Semaphore::new(RESETS)),
+        key_guesses: KeyGuesses::default(),
         reminders: Reminders::default(),
         recordings: Recordings::default(),
         imports: Arc::new(Semaphore::new(IMPORTS)),

@@ -134,6 +134,7 @@ async fn start(config: &Config, public_url: String) -> Result<Arc<App>, StartErr
         shards: ShardReads::new(shards, kafka.topics(), log_id, ledgers),
         public_url,
         decisions: Decisions::default(),
+        key_guesses: service_kit::service_key::KeyGuesses::default(),
     }))
 }
 

@@ -7,6 +7,7 @@
 pub mod assurance;
 pub mod at_least;
 pub mod auth;
+pub mod buckets;
 pub mod client_info;
 pub mod consistency;
 pub mod docs_ui;
@@ -23,6 +24,7 @@ pub mod problem;
 mod problem_type;
 pub mod request_id;
 pub mod serve;
+pub mod service_key;
 pub mod signing;
 pub mod telemetry;
 
