@@ -17,9 +17,8 @@ use local_stack::Stack;
 use schemas::identifier::IdentifierKind;
 use schemas::user::{UserLoggedIn, UserRegistered};
 use schemas::{
-    Registry,
-    ClaimId, DataKey, DeviceId, IndexKey, KeyEncryptionKey, LogId, PermissionId, Position, RequestId, RoleId,
-    Sealed, SessionId, Sha256Digest, Timestamp, UserId, sealed_field,
+    ClaimId, DataKey, DeviceId, IndexKey, KeyEncryptionKey, LogId, PermissionId, Position, Registry,
+    RequestId, RoleId, Sealed, SessionId, Sha256Digest, Timestamp, UserId, sealed_field,
 };
 use service_kit::keys::{KeyFiles, generate_key_files};
 use std::time::Duration;
@@ -95,7 +94,13 @@ pub async fn seed(
         index_key_id: index.id(),
         held: None,
     };
-    let identity = open_log(&kafka, &spec, &key, &Registry::new(&stack.registry_url(), reqwest::Client::builder())?).await?;
+    let identity = open_log(
+        &kafka,
+        &spec,
+        &key,
+        &Registry::new(&stack.registry_url(), reqwest::Client::builder())?,
+    )
+    .await?;
     let created = &identity.created;
     let (bus, instance) = (Bus::new(LEDGERS), Instance::alone());
     let (log, ids) = (

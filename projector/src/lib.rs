@@ -103,7 +103,10 @@ pub fn shards(config: &Config) -> Result<Shards, RunError> {
 /// Brings the tables of all shards up to date, as their owner.
 pub async fn migrate(config: &Config) -> Result<(), RunError> {
     config.trust.check()?;
-    let Some(shards) = config.shards.open(&PoolSettings::owning().trusting(&config.trust))? else {
+    let Some(shards) = config
+        .shards
+        .open(&PoolSettings::owning().trusting(&config.trust))?
+    else {
         return Ok(());
     };
     let migrating = shards

@@ -76,8 +76,12 @@ async fn rebuild(
     let live = shards
         .get(shard)
         .with_context(|| format!("no shard {shard} is configured"))?;
-    let scratch_as =
-        |settings: PoolSettings| settings.trusting(&config.trust).pool(scratch).context("the DSN of the scratch database");
+    let scratch_as = |settings: PoolSettings| {
+        settings
+            .trusting(&config.trust)
+            .pool(scratch)
+            .context("the DSN of the scratch database")
+    };
     schema::migrate(&scratch_as(PoolSettings::owning())?).await?;
     let scratch = scratch_as(PoolSettings::projecting())?;
     let kafka = config.kafka()?;

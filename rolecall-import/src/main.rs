@@ -77,7 +77,9 @@ async fn run(arguments: Arguments) -> Result<u64> {
         PathBuf::from(name)
     };
     arguments.trust.check()?;
-    arguments.trust.check_url("ROLECALL_COMMAND_URL", &arguments.url)?;
+    arguments
+        .trust
+        .check_url("ROLECALL_COMMAND_URL", &arguments.url)?;
     let http = arguments.trust.http()?;
     let source = Source::open(file, arguments.form).with_context(|| format!("reading {}", file.display()))?;
     let journal = Journal::open(
@@ -91,7 +93,13 @@ async fn run(arguments: Arguments) -> Result<u64> {
         username: arguments.username.clone(),
         password: password.trim_end_matches(['\r', '\n']).to_owned(),
     };
-    let sender = Arc::new(Sender::new(http, &arguments.url, sign_in, &source.digest, *chunk)?);
+    let sender = Arc::new(Sender::new(
+        http,
+        &arguments.url,
+        sign_in,
+        &source.digest,
+        *chunk,
+    )?);
     sender.sign_in().await?;
     let bar = progress_bar(source.rows)?;
     let journal = send_all(source, journal, &sender, &arguments, &bar).await?;

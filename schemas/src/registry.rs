@@ -41,13 +41,13 @@ pub struct Registry {
 impl Registry {
     /// `url` is the API's root, such as `https://registry:8443/apis/ccompat/v7`.
     pub fn new(url: &str, http: ClientBuilder) -> Result<Self, RegistryError> {
-        let http = http
-            .timeout(Duration::from_secs(20))
-            .build()
-            .map_err(|source| RegistryError::Unreachable {
-                url: url.to_owned(),
-                source,
-            })?;
+        let http =
+            http.timeout(Duration::from_secs(20))
+                .build()
+                .map_err(|source| RegistryError::Unreachable {
+                    url: url.to_owned(),
+                    source,
+                })?;
         Ok(Self {
             url: url.trim_end_matches('/').to_owned(),
             http,

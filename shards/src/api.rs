@@ -25,10 +25,7 @@ pub struct Api {
 impl Api {
     pub fn new(args: ApiArgs, trust: &Trust) -> anyhow::Result<Self> {
         trust.check_url("ROLECALL_COMMAND_URL", &args.command_url)?;
-        let http = trust
-            .http()?
-            .timeout(Duration::from_secs(30))
-            .build()?;
+        let http = trust.http()?.timeout(Duration::from_secs(30)).build()?;
         Ok(Self {
             http,
             args,

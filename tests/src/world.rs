@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::process::Stdio;
 
-use event_log::{KafkaConfig, KafkaSecurity};
 use event_log::identity::{LogIdentity, await_log};
+use event_log::{KafkaConfig, KafkaSecurity};
 use local_rolecall::{ADMIN_USERNAME, LocalRolecall};
 use local_stack::Stack;
 use tokio::process::Command;

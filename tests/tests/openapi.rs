@@ -55,7 +55,10 @@ async fn conforms(world: &World, url: &str) {
         .arg("run")
         .arg(format!("{url}/openapi.json"))
         .args(world.rolecall.certificates().iter().flat_map(|certificates| {
-            ["--tls-verify".to_owned(), certificates.authority().display().to_string()]
+            [
+                "--tls-verify".to_owned(),
+                certificates.authority().display().to_string(),
+            ]
         }))
         .args([
             "--header",

@@ -48,7 +48,8 @@ async fn world() -> World {
         .shards(SHARDS)
         .kafka_doors([DOOR])
         .tls(true)
-        .start().await;
+        .start()
+        .await;
     let stack = stack.unwrap_or_else(|error| panic!("{error}"));
     let door = stack.kafka_doors(0)[0];
     let behind = SocketAddrV4::new(Ipv4Addr::LOCALHOST, door.port);

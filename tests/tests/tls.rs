@@ -61,7 +61,12 @@ async fn the_servers_take_no_plain_connection(world: Arc<World>) {
     assert!(refused.contains("no encryption"), "{refused}");
 
     // Everybody who comes from a service comes by TLS; the tests use the socket.
-    let mut shard = world.stack.shard_dsns()[0].parse::<PgConnectOptions>().unwrap().connect().await.unwrap();
+    let mut shard = world.stack.shard_dsns()[0]
+        .parse::<PgConnectOptions>()
+        .unwrap()
+        .connect()
+        .await
+        .unwrap();
     let (by_tls, others): (i64, i64) = sqlx::query_as(
         "SELECT count(*) FILTER (WHERE ssl), count(*) FILTER (WHERE NOT ssl)
          FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE client_addr IS NOT NULL",
@@ -82,22 +87,34 @@ async fn the_servers_take_no_plain_connection(world: Arc<World>) {
 async fn command_services_forward_to_each_other_by_tls(world: Arc<World>) {
     let claims = world.claims();
     let own = world.ledgers();
-    let mut owners: Vec<String> = Vec::new();
-    tests::until(std::time::Duration::from_secs(60), "both own something", || async {
-        let found = (0..own).filter_map(|ledger| claims.owner(Stream::Users, ledger));
-        let found: std::collections::BTreeSet<String> = found.collect();
-        found.len() == 2
-    })
+    tests::until(
+        std::time::Duration::from_secs(60),
+        "both own something",
+        || async {
+            let found = (0..own).filter_map(|ledger| claims.owner(Stream::Users, ledger));
+            let found: std::collections::BTreeSet<String> = found.collect();
+            found.len() == 2
+        },
+    )
     .await;
-    owners.extend((0..own).filter_map(|ledger| claims.owner(Stream::Users, ledger)));
-    assert!(owners.iter().all(|owner| owner.starts_with("https://")), "{owners:?}");
+    let owners = (0..own).filter_map(|ledger| claims.owner(Stream::Users, ledger));
+    let owners: Vec<String> = owners.collect();
+    assert!(
+        owners.iter().all(|owner| owner.starts_with("https://")),
+        "{owners:?}"
+    );
     // Whoever is asked, half of the ledgers are the other's.
     for index in 0..2 {
         let url = world.rolecall.url(local_rolecall::Service::Command, index);
         let client = world.client.commanding(&[&url]);
         for _ in 0..8 {
             let body = registration(&unique("forwarded"));
-            client.command("POST", "/v1/users").json(&body).send().await.expect(201);
+            client
+                .command("POST", "/v1/users")
+                .json(&body)
+                .send()
+                .await
+                .expect(201);
         }
     }
 }

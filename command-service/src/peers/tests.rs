@@ -63,7 +63,12 @@ async fn listening_by_tls(certificates: &Certificates) -> (Instance, Arc<AtomicU
         count.fetch_add(1, Ordering::Relaxed);
         answer(headers, body)
     });
-    tokio::spawn(service_kit::serve(listener, router, CancellationToken::new(), WITHIN));
+    tokio::spawn(service_kit::serve(
+        listener,
+        router,
+        CancellationToken::new(),
+        WITHIN,
+    ));
     (instance, calls)
 }
 
@@ -120,14 +125,17 @@ async fn a_peer_answers_and_says_when_another_was_meant() {
 #[tokio::test]
 async fn a_peer_of_another_authority_or_without_tls_is_told_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let [ours, others] = ["ours", "others"]
-        .map(|name| Certificates::open(dir.path().join(name), [] as [&str; 0]).unwrap());
+    let [ours, others] =
+        ["ours", "others"].map(|name| Certificates::open(dir.path().join(name), [] as [&str; 0]).unwrap());
     let trusting = |certificates: &Certificates| Trust {
         ca_file: Some(certificates.authority()),
         ..Trust::public()
     };
     let (instance, calls) = listening_by_tls(&ours).await;
-    assert_eq!(call_trusting(&trusting(&ours), &instance).await, Ok(b"question".to_vec()));
+    assert_eq!(
+        call_trusting(&trusting(&ours), &instance).await,
+        Ok(b"question".to_vec())
+    );
     assert_eq!(calls.load(Ordering::Relaxed), 1);
     let refused = call_trusting(&trusting(&others), &instance).await;
     assert!(matches!(refused, Err(ForwardError::NotSent(_))), "{refused:?}");

@@ -58,7 +58,6 @@ pub use aggregate::LedgerAggregate;
 pub use answer::NotAQuestion;
 pub use bus::{Bus, BusError, within_one_deadline};
 pub use config::KafkaConfig;
-pub use security::{KafkaProtocol, KafkaSecurity};
 pub use creation::{CreateError, LogSpec, create_log, register_schemas};
 pub use entry::{CommandContext, NewDataKey, Receipt, Recorded};
 pub use extent::extent;
@@ -73,6 +72,7 @@ pub use producer::KafkaWriterLog;
 pub use range_reader::RangeReader;
 pub use reader_positions::ReaderPositions;
 pub use record::{DecodeError, Record, TailItem, decode};
+pub use security::{KafkaProtocol, KafkaSecurity};
 pub use snapshots::{
     IndexRow, Indexed, MemoryCopy, MemorySnapshots, Place, Save, SaveOutcome, SnapshotKey, SnapshotPosition,
     SnapshotStore, Snapshots, StateRow, StoreError,

@@ -9,7 +9,13 @@ use transport::Trust;
 #[derive(clap::Args, Clone, Copy, Debug, Default)]
 pub struct KafkaSecurity {
     /// How Kafka's listener is spoken to.
-    #[arg(long, env = "ROLECALL_KAFKA_SECURITY", value_enum, default_value_t, global = true)]
+    #[arg(
+        long,
+        env = "ROLECALL_KAFKA_SECURITY",
+        value_enum,
+        default_value_t,
+        global = true
+    )]
     pub kafka_security: KafkaProtocol,
 }
 

@@ -207,7 +207,11 @@ impl Builder {
             None => (Ipv4Addr::LOCALHOST, Launch::new(name, program, log)),
         };
         let address = SocketAddrV4::new(host, port);
-        let scheme = if place.stack.certificates().is_some() { "https" } else { "http" };
+        let scheme = if place.stack.certificates().is_some() {
+            "https"
+        } else {
+            "http"
+        };
         let launch = launch
             .trusting(place.stack.certificates())
             .env("ROLECALL_LISTEN", address.to_string())
@@ -262,7 +266,9 @@ fn transport(stack: &Stack) -> Vec<(&'static str, String)> {
         ("ROLECALL_TLS_CERT_FILE", pair.certificate),
         ("ROLECALL_TLS_KEY_FILE", pair.key),
     ];
-    files.map(|(name, path)| (name, path.display().to_string())).to_vec()
+    files
+        .map(|(name, path)| (name, path.display().to_string()))
+        .to_vec()
 }
 
 /// Delivers to nobody, and keeps every message in the folder.

@@ -163,7 +163,11 @@ impl LocalRolecall {
 
     /// Root of what a service of the same settings serves there.
     pub fn url_of(&self, address: impl Display) -> String {
-        let scheme = if self.certificates.is_some() { "https" } else { "http" };
+        let scheme = if self.certificates.is_some() {
+            "https"
+        } else {
+            "http"
+        };
         format!("{scheme}://{address}")
     }
 

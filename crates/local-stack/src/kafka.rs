@@ -79,7 +79,7 @@ impl Kafka {
                 port: ports::free()?,
                 controller_port: ports::free()?,
                 doors: vec![],
-tls: None,
+                tls: None,
             };
             let log = work.path().join("kafka.log");
             self.launch(
@@ -171,7 +171,7 @@ tls: None,
             port: 1,
             controller_port: 2,
             doors: vec![],
-tls: None,
+            tls: None,
         };
         let nodes = [node];
         files::write(&settings, &server_properties(&nodes, &nodes[0], &storage))?;
@@ -320,7 +320,7 @@ mod tests {
             port: 10,
             controller_port: 20,
             doors: vec![],
-tls: None,
+            tls: None,
         });
         let settings = server_properties(&nodes, &nodes[1], Path::new("/data"));
         for line in [

@@ -184,7 +184,10 @@ impl Postgres {
         let mut written = vec![data.join("pg_hba.conf")];
         let by_tcp = match &cluster.tls {
             Some(certificates) => {
-                let (pair, files) = (certificates.server(), [data.join("server.crt"), data.join("server.key")]);
+                let (pair, files) = (
+                    certificates.server(),
+                    [data.join("server.crt"), data.join("server.key")],
+                );
                 files::write(&files[0], &files::read(&pair.certificate)?)?;
                 files::write_secret(&files[1], &files::read(&pair.key)?)?;
                 written.extend(files);

@@ -64,13 +64,7 @@ impl Registry {
         .await
     }
 
-    pub fn prepare(
-        &self,
-        data: &Path,
-        log: &Path,
-        port: u16,
-        tls: Option<&Certificates>,
-    ) -> Result<Launch> {
+    pub fn prepare(&self, data: &Path, log: &Path, port: u16, tls: Option<&Certificates>) -> Result<Launch> {
         self.launch(data, log, port, tls, self.java.archive_flags(&self.home))
     }
 

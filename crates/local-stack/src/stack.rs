@@ -271,7 +271,11 @@ impl Stack {
     /// As [`Self::service_dsns`], but by TCP through these addresses, one for each cluster.
     pub fn shard_dsns_through(&self, addresses: &[SocketAddrV4]) -> Vec<String> {
         let shards = 0..if addresses.is_empty() { 0 } else { self.shards };
-        let plain = if self.certificates.is_some() { "" } else { "?sslmode=disable" };
+        let plain = if self.certificates.is_some() {
+            ""
+        } else {
+            "?sslmode=disable"
+        };
         let dsn = |(shard, address): (usize, &SocketAddrV4)| {
             format!("postgres://{address}/{}{plain}", database(shard))
         };

@@ -146,7 +146,8 @@ fn secured(
     let mode = options.get_ssl_mode();
     if !matches!(mode, PgSslMode::VerifyFull) {
         let host = options.get_host();
-        trust.permit(|| format!("the DSN for {host} has sslmode {mode:?}, which is less than verify-full"))?;
+        trust
+            .permit(|| format!("the DSN for {host} has sslmode {mode:?}, which is less than verify-full"))?;
     }
     if let Some(ca) = &trust.ca_file
         && !names(dsn, &["sslrootcert", "ssl-root-cert", "ssl-ca"], "PGSSLROOTCERT")
@@ -212,7 +213,11 @@ mod tests {
 
     #[test]
     fn a_dsn_means_verified_tls_unless_it_says_otherwise_and_may() {
-        for dsn in ["postgres://h/a", "postgres://u@h/a?sslmode=verify-full", "postgres://h/a?user=u"] {
+        for dsn in [
+            "postgres://h/a",
+            "postgres://u@h/a?sslmode=verify-full",
+            "postgres://h/a?user=u",
+        ] {
             for plaintext in [Plaintext::Refused, Plaintext::Allowed] {
                 assert_eq!(mode(dsn, plaintext).as_deref(), Ok("VerifyFull"), "{dsn}");
             }

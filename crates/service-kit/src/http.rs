@@ -246,8 +246,8 @@ mod tests {
 
     use super::*;
     use crate::json::Json;
-    use crate::request_id::RequestContext;
     use crate::listener::bind;
+    use crate::request_id::RequestContext;
     use crate::serve::serve;
     use crate::telemetry;
     use crate::testing::{get as fetch, send};

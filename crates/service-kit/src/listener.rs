@@ -62,7 +62,9 @@ pub async fn listen(
     trust.check()?;
     let certificate = certificate.open(trust)?;
     if certificate.is_none() {
-        tracing::warn!("Plain HTTP is served at {address}: whoever is on the network reads passwords and tokens");
+        tracing::warn!(
+            "Plain HTTP is served at {address}: whoever is on the network reads passwords and tokens"
+        );
     }
     Ok(Listener {
         socket: bind(address).await?,
@@ -113,6 +115,8 @@ pub(crate) fn refusing() -> Doors {
         // Nothing further is to be sent in the open.
         ([(CONNECTION, "close")], problem)
     };
-    let router = Router::new().route("/", any(refuse)).route("/{*path}", any(refuse));
+    let router = Router::new()
+        .route("/", any(refuse))
+        .route("/{*path}", any(refuse));
     Doors::from(standard(router))
 }

@@ -276,8 +276,15 @@ mod tests {
     async fn plain_http_is_refused_where_tls_is_spoken() {
         let running = start_secure().await;
         let mut answer = String::new();
-        ask(running.address).await.read_to_string(&mut answer).await.unwrap();
-        assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("tls-required"), "{answer}");
+        ask(running.address)
+            .await
+            .read_to_string(&mut answer)
+            .await
+            .unwrap();
+        assert!(
+            answer.starts_with("HTTP/1.1 400") && answer.contains("tls-required"),
+            "{answer}"
+        );
         assert!(!answer.contains("hello"), "{answer}");
     }
 

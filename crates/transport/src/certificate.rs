@@ -76,7 +76,8 @@ impl CertificateFiles {
         let (certificate, key) = (self.tls_cert_file.as_deref(), self.tls_key_file.as_deref());
         let Some((certificate, key)) = SERVED.both(certificate, key)? else {
             let (certificate, key) = (SERVED.certificate, SERVED.key);
-            trust.permit(|| format!("without {certificate} and {key} this service would serve plain HTTP"))?;
+            trust
+                .permit(|| format!("without {certificate} and {key} this service would serve plain HTTP"))?;
             return Ok(None);
         };
         Certificate::open(certificate, key).map(Some)
@@ -164,7 +165,6 @@ pub(crate) struct Good {
 impl Good {
     /// Has the metric tell until when it is good.
     fn tell(self) -> CertifiedKey {
-        #[expect(clippy::cast_precision_loss, reason = "a metric is a float; seconds fit for ages")]
         metrics::gauge!(EXPIRES).set(self.expires as f64);
         self.pair
     }
@@ -185,12 +185,16 @@ pub(crate) fn read(certificate: &Path, key: &Path) -> Result<Good, Error> {
         pem::Error::NoItemsFound => Error::NoKey { path: key.to_owned() },
         error => failed(key, &error),
     })?;
-    let private = aws_lc_rs::default_provider().key_provider.load_private_key(private);
+    let private = aws_lc_rs::default_provider()
+        .key_provider
+        .load_private_key(private);
     let private = private.map_err(|error| failed(key, &error))?;
     let pair = CertifiedKey::new(chain, private);
     match pair.keys_match() {
         // Nothing is known to be wrong with a key whose public half cannot be told.
-        Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(Good { pair, expires }),
+        Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {
+            Ok(Good { pair, expires })
+        }
         Err(rustls::Error::InconsistentKeys(_)) => Err(Error::Mismatch {
             certificate: certificate.to_owned(),
             key: key.to_owned(),

@@ -81,7 +81,9 @@ impl Trust {
 
     /// Refuses `http://`, unless that is allowed. What is no URL at all is told by whoever uses it.
     pub fn check_url(&self, setting: &str, url: &str) -> Result<(), Error> {
-        let is_plain = url.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http://"));
+        let is_plain = url
+            .get(..7)
+            .is_some_and(|scheme| scheme.eq_ignore_ascii_case("http://"));
         match is_plain {
             true => self.permit(|| format!("{setting} is the plain address {url}")),
             false => Ok(()),
@@ -119,7 +121,9 @@ fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
         cause: cause.to_string(),
     })?;
     match certificates.is_empty() {
-        true => Err(Error::NoCertificate { path: path.to_owned() }),
+        true => Err(Error::NoCertificate {
+            path: path.to_owned(),
+        }),
         false => Ok(certificates),
     }
 }
@@ -132,7 +136,10 @@ mod tests {
     fn a_plain_address_is_refused_unless_it_is_allowed() {
         let refused = Trust::public().check_url("ROLECALL_COMMAND_URL", "HTTP://here:8080");
         let said = refused.unwrap_err().to_string();
-        assert!(said.starts_with("ROLECALL_COMMAND_URL is the plain address") && said.contains("ROLECALL_PLAINTEXT"));
+        assert!(
+            said.starts_with("ROLECALL_COMMAND_URL is the plain address")
+                && said.contains("ROLECALL_PLAINTEXT")
+        );
         assert!(Trust::public().check_url("x", "https://here").is_ok());
         let trust = Trust {
             plaintext: Plaintext::Allowed,
@@ -162,6 +169,9 @@ mod tests {
             ..Trust::public()
         };
         let said = trust.check().unwrap_err().to_string();
-        assert!(said.starts_with("ROLECALL_CLIENT_CERT_FILE is set and ROLECALL_CLIENT_KEY_FILE is not"), "{said}");
+        assert!(
+            said.starts_with("ROLECALL_CLIENT_CERT_FILE is set and ROLECALL_CLIENT_KEY_FILE is not"),
+            "{said}"
+        );
     }
 }

@@ -216,6 +216,8 @@ pub async fn a_program_imports_files_and_goes_on_after_an_interruption(world: Ar
             ])
             .arg("--password-file")
             .arg(&password)
+            .arg("--ca-file")
+            .arg(world.stack.certificates().unwrap().authority())
             .output()
             .await
             .unwrap();

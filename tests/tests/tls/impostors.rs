@@ -43,8 +43,13 @@ struct Seen {
 impl Impostor {
     async fn start(speaks: Speaks) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let pair = Certificates::open(folder.path(), [] as [&str; 0]).unwrap().server();
-        let acceptor = Certificate::open(&pair.certificate, &pair.key).unwrap().acceptor().unwrap();
+        let pair = Certificates::open(folder.path(), [] as [&str; 0])
+            .unwrap()
+            .server();
+        let acceptor = Certificate::open(&pair.certificate, &pair.key)
+            .unwrap()
+            .acceptor()
+            .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Seen::default());
@@ -137,12 +142,18 @@ pub async fn a_registry_of_another_authority_is_told_nothing(world: Arc<World>) 
     let changed = [
         ("ROLECALL_TOPIC_PREFIX", unique("unregistered")),
         ("ROLECALL_SHARDS", String::new()),
-        ("ROLECALL_SCHEMA_REGISTRY_URL", format!("https://{}", impostor.address)),
+        (
+            "ROLECALL_SCHEMA_REGISTRY_URL",
+            format!("https://{}", impostor.address),
+        ),
     ];
     let (server, url) = start(&world, "command-service", &changed).await;
     impostor.is_told_nothing().await;
     let said = not_ready(&world, &url).await;
-    assert!(said.contains("schema registry") && said.contains("UnknownIssuer"), "{said}");
+    assert!(
+        said.contains("schema registry") && said.contains("UnknownIssuer"),
+        "{said}"
+    );
     server.stop().await.unwrap();
 }
 

@@ -16,7 +16,9 @@ use crate::launch;
 const WITHIN: Duration = Duration::from_secs(60);
 
 async fn connect(world: &World, service: Service) -> TcpStream {
-    TcpStream::connect(("127.0.0.1", world.rolecall.port(service, 0))).await.unwrap()
+    TcpStream::connect(("127.0.0.1", world.rolecall.port(service, 0)))
+        .await
+        .unwrap()
 }
 
 /// All that comes until the other side ends it.
@@ -59,7 +61,11 @@ pub async fn slow_handshakes_keep_nobody_out_and_end(world: Arc<World>) {
         }
     }
     // A client of its own, so that it shakes hands now.
-    let answer = world.http().get(format!("{}/healthz", world.rolecall.command_url())).send().await;
+    let answer = world
+        .http()
+        .get(format!("{}/healthz", world.rolecall.command_url()))
+        .send()
+        .await;
     assert!(answer.unwrap().status().is_success());
     for stream in &mut slow {
         assert_eq!(rest(stream).await, "");
@@ -68,7 +74,10 @@ pub async fn slow_handshakes_keep_nobody_out_and_end(world: Arc<World>) {
 
 /// The certificate that a new connection is shown.
 async fn shown(world: &World, url: &str) -> Vec<u8> {
-    let client = tests::http(world.stack.certificates()).tls_info(true).build().unwrap();
+    let client = tests::http(world.stack.certificates())
+        .tls_info(true)
+        .build()
+        .unwrap();
     let answer = client.get(format!("{url}/healthz")).send().await.unwrap();
     let info = answer.extensions().get::<reqwest::tls::TlsInfo>().unwrap();
     info.peer_certificate().unwrap().to_vec()
@@ -88,18 +97,30 @@ pub async fn a_renewed_certificate_is_served_to_whoever_comes_then(world: Arc<Wo
     let server = Server::start(launch).await.unwrap();
     let first = shown(&world, &url).await;
     let old_connection = world.http();
-    let health = async || old_connection.get(format!("{url}/healthz")).send().await.unwrap().status();
+    let health = async || {
+        old_connection
+            .get(format!("{url}/healthz"))
+            .send()
+            .await
+            .unwrap()
+            .status()
+    };
     assert!(health().await.is_success());
 
     certificates.issue("renewed").unwrap();
-    until(WITHIN, "the new certificate is shown", || async { shown(&world, &url).await != first }).await;
+    until(WITHIN, "the new certificate is shown", || async {
+        shown(&world, &url).await != first
+    })
+    .await;
     assert!(health().await.is_success());
 
     // What does not fit together is not taken up.
     let second = shown(&world, &url).await;
     std::fs::write(&pair.key, "half a k").unwrap();
     until(WITHIN, "the bad key is noticed", || async {
-        std::fs::read_to_string(server.log()).unwrap().contains("The certificate stays as it is")
+        std::fs::read_to_string(server.log())
+            .unwrap()
+            .contains("The certificate stays as it is")
     })
     .await;
     assert_eq!(shown(&world, &url).await, second);

@@ -18,7 +18,13 @@ async fn refusal(world: &World, program: &str, changed: &[(&str, String)], argum
     command
         .args(arguments)
         .env("ROLECALL_LISTEN", "127.0.0.1:0")
-        .envs(world.rolecall.environment().iter().map(|(name, value)| (name, value)));
+        .envs(
+            world
+                .rolecall
+                .environment()
+                .iter()
+                .map(|(name, value)| (name, value)),
+        );
     for (name, value) in changed {
         match value.is_empty() {
             true => command.env_remove(name),
@@ -27,7 +33,9 @@ async fn refusal(world: &World, program: &str, changed: &[(&str, String)], argum
     }
     let running = command.stdin(Stdio::null()).kill_on_drop(true).output();
     let ended = tokio::time::timeout(Duration::from_secs(60), running).await;
-    let output = ended.unwrap_or_else(|_| panic!("{program} is not refused: {changed:?}")).unwrap();
+    let output = ended
+        .unwrap_or_else(|_| panic!("{program} is not refused: {changed:?}"))
+        .unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success(), "{program}: {text}");
     let last = text.lines().last().unwrap_or_default();
@@ -47,7 +55,12 @@ pub async fn a_service_without_a_certificate_does_not_start(world: Arc<World>) {
     let none = CERTIFICATE.map(|name| (name, String::new()));
     for program in SERVICES {
         let line = refusal(&world, program, &none, &[]).await;
-        for named in [CERTIFICATE[0], CERTIFICATE[1], "plain HTTP", "ROLECALL_PLAINTEXT=allowed"] {
+        for named in [
+            CERTIFICATE[0],
+            CERTIFICATE[1],
+            "plain HTTP",
+            "ROLECALL_PLAINTEXT=allowed",
+        ] {
             assert!(line.contains(named), "{line}");
         }
     }
@@ -56,7 +69,10 @@ pub async fn a_service_without_a_certificate_does_not_start(world: Arc<World>) {
 pub async fn a_certificate_that_cannot_be_served_is_told_at_the_start(world: Arc<World>) {
     let folder = tempfile::tempdir().unwrap();
     let certificates = Certificates::open(folder.path(), [] as [&str; 0]).unwrap();
-    let (one, other) = (certificates.issue("one").unwrap(), certificates.issue("other").unwrap());
+    let (one, other) = (
+        certificates.issue("one").unwrap(),
+        certificates.issue("other").unwrap(),
+    );
     let mixed = CertificatePair {
         certificate: one.certificate.clone(),
         key: other.key,
@@ -84,28 +100,53 @@ pub async fn plain_connections_are_refused_each_by_its_setting(world: Arc<World>
         let line = refusal(&world, program, &kafka, &[]).await;
         assert!(line.contains("ROLECALL_KAFKA_SECURITY is plaintext"), "{line}");
         // One of them is enough, replica or not.
-        for shards in [shards.join(","), format!("{} {}", world.stack.service_dsns()[0], shards[1])] {
+        for shards in [
+            shards.join(","),
+            format!("{} {}", world.stack.service_dsns()[0], shards[1]),
+        ] {
             let line = refusal(&world, program, &[("ROLECALL_SHARDS", shards)], &[]).await;
             assert!(line.contains("less than verify-full"), "{line}");
         }
     }
     let registry = world.stack.registry_url().replace("https://", "http://");
-    let line = refusal(&world, "command-service", &[("ROLECALL_SCHEMA_REGISTRY_URL", registry)], &[]).await;
-    assert!(line.contains("ROLECALL_SCHEMA_REGISTRY_URL is the plain address"), "{line}");
+    let line = refusal(
+        &world,
+        "command-service",
+        &[("ROLECALL_SCHEMA_REGISTRY_URL", registry)],
+        &[],
+    )
+    .await;
+    assert!(
+        line.contains("ROLECALL_SCHEMA_REGISTRY_URL is the plain address"),
+        "{line}"
+    );
 }
 
 pub async fn tools_send_no_password_to_a_plain_address(world: Arc<World>) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("users.csv");
-    std::fs::write(&file, format!("username,email\n{0},{0}@example.org\n", unique("plain"))).unwrap();
+    std::fs::write(
+        &file,
+        format!("username,email\n{0},{0}@example.org\n", unique("plain")),
+    )
+    .unwrap();
     let plain = [
-        ("ROLECALL_COMMAND_URL", world.rolecall.command_url().replace("https://", "http://")),
+        (
+            "ROLECALL_COMMAND_URL",
+            world.rolecall.command_url().replace("https://", "http://"),
+        ),
         ("ROLECALL_USERNAME", "admin".to_owned()),
         ("ROLECALL_PASSWORD_FILE", file.display().to_string()),
     ];
     let file = file.display().to_string();
-    for (program, arguments) in [("rolecall-import", vec![file.as_str()]), ("rolecall-shards", vec!["resume"])] {
+    for (program, arguments) in [
+        ("rolecall-import", vec![file.as_str()]),
+        ("rolecall-shards", vec!["resume"]),
+    ] {
         let line = refusal(&world, program, &plain, &arguments).await;
-        assert!(line.contains("ROLECALL_COMMAND_URL is the plain address"), "{line}");
+        assert!(
+            line.contains("ROLECALL_COMMAND_URL is the plain address"),
+            "{line}"
+        );
     }
 }

@@ -44,7 +44,10 @@ fn plain_http_is_served_only_where_it_is_allowed() {
     let none = CertificateFiles::default();
     let refused = none.open(&Trust::public()).unwrap_err();
     assert!(matches!(refused, Error::Plain(_)), "{refused}");
-    assert!(refused.to_string().contains("ROLECALL_TLS_CERT_FILE"), "{refused}");
+    assert!(
+        refused.to_string().contains("ROLECALL_TLS_CERT_FILE"),
+        "{refused}"
+    );
     let trust = Trust {
         plaintext: Plaintext::Allowed,
         ..Trust::public()
