@@ -171,7 +171,7 @@ fn main() -> ExitCode {
     ];
     Suite {
         scenarios,
-        at_once: 6,
+        at_once: 4,
         shards: 2,
     }
     .main()
