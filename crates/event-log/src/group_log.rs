@@ -11,7 +11,7 @@ use schemas::{
     SchemaIdError, SchemaIds, Stored, Stream, Timestamp, ce, encode_body, frame, key::KEY_STORED,
     key::KeyStored, log::LogEvent, user::UserEvent,
 };
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::entry::CommandContext;
 use crate::record::{DecodeError, Record, decode};
@@ -50,7 +50,27 @@ pub(crate) struct Append {
     pub heartbeat: bool,
     pub context: CommandContext,
     pub deadline: Instant,
-    pub reply: oneshot::Sender<Result<Vec<(Meta, Position)>, AppendError>>,
+    pub reply: Reply,
+}
+
+/// Metas and positions of an append's events, if they are in the log.
+pub(crate) type Outcome = Result<Vec<(Meta, Position)>, AppendError>;
+
+/// Where an append's outcome goes. Who is let go without one knows nothing.
+pub(crate) enum Reply {
+    One(oneshot::Sender<Outcome>),
+    /// One of many that are waited for together, by its place among them. There is room for each.
+    OfMany(usize, mpsc::Sender<(usize, Outcome)>),
+}
+
+impl Reply {
+    /// A command that nobody waits for any more is committed all the same.
+    fn send(self, outcome: Outcome) {
+        match self {
+            Self::One(reply) => reply.send(outcome).unwrap_or(()),
+            Self::OfMany(place, replies) => replies.try_send((place, outcome)).unwrap_or(()),
+        }
+    }
 }
 
 /// Where a partition stands, as its owner knows it.
@@ -384,7 +404,7 @@ impl Append {
             heartbeat: false,
             context: CommandContext::system(RequestId::new_v7()),
             deadline: Instant::now(),
-            reply: oneshot::channel().0,
+            reply: Reply::One(oneshot::channel().0),
         }
     }
 
@@ -393,14 +413,13 @@ impl Append {
         self.version.load(Ordering::Acquire) == self.expected
     }
 
-    pub(crate) fn answer(self, outcome: Result<Vec<(Meta, Position)>, AppendError>) {
+    pub(crate) fn answer(self, outcome: Outcome) {
         if let Ok(placed) = &outcome
             && let Some((meta, _)) = placed.last()
         {
             self.version.store(meta.sequence, Ordering::Release);
         }
-        // A command that nobody waits for any more is committed all the same.
-        self.reply.send(outcome).unwrap_or(());
+        self.reply.send(outcome);
     }
 }
 

@@ -9,7 +9,8 @@ use tokio::sync::{OwnedMutexGuard, mpsc, oneshot};
 
 use crate::aggregate::LedgerAggregate;
 use crate::entry::{CommandContext, Entry, Receipt, Recorded};
-use crate::group_log::{Append, AppendError};
+use crate::group_log::{Append, AppendError, Reply};
+use crate::waiting::Work;
 
 /// The event store of one command: the locked aggregate, and the way to its ledger's writer.
 ///
@@ -17,7 +18,7 @@ use crate::group_log::{Append, AppendError};
 pub struct KafkaEventStore<A: LedgerAggregate> {
     entry: Mutex<Option<OwnedMutexGuard<Entry<A>>>>,
     partition: i32,
-    appends: mpsc::Sender<Append>,
+    work: mpsc::Sender<Work>,
     context: CommandContext,
     deadline: Instant,
     receipt: Mutex<Option<Receipt<A::Event>>>,
@@ -40,14 +41,14 @@ impl<A: LedgerAggregate> KafkaEventStore<A> {
     pub(crate) fn new(
         entry: OwnedMutexGuard<Entry<A>>,
         partition: i32,
-        appends: mpsc::Sender<Append>,
+        work: mpsc::Sender<Work>,
         context: CommandContext,
         deadline: Instant,
     ) -> Self {
         Self {
             entry: Mutex::new(Some(entry)),
             partition,
-            appends,
+            work,
             context,
             deadline,
             receipt: Mutex::new(None),
@@ -100,10 +101,10 @@ impl<A: LedgerAggregate> EventStore<A> for &KafkaEventStore<A> {
             heartbeat: false,
             context: self.context.clone(),
             deadline: self.deadline,
-            reply,
+            reply: Reply::One(reply),
         };
         // Room that does not come in time: certainly nothing was written.
-        match tokio::time::timeout_at(self.deadline.into(), self.appends.send(append)).await {
+        match tokio::time::timeout_at(self.deadline.into(), self.work.send(Work::one(append))).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return Err(unexpected(AppendError::NotOwner)),
             Err(_) => return Err(unexpected(AppendError::Expired)),
