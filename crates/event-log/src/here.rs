@@ -178,7 +178,8 @@ impl Owner {
             expected: 0,
             events: Vec::new(),
             heartbeat: false,
-            context: CommandContext::system(RequestId::new_v7()),
+            context: Arc::new(CommandContext::system(RequestId::new_v7())),
+            new_data_key: None,
             deadline,
             reply: group_log::Reply::One(reply),
         };

@@ -1,6 +1,7 @@
 //! cqrs-es on the ledgers.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use cqrs_es::{AggregateContext, AggregateError, EventEnvelope, EventStore};
@@ -8,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedMutexGuard, mpsc, oneshot};
 
 use crate::aggregate::LedgerAggregate;
-use crate::entry::{CommandContext, Entry, Receipt, Recorded};
+use crate::entry::{CommandContext, Entry, NewDataKey, Receipt, Recorded};
 use crate::group_log::{Append, AppendError, Reply};
 use crate::waiting::Work;
 
@@ -19,7 +20,8 @@ pub struct KafkaEventStore<A: LedgerAggregate> {
     entry: Mutex<Option<OwnedMutexGuard<Entry<A>>>>,
     partition: i32,
     work: mpsc::Sender<Work>,
-    context: CommandContext,
+    context: Arc<CommandContext>,
+    new_data_key: Option<NewDataKey>,
     deadline: Instant,
     receipt: Mutex<Option<Receipt<A::Event>>>,
 }
@@ -42,14 +44,15 @@ impl<A: LedgerAggregate> KafkaEventStore<A> {
         entry: OwnedMutexGuard<Entry<A>>,
         partition: i32,
         work: mpsc::Sender<Work>,
-        context: CommandContext,
+        mut context: CommandContext,
         deadline: Instant,
     ) -> Self {
         Self {
+            new_data_key: context.new_data_key.take(),
             entry: Mutex::new(Some(entry)),
             partition,
             work,
-            context,
+            context: Arc::new(context),
             deadline,
             receipt: Mutex::new(None),
         }
@@ -95,11 +98,12 @@ impl<A: LedgerAggregate> EventStore<A> for &KafkaEventStore<A> {
             stream: A::STREAM,
             partition: self.partition,
             aggregate_id: context.id.clone(),
-            version: std::sync::Arc::clone(&context.entry.version),
+            version: Arc::clone(&context.entry.version),
             expected: context.entry.sequence,
             events: events.iter().cloned().map(A::wrap).collect(),
             heartbeat: false,
-            context: self.context.clone(),
+            context: Arc::clone(&self.context),
+            new_data_key: self.new_data_key.clone(),
             deadline: self.deadline,
             reply: Reply::One(reply),
         };

@@ -8,7 +8,7 @@ use domain::decider::Context;
 use schemas::{Event, Timestamp};
 use tokio::sync::{OwnedMutexGuard, mpsc};
 
-use super::{Done, Order, Outcome, Placed, Settled, with_key};
+use super::{Done, Order, Outcome, Placed, Settled};
 use crate::aggregate::LedgerAggregate;
 use crate::bus::BusError;
 use crate::entry::{CommandContext, Entry};
@@ -55,7 +55,7 @@ impl<A: LedgerAggregate> Share<A> {
         self.orders.push((owner.ledger, owner.partition, (place, order)));
     }
 
-    pub(super) async fn settle(mut self, context: &CommandContext, deadline: Instant) -> Settled<A> {
+    pub(super) async fn settle(mut self, context: &Arc<CommandContext>, deadline: Instant) -> Settled<A> {
         let mut settled = Settled::default();
         let mut parcels = Vec::with_capacity(self.orders.len().div_ceil(PARCEL));
         let mut orders = std::mem::take(&mut self.orders).into_iter();
@@ -85,7 +85,7 @@ impl<A: LedgerAggregate> Share<A> {
 /// Decides each command whose aggregate is at rest in memory. `left` gets the others.
 async fn decide<A: LedgerAggregate>(
     orders: impl ExactSizeIterator<Item = (Arc<Ledger>, i32, Placed<A>)>,
-    context: &CommandContext,
+    context: &Arc<CommandContext>,
     deadline: Instant,
     left: &mut Vec<Placed<A>>,
 ) -> (Parcel<A>, Vec<Append>) {
@@ -111,7 +111,8 @@ async fn decide<A: LedgerAggregate>(
             expected: entry.sequence,
             events,
             heartbeat: false,
-            context: with_key(context, order.new_data_key.clone()),
+            context: Arc::clone(context),
+            new_data_key: order.new_data_key.clone(),
             deadline,
             reply: group_log::Reply::OfMany(decided.len(), replies.clone()),
         });
