@@ -50,6 +50,7 @@ replay *ARGS: programs
     test -f .local/rolecall.env || { echo "Rolecall is not up: run just up" >&2; exit 1; }
     . .local/rolecall.env
     export ROLECALL_KAFKA=$KAFKA_BOOTSTRAP ROLECALL_TOPIC_PREFIX=$TOPIC_PREFIX
+    export ROLECALL_PLAINTEXT=allowed ROLECALL_KAFKA_SECURITY=plaintext # as what `just up` starts speaks
     export ROLECALL_KEY_ENCRYPTION_KEY_FILE=$KEY_ENCRYPTION_KEY_FILE ROLECALL_INDEX_KEY_FILE=$INDEX_KEY_FILE
     {{ release }}/replay {{ ARGS }}
 

@@ -37,7 +37,7 @@ impl Sample {
 
 /// The first grant that stands in the log.
 pub async fn sample_grant(stack: &Stack, prefix: &str) -> Result<Sample> {
-    let kafka = KafkaConfig::new(stack.kafka_bootstrap(), prefix);
+    let kafka = KafkaConfig::plain(stack.kafka_bootstrap(), prefix);
     let start: Vec<_> = (0..LEDGERS).map(|ledger| (Stream::Users, ledger, 0)).collect();
     let mut tail = Tail::open_with_headers(&kafka, &start)?;
     loop {

@@ -43,17 +43,26 @@ pub async fn run(stack: &Stack, users: usize) -> Result<Section> {
     let each = |time: Duration| format!("{:.0} us", time.as_secs_f64() * 1e6 / users as f64);
     let all = count(users as f64);
     let mut rows = Vec::new();
-    for (how, measured) in [("nothing beside it", alone), ("projector and query service beside it", followed)] {
+    for (how, measured) in [
+        ("nothing beside it", alone),
+        ("projector and query service beside it", followed),
+    ] {
         let (own, settled) = (rate(measured.took), rate(measured.settled));
         rows.extend([
             Row::new(format!("users imported/s, {all} users, {how}"), count(own))
                 .goal(format!(">= {}", count(GOAL)), own >= GOAL),
             Row::new("events/s of them", count(own * EVENTS)),
-            Row::new("users/s until all rows and snapshots are in the databases too", count(settled)),
+            Row::new(
+                "users/s until all rows and snapshots are in the databases too",
+                count(settled),
+            ),
             Row::new("processor time a user: command service, whole machine", {
                 format!("{}, {}", each(measured.cpu), each(measured.machine))
             }),
-            Row::new("resident memory of the command service after", format!("{:.0} MB", measured.memory)),
+            Row::new(
+                "resident memory of the command service after",
+                format!("{:.0} MB", measured.memory),
+            ),
         ]);
     }
     Ok(Section { name: "import", rows })

@@ -8,15 +8,19 @@
 
 mod ack;
 mod bare_handler;
+mod bare_hash;
 mod bare_producer;
 mod checks;
 mod client;
 mod hash_partitions;
 mod imports;
 mod instances;
+mod loaded;
 mod logins;
 mod memory;
 mod process;
+mod refreshes;
+mod registrations;
 mod replay;
 mod report;
 mod seed;
@@ -37,6 +41,7 @@ use clap::{Parser, ValueEnum};
 use local_stack::{Progress, Stack};
 
 use crate::report::Section;
+use crate::seed::SignedIn;
 use crate::world::World;
 
 const PREFIX: &str = "bench";
@@ -74,6 +79,12 @@ enum Name {
     Ack,
     /// Logins a second, against bare argon2id
     Logins,
+    /// Registrations a second, against bare argon2id
+    Registrations,
+    /// Refreshes a second
+    Refreshes,
+    /// Sign-ins, refreshes and checks with a live session for each user
+    Loaded,
     /// Whether the time of a refusal tells that an account exists
     Timing,
     /// From a grant to the check that sees it
@@ -160,13 +171,20 @@ async fn measure(stack: &Stack, arguments: &Arguments) -> Result<Vec<Section>> {
         Name::Visibility,
         Name::Checks,
         Name::Logins,
+        Name::Registrations,
+        Name::Refreshes,
+        Name::Loaded,
         Name::Timing,
     ];
     let with_services = of_services.into_iter().any(wanted);
     if with_services || wanted(Name::Replay) || wanted(Name::Start) {
         let began = Instant::now();
         say(&format!("a log with {} users", arguments.users));
-        let people = seed::seed(stack, PREFIX, arguments.groups, arguments.users)
+        let signed_in = match wanted(Name::Loaded) {
+            true => SignedIn::All,
+            false => SignedIn::Some,
+        };
+        let people = seed::seed(stack, PREFIX, arguments.groups, arguments.users, signed_in)
             .await
             .context("making the log")?;
         say(&format!("{} events in {:.1?}", people.events, began.elapsed()));
@@ -244,6 +262,23 @@ async fn with_world(stack: &Stack, world: &World, wanted: impl Fn(Name) -> bool)
     if wanted(Name::Logins) {
         say("logins");
         sections.push(logins::run(world).await.context("measuring logins")?);
+    }
+    if wanted(Name::Registrations) {
+        say("registrations");
+        let measured = registrations::run(world).await;
+        sections.push(measured.context("measuring registrations")?);
+    }
+    if wanted(Name::Refreshes) {
+        say("refreshes");
+        sections.push(refreshes::run(world).await.context("measuring refreshes")?);
+    }
+    if wanted(Name::Loaded) {
+        say("a session for each user");
+        sections.push(
+            loaded::run(world)
+                .await
+                .context("measuring with a session for each")?,
+        );
     }
     if wanted(Name::Timing) {
         say("times of refusals");

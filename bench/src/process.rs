@@ -41,6 +41,12 @@ pub fn machine_cpu() -> Result<Duration> {
         .skip(1)
         .filter_map(|n| n.parse::<f64>().ok())
         .collect();
-    let busy: f64 = ticks.iter().take(7).enumerate().filter(|(at, _)| !matches!(at, 3 | 4)).map(|(_, n)| n).sum();
+    let busy: f64 = ticks
+        .iter()
+        .take(7)
+        .enumerate()
+        .filter(|(at, _)| !matches!(at, 3 | 4))
+        .map(|(_, n)| n)
+        .sum();
     Ok(Duration::from_secs_f64(busy / TICKS))
 }

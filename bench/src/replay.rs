@@ -36,7 +36,7 @@ struct Dump {
 }
 
 pub async fn run(stack: &Stack, prefix: &str, people: &People) -> Result<Section> {
-    let kafka = KafkaConfig::new(stack.kafka_bootstrap(), prefix);
+    let kafka = KafkaConfig::plain(stack.kafka_bootstrap(), prefix);
     let known = Known::from(await_log(&kafka).await?);
     let ends = ends(&kafka).await?;
     let (mut projected, mut copied, mut ratios) = (vec![], vec![], vec![]);

@@ -17,8 +17,8 @@ use local_stack::Stack;
 use schemas::identifier::IdentifierKind;
 use schemas::user::{UserLoggedIn, UserRegistered};
 use schemas::{
-    ClaimId, DataKey, DeviceId, IndexKey, KeyEncryptionKey, LogId, PermissionId, Position, RequestId, RoleId,
-    Sealed, SessionId, Sha256Digest, Timestamp, UserId, sealed_field,
+    ClaimId, DataKey, DeviceId, IndexKey, KeyEncryptionKey, LogId, PermissionId, Position, Registry,
+    RequestId, RoleId, Sealed, SessionId, Sha256Digest, Timestamp, UserId, sealed_field,
 };
 use service_kit::keys::{KeyFiles, generate_key_files};
 use std::time::Duration;
@@ -27,8 +27,16 @@ pub const LEDGERS: i32 = 16;
 pub const ROLES: usize = 100;
 /// Users whose events are made at the same time: enough to fill every transaction.
 const AT_ONCE: usize = 2_048;
-/// One user in so many has identifiers and a sign-in in the log too.
-const WHOLE_ONE_IN: usize = 5;
+/// One user in so many has identifiers in the log too.
+const NAMED_ONE_IN: usize = 5;
+
+/// Which users are signed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignedIn {
+    /// Those with identifiers.
+    Some,
+    All,
+}
 
 /// What the log holds.
 #[derive(Clone)]
@@ -65,13 +73,20 @@ struct Seeder {
     log: LogId,
     roles: Vec<RoleId>,
     catalog: Vec<Position>,
+    signed_in: SignedIn,
 }
 
 /// Makes a log under `prefix` with `users` people; its keys lie where the services will look.
-pub async fn seed(stack: &Stack, prefix: &str, groups: i32, users: usize) -> Result<People> {
+pub async fn seed(
+    stack: &Stack,
+    prefix: &str,
+    groups: i32,
+    users: usize,
+    signed_in: SignedIn,
+) -> Result<People> {
     let keys = generate_key_files(&stack.data_dir().join(prefix).join("keys"))?;
     let (key, index) = (keys.key_encryption_key()?, keys.index_key()?);
-    let kafka = KafkaConfig::new(stack.kafka_bootstrap(), prefix);
+    let kafka = KafkaConfig::plain(stack.kafka_bootstrap(), prefix);
     let spec = LogSpec {
         ledgers: LEDGERS,
         groups,
@@ -79,7 +94,13 @@ pub async fn seed(stack: &Stack, prefix: &str, groups: i32, users: usize) -> Res
         index_key_id: index.id(),
         held: None,
     };
-    let identity = open_log(&kafka, &spec, &key, &stack.registry_url()).await?;
+    let identity = open_log(
+        &kafka,
+        &spec,
+        &key,
+        &Registry::new(&stack.registry_url(), reqwest::Client::builder())?,
+    )
+    .await?;
     let created = &identity.created;
     let (bus, instance) = (Bus::new(LEDGERS), Instance::alone());
     let (log, ids) = (
@@ -114,6 +135,7 @@ pub async fn seed(stack: &Stack, prefix: &str, groups: i32, users: usize) -> Res
         log: created.log_id,
         roles,
         catalog: Vec::new(),
+        signed_in,
     };
     seeder.catalog().await?;
     let seeder = &seeder;
@@ -136,7 +158,7 @@ async fn open_log(
     kafka: &KafkaConfig,
     spec: &LogSpec,
     key: &KeyEncryptionKey,
-    registry: &str,
+    registry: &Registry,
 ) -> Result<LogIdentity> {
     loop {
         match create_log(kafka, spec, key, registry).await {
@@ -218,8 +240,8 @@ impl Seeder {
             (IdentifierKind::Email, registration.email_index.to_hex()),
             (IdentifierKind::Username, registration.username_index.to_hex()),
         ];
-        let whole = number.is_multiple_of(WHOLE_ONE_IN);
-        if whole {
+        let named = number.is_multiple_of(NAMED_ONE_IN);
+        if named {
             for (kind, index) in &identifiers {
                 let expires_at = Timestamp::now().plus(Duration::from_secs(60));
                 let index_key_id = self.index.id();
@@ -255,12 +277,13 @@ impl Seeder {
                 .execute::<User>(&id, grant, system(&self.catalog))
                 .await?;
         }
-        if !whole {
+        if named {
+            for (_, index) in &identifiers {
+                self.identifier(index, IdentifierCommand::Confirm(Confirm { user_id, claim_id }))
+                    .await?;
+            }
+        } else if self.signed_in == SignedIn::Some {
             return Ok((user_id, 3));
-        }
-        for (_, index) in &identifiers {
-            self.identifier(index, IdentifierCommand::Confirm(Confirm { user_id, claim_id }))
-                .await?;
         }
         let login = login(
             seal(sealed_field::NONCE, "0123456789abcdef")?,
@@ -273,7 +296,7 @@ impl Seeder {
             max_sessions: MAX_SESSIONS,
         }));
         self.bus.execute::<User>(&id, log_in, system(&[])).await?;
-        Ok((user_id, 8))
+        Ok((user_id, if named { 8 } else { 4 }))
     }
 
     async fn identifier(&self, index: &str, command: IdentifierCommand) -> Result<()> {

@@ -62,7 +62,7 @@ pub async fn run(stack: &Stack, prefix: &str, people: &People) -> Result<Vec<Row
     rows.push(with.row(&format!("start from snapshots, {people} users")));
     server.stop().await?;
     let began = Instant::now();
-    let kafka = KafkaConfig::new(stack.kafka_bootstrap(), prefix);
+    let kafka = KafkaConfig::plain(stack.kafka_bootstrap(), prefix);
     let node = AccessNode::start(&kafka, &await_log(&kafka).await?, None)?;
     node.caught_up().await;
     rows.push(Row::new(
@@ -132,6 +132,7 @@ impl Service<'_> {
             program("command-service")?,
             self.stack.log_of("start"),
         )
+        .envs(local_rolecall::PLAIN)
         .env("ROLECALL_KAFKA", self.stack.kafka_bootstrap())
         .env("ROLECALL_TOPIC_PREFIX", self.prefix)
         .env("ROLECALL_SCHEMA_REGISTRY_URL", self.stack.registry_url())

@@ -12,7 +12,7 @@ use service_kit::keys::generate_key_files;
 use crate::ack::load;
 use crate::client::{Connection, request};
 use crate::report::{Row, Section};
-use crate::seed::{People, fresh_grant, seed};
+use crate::seed::{People, SignedIn, fresh_grant, seed};
 use crate::stats::{Samples, count, median, millis};
 use crate::world::{ENVIRONMENT, grant_path, program, sign_in};
 
@@ -65,7 +65,7 @@ pub async fn run(stack: &Stack) -> Result<Section> {
 impl Candidate {
     async fn start(stack: &Stack, groups: i32) -> Result<Self> {
         let prefix = format!("groups-{groups}");
-        let people = seed(stack, &prefix, groups, USERS).await?;
+        let people = seed(stack, &prefix, groups, USERS, SignedIn::Some).await?;
         let folder = stack.data_dir().join(&prefix);
         let password = folder.join("admin-password");
         std::fs::write(&password, PASSWORD)?;
@@ -77,6 +77,7 @@ impl Candidate {
         )
         .envs(ENVIRONMENT)
         .envs(generate_key_files(&folder.join("keys"))?.environment())
+        .envs(local_rolecall::PLAIN)
         .env("ROLECALL_KAFKA", stack.kafka_bootstrap())
         .env("ROLECALL_TOPIC_PREFIX", &prefix)
         .env("ROLECALL_SCHEMA_REGISTRY_URL", stack.registry_url())

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use access_node::{AccessNode, SessionStanding};
+use access_node::{AccessNode, KeyStanding, SessionStanding};
 use event_log::{Bus, Instance, KeyRing};
-use schemas::{IndexKey, KeyEncryptionKey, LogId, SessionId, Timestamp, UserId};
+use schemas::{IndexKey, KeyEncryptionKey, KeyId, LogId, SessionId, Timestamp, UserId};
 use service_kit::at_least::LogIdentity;
-use service_kit::auth::{Authenticate, SessionState};
+use service_kit::auth::{Authenticate, KeyState, SessionState};
 use service_kit::client_info::TrustsProxy;
 use service_kit::jwt::{Signer, Verifier};
 use service_kit::keys::TokenKey;
+use service_kit::service_key::{KeyGuesses, ServiceKey};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
@@ -52,6 +53,7 @@ pub struct App {
     pub one_time: OneTimeConfig,
     /// Places for password resets that are recorded behind their answers.
     pub resets: Arc<Semaphore>,
+    pub key_guesses: KeyGuesses,
     pub reminders: Reminders,
     pub recordings: Recordings,
     /// Places for imports: each holds its lines in memory.
@@ -96,6 +98,44 @@ impl Authenticate for App {
                 .settled_session_standing(user, session, now, SETTLE)
                 .await,
         )
+    }
+
+    fn key_state(&self, key: &ServiceKey) -> KeyState {
+        if self.node.trouble().is_some() {
+            return KeyState::Unknown;
+        }
+        let now = Timestamp::now();
+        key_state(self.node.key_standing(key.user_id, key.key_id, key.hash(), now))
+    }
+
+    async fn settle_key(&self, key: &ServiceKey) -> KeyState {
+        if self.node.trouble().is_some() {
+            return KeyState::Unknown;
+        }
+        let (user, id, hash) = (key.user_id, key.key_id, key.hash());
+        let settled = self
+            .node
+            .settled_key_standing(user, id, hash, Timestamp::now(), SETTLE);
+        key_state(settled.await)
+    }
+
+    fn has_key(&self, user: UserId, key: KeyId) -> Option<bool> {
+        if self.node.trouble().is_some() {
+            return None;
+        }
+        self.node.has_key(user, key, Timestamp::now())
+    }
+
+    fn key_guesses(&self) -> &KeyGuesses {
+        &self.key_guesses
+    }
+}
+
+const fn key_state(standing: KeyStanding) -> KeyState {
+    match standing {
+        KeyStanding::Good { .. } => KeyState::Good,
+        KeyStanding::Bad => KeyState::Bad,
+        KeyStanding::Unknown => KeyState::Unknown,
     }
 }
 

@@ -6,7 +6,7 @@
 
 use domain::catalog::{Approval, Catalog, CatalogCommand, CloseApproval, Proposal, Propose};
 use domain::rolecall_permissions::Permission;
-use domain::user::{GrantRole, User, UserCommand};
+use domain::user::{GrantRole, Status, User, UserCommand};
 use event_log::{BusError, CommandContext, Receipt};
 use schemas::catalog::{CatalogEvent, ChangeKind, ProposedChange};
 use schemas::user::UserEvent;
@@ -18,6 +18,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::authorise::Whose;
 use crate::call::Call;
 use crate::refusals::{Refusal as _, problem};
 
@@ -92,8 +93,9 @@ impl App {
         if !role.is_some_and(|role| catalog.gives_danger(role)) {
             return Ok(false);
         }
-        let state = self.state_of(user, |state| state.account.is_none()).await?;
-        if state.account.is_none() {
+        let is_nobody = |state: &User| matches!(state.status(), Status::Unregistered | Status::Erased);
+        let state = self.state_of(user, is_nobody).await?;
+        if is_nobody(&state) {
             return Err(ProblemType::NoSuchUser.into());
         }
         let now = Timestamp::now();
@@ -110,9 +112,10 @@ impl App {
     /// Lets those pass who may make the change themselves, if one person were enough. The node must be at `latest`.
     pub fn require_for_change(
         &self,
-        user: UserId,
+        who: impl Into<Whose>,
         change: &ProposedChange,
     ) -> Result<Vec<Position>, Problem> {
+        let who = who.into();
         let needed = match change.kind {
             ChangeKind::GrantRole => Permission::RoleGrant,
             ChangeKind::AttachPermission => Permission::PermissionAttach,
@@ -120,17 +123,17 @@ impl App {
             ChangeKind::DefinePermission => Permission::PermissionDefine,
             ChangeKind::Other => return Err(unknown_change()),
         };
-        let basis = self.require(user, needed)?;
+        let basis = self.require(who, needed)?;
         let (role, until) = match change.kind {
             ChangeKind::GrantRole => (change.role_id, change.expires_at),
             ChangeKind::DefineRole => (change.parent_id, None),
             ChangeKind::AttachPermission | ChangeKind::DefinePermission | ChangeKind::Other => (None, None),
         };
         if let Some(role) = role {
-            self.refuse_escalation(user, role, until)?;
+            self.refuse_escalation(who, role, until)?;
         }
         if let (ChangeKind::AttachPermission, Some(permission)) = (change.kind, &change.permission) {
-            self.refuse_escalation_by(user, permission)?;
+            self.refuse_escalation_by(who, permission)?;
         }
         Ok(basis)
     }

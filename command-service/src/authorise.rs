@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use domain::access::{CompiledCatalog, UserAccess};
+use domain::access::{ActionIndex, CompiledCatalog, UserAccess};
 use domain::rolecall_permissions::{Permission, RESOURCE};
-use schemas::{Position, RoleId, Stream, Timestamp, UserId};
+use schemas::{KeyId, Position, RoleId, Stream, Timestamp, UserId};
 use service_kit::at_least::AtLeast;
-use service_kit::auth::{Authenticate, SessionState};
+use service_kit::auth::{Authenticate, Caller, SessionState};
 use service_kit::problem::{Problem, ProblemType};
 
 use crate::app::App;
@@ -21,7 +21,7 @@ impl App {
     /// positions that the decision relied on.
     pub async fn authorise(&self, call: &Call, permission: Permission) -> Result<Vec<Position>, Problem> {
         self.await_demanded(call).await?;
-        self.require(call.caller.user_id, permission)
+        self.require(call.caller, permission)
     }
 
     /// As [`Self::authorise`], for changes of rights: decided on everything that is in the log at
@@ -36,7 +36,7 @@ impl App {
         self.await_latest(Some(self.node.ledger(call.caller.user_id)))
             .await?;
         self.require_live_session(call)?;
-        self.require(call.caller.user_id, permission)
+        self.require(call.caller, permission)
     }
 
     /// Brings the node to everything that is in the log at this moment, of everybody, and looks at the caller's session
@@ -65,7 +65,7 @@ impl App {
     pub async fn own(&self, call: &Call, user: UserId) -> Result<(), Problem> {
         self.await_demanded(call).await?;
         if call.caller.user_id == user {
-            return Ok(());
+            return call.caller.session().map(drop);
         }
         Err(Problem::new(ProblemType::Forbidden).detail("only its owner does this"))
     }
@@ -84,9 +84,9 @@ impl App {
     /// Looks at the session again, after the node has read on.
     fn require_live_session(&self, call: &Call) -> Result<(), Problem> {
         let caller = call.caller;
-        match self.session_state(caller.user_id, caller.session_id) {
+        match self.standing_of(caller) {
             SessionState::Live => Ok(()),
-            SessionState::Ended | SessionState::UserInactive => Err(ProblemType::SessionEnded.into()),
+            SessionState::Ended | SessionState::UserInactive => Err(caller.ended()),
             SessionState::Unknown => Err(Problem::new(ProblemType::NotYet).retry_after(SOON)),
         }
     }
@@ -116,42 +116,63 @@ impl App {
         self.node.wait_for(&wanted, WAIT).await.map_err(not_yet)
     }
 
-    pub fn require(&self, user: UserId, permission: Permission) -> Result<Vec<Position>, Problem> {
-        let basis = self.node.basis(user);
-        if self.holds(user, permission) {
+    pub fn require(&self, who: impl Into<Whose>, permission: Permission) -> Result<Vec<Position>, Problem> {
+        let who = who.into();
+        let basis = self.node.basis(who.user);
+        if self.holds(who, permission) {
             return Ok(basis);
         }
         Err(Problem::new(ProblemType::Forbidden)
             .detail(format!("this needs the permission {}", permission.name())))
     }
 
-    pub fn holds(&self, user: UserId, permission: Permission) -> bool {
-        self.node
-            .check(user, RESOURCE, permission.action(), Timestamp::now())
-            .allowed
+    pub fn holds(&self, who: impl Into<Whose>, permission: Permission) -> bool {
+        let (Whose { user, key }, now) = (who.into(), Timestamp::now());
+        let (node, action) = (&self.node, permission.action());
+        let decision = match key {
+            None => node.check(user, RESOURCE, action, now),
+            Some(key) => node.check_with_key(user, key, RESOURCE, action, now),
+        };
+        decision.allowed
     }
 
     /// Nobody gives rights over Rolecall that they do not hold, nor for longer: each `rolecall`
     /// permission that the role gives must be the caller's own, until `expires_at` or for good.
     pub fn refuse_escalation(
         &self,
-        caller: UserId,
+        caller: impl Into<Whose>,
         role: RoleId,
         expires_at: Option<Timestamp>,
     ) -> Result<(), Problem> {
         let catalog = self.node.catalog();
-        let given = Permission::ALL.into_iter().filter(|p| gives(&catalog, role, *p));
-        self.refuse_beyond(caller, given, Held::until(expires_at))
+        let given = own_rights(&catalog).filter(|(_, action)| gives(&catalog, role, *action));
+        self.refuse_beyond(caller.into(), &catalog, given, Held::until(expires_at))
     }
 
     /// As [`Self::refuse_escalation`], for one permission by name, which is given for good.
-    pub fn refuse_escalation_by(&self, caller: UserId, permission: &str) -> Result<(), Problem> {
-        let given = Permission::ALL.into_iter().filter(|p| p.name() == permission);
-        self.refuse_beyond(caller, given, Held::ForGood)
+    pub fn refuse_escalation_by(&self, caller: impl Into<Whose>, permission: &str) -> Result<(), Problem> {
+        let catalog = self.node.catalog();
+        let given = own_rights(&catalog).filter(|(name, _)| *name == permission);
+        self.refuse_beyond(caller.into(), &catalog, given, Held::ForGood)
+    }
+
+    /// As [`Self::refuse_escalation`], for a key that gives what the role does. Its issuer alone could use it, so what
+    /// takes two people to give must be theirs as well.
+    pub fn refuse_key_beyond(
+        &self,
+        caller: impl Into<Whose>,
+        role: RoleId,
+        expires_at: Option<Timestamp>,
+    ) -> Result<(), Problem> {
+        let catalog = self.node.catalog();
+        let own = own_rights(&catalog).filter(|(_, action)| gives(&catalog, role, *action));
+        let role = catalog.role(role).into_iter();
+        let given = own.chain(role.flat_map(|role| catalog.dangers_of(role)));
+        self.refuse_beyond(caller.into(), &catalog, given, Held::until(expires_at))
     }
 
     /// Nobody takes over the account of somebody with more rights in Rolecall.
-    pub fn refuse_escalation_over(&self, caller: UserId, user: UserId) -> Result<(), Problem> {
+    pub fn refuse_escalation_over(&self, caller: Caller, user: UserId) -> Result<(), Problem> {
         let more = |p: &Permission| self.holds(user, *p) && !self.holds(caller, *p);
         match Permission::ALL.into_iter().find(more) {
             Some(permission) => Err(escalation(permission.name(), Held::Not)),
@@ -159,17 +180,22 @@ impl App {
         }
     }
 
-    fn refuse_beyond(
+    fn refuse_beyond<'a>(
         &self,
-        caller: UserId,
-        mut given: impl Iterator<Item = Permission>,
+        Whose { user, key }: Whose,
+        catalog: &'a CompiledCatalog,
+        mut given: impl Iterator<Item = (&'a str, ActionIndex)>,
         wanted: Held,
     ) -> Result<(), Problem> {
-        let access = self.node.user(caller).map(|user| user.access);
-        let catalog = self.node.catalog();
-        let held = |permission| held(&catalog, access.as_ref(), permission, Timestamp::now());
-        match given.find(|p| held(*p) < wanted) {
-            Some(permission) => Err(escalation(permission.name(), held(permission))),
+        let now = Timestamp::now();
+        let found = match key {
+            None => self.node.user(user),
+            Some(key) => self.node.user_with_key(user, key, now),
+        };
+        let access = found.map(|user| user.access);
+        let held = |action| held(catalog, access.as_ref(), action, now);
+        match given.find(|(_, action)| held(*action) < wanted) {
+            Some((permission, action)) => Err(escalation(permission, held(action))),
             None => Ok(()),
         }
     }
@@ -187,6 +213,26 @@ impl App {
     }
 }
 
+/// Whose rights count: all of a user's, or as far as a key of a service account goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Whose {
+    user: UserId,
+    key: Option<KeyId>,
+}
+
+impl From<Caller> for Whose {
+    fn from(caller: Caller) -> Self {
+        let (user, key) = (caller.user_id, caller.key_id());
+        Self { user, key }
+    }
+}
+
+impl From<UserId> for Whose {
+    fn from(user: UserId) -> Self {
+        Self { user, key: None }
+    }
+}
+
 /// How long somebody holds a permission; in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Held {
@@ -201,30 +247,28 @@ impl Held {
     }
 }
 
-/// By the grant that gives the permission longest.
-fn held(
-    catalog: &CompiledCatalog,
-    access: Option<&UserAccess>,
-    permission: Permission,
-    now: Timestamp,
-) -> Held {
+/// By the grant that gives it longest.
+fn held(catalog: &CompiledCatalog, access: Option<&UserAccess>, action: ActionIndex, now: Timestamp) -> Held {
     let grants = access.filter(|user| user.is_active()).map(UserAccess::grants);
     let giving = grants
         .into_iter()
         .flatten()
-        .filter(|grant| grant.is_live(now) && gives(catalog, grant.role_id, permission));
+        .filter(|grant| grant.is_live(now) && gives(catalog, grant.role_id, action));
     giving
         .map(|grant| Held::until(grant.expires_at()))
         .max()
         .unwrap_or(Held::Not)
 }
 
-fn gives(catalog: &CompiledCatalog, role: RoleId, permission: Permission) -> bool {
-    let action = catalog.action(RESOURCE, permission.action());
-    catalog
-        .role(role)
-        .zip(action)
-        .is_some_and(|(role, action)| role.allows(action))
+/// Rolecall's own permissions, as far as the catalog has them.
+fn own_rights(catalog: &CompiledCatalog) -> impl Iterator<Item = (&str, ActionIndex)> {
+    Permission::ALL
+        .into_iter()
+        .filter_map(|permission| Some((permission.name(), catalog.action(RESOURCE, permission.action())?)))
+}
+
+fn gives(catalog: &CompiledCatalog, role: RoleId, action: ActionIndex) -> bool {
+    catalog.role(role).is_some_and(|role| role.allows(action))
 }
 
 fn escalation(permission: &str, held: Held) -> Problem {

@@ -216,7 +216,6 @@ mod tests {
     use access_node::AccessNode;
     use clap::Parser as _;
     use domain::user::{AbandonClaim, Deactivate};
-    use event_log::KafkaConfig;
     use schemas::identifier::IdentifierKind;
     use service_kit::health::Readiness;
     use service_kit::keys::generate_key_files;
@@ -249,9 +248,13 @@ mod tests {
             &registry,
             "--admin-password-file",
             password.to_str().unwrap(),
+            "--plaintext",
+            "allowed",
+            "--kafka-security",
+            "plaintext",
         ]);
         config.keys = generate_key_files(&folder.path().join("keys")).unwrap();
-        let kafka = KafkaConfig::new(&config.kafka, &config.topic_prefix);
+        let kafka = config.kafka_config().unwrap();
         let identity = open_log(&config, &kafka, None, &Readiness::awaiting([]))
             .await
             .unwrap();

@@ -64,7 +64,7 @@ impl FromRequestParts<Arc<App>> for Call {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
         let caller = Caller::from_request_parts(parts, app).await?;
-        let open = OpenCall::from_request_parts(parts, app).await?.by(caller.user_id);
+        let open = OpenCall::from_request_parts(parts, app).await?.by(caller.actor());
         Ok(Self { caller, open })
     }
 }
@@ -83,13 +83,10 @@ impl Call {
 }
 
 impl OpenCall {
-    /// The same call, made by a user: the event names its actor, and idempotency keys are kept apart
+    /// The same call, made by somebody: the event names its actor, and idempotency keys are kept apart
     /// by it.
-    pub fn by(self, user: UserId) -> Self {
-        Self {
-            actor: Actor::User(user),
-            ..self
-        }
+    pub fn by(self, actor: Actor) -> Self {
+        Self { actor, ..self }
     }
 
     /// The command's context. `operation` keeps apart the idempotency keys of different calls;

@@ -47,9 +47,19 @@ impl App {
             ],
             shared,
         };
-        let wrapped = context.new_data_key.as_ref().map(|key| key.wrapped.clone());
         let command = UserCommand::Register(Box::new(Register { registration }));
-        let receipt = self.names.commit(&claim, command, context).await?;
+        self.commit_new(&claim, command, context).await
+    }
+
+    /// The user event of somebody new, whose data key comes along.
+    pub(crate) async fn commit_new(
+        &self,
+        claim: &Claim,
+        command: UserCommand,
+        context: CommandContext,
+    ) -> Result<Receipt<UserEvent>, Problem> {
+        let wrapped = context.new_data_key.as_ref().map(|key| key.wrapped.clone());
+        let receipt = self.names.commit(claim, command, context).await?;
         if let Some(wrapped) = wrapped.filter(|_| !receipt.records.is_empty() && !receipt.replayed) {
             self.keys.insert(claim.user, wrapped);
         }

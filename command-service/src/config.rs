@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser};
-use event_log::KafkaConfig;
+use event_log::{KafkaConfig, KafkaSecurity};
 use read_model::ShardOptions;
 use service_kit::client_info::ProxyConfig;
 use service_kit::jwt::TokenConfig;
 use service_kit::keys::KeyFiles;
+use transport::{CertificateFiles, Trust};
 
 use crate::attempts::AttemptLimits;
 use crate::delivery::DeliveryConfig;
@@ -34,8 +35,9 @@ pub struct Config {
     /// Address to serve on.
     #[arg(long, env = "ROLECALL_LISTEN", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
-    /// Where other command services of the log reach this one, as the root of an http address; by default the
-    /// address to serve on, or this host's name where that means all addresses.
+    /// Where other command services of the log reach this one, as the root of an address with the scheme that it serves;
+    /// by default the address to serve on, or this host's name where that means all addresses. The certificate must be
+    /// one of that host.
     #[arg(long, env = "ROLECALL_ADVERTISED_URL")]
     pub advertised_url: Option<String>,
     /// Partitions of a new log; must equal an existing log's.
@@ -100,6 +102,12 @@ pub struct Config {
     #[arg(long, env = "ROLECALL_KEY_SEGMENT_SECS", default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..))]
     pub key_segment_secs: u64,
     #[command(flatten)]
+    pub trust: Trust,
+    #[command(flatten)]
+    pub kafka_security: KafkaSecurity,
+    #[command(flatten)]
+    pub certificate: CertificateFiles,
+    #[command(flatten)]
     pub sessions: SessionConfig,
     #[command(flatten)]
     pub hashing: HashingConfig,
@@ -120,8 +128,9 @@ pub struct Config {
 }
 
 impl Config {
-    pub(crate) fn kafka_config(&self) -> KafkaConfig {
-        KafkaConfig::new(&self.kafka, &self.topic_prefix).key_segment(self.key_segment())
+    pub(crate) fn kafka_config(&self) -> Result<KafkaConfig, transport::Error> {
+        let config = KafkaConfig::new(&self.kafka, &self.topic_prefix, self.kafka_security, &self.trust)?;
+        Ok(config.key_segment(self.key_segment()))
     }
 
     pub(crate) fn key_segment(&self) -> Duration {

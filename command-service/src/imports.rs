@@ -62,10 +62,16 @@ impl App {
 
     /// Imports each line or rejects it whole. `context` is the call's; with an idempotency key a line that was
     /// imported under it before is found imported.
-    pub async fn import(self: &Arc<Self>, lines: Vec<Line>, context: CommandContext) -> Result<Outcome, Problem> {
+    pub async fn import(
+        self: &Arc<Self>,
+        lines: Vec<Line>,
+        context: CommandContext,
+    ) -> Result<Outcome, Problem> {
         let app = Arc::clone(self);
         // A task of the service's own: a client that hangs up stops no line half way.
-        let task = self.sagas.spawn(async move { app.import_lines(lines, context).await });
+        let task = self
+            .sagas
+            .spawn(async move { app.import_lines(lines, context).await });
         task.await.map_err(|error| Problem::internal(&error))?
     }
 

@@ -43,6 +43,7 @@ mod removing_factors;
 mod routes;
 mod sealing;
 mod second_factor;
+mod service_accounts;
 mod shards;
 mod snapshots;
 mod startup;

@@ -35,14 +35,15 @@ impl App {
         let username = seal.open(field::USERNAME, &account.username)?;
         let email = seal.open(field::EMAIL, &account.email)?;
         check_strength(password, least, &[&username, &email])?;
-        // One after the other, each waiting its turn among the sign-ins.
-        for hash in account.remembered_hashes(self.password_history) {
-            let hash = seal.open(field::PASSWORD_HASH, hash)?;
-            if self.passwords.verify(password.to_owned(), hash).await? {
-                return Err(
-                    Problem::new(ProblemType::PasswordReused).extension("remembered", self.password_history)
-                );
-            }
+        let remembered = account.remembered_hashes(self.password_history);
+        let hashes = remembered
+            .into_iter()
+            .map(|hash| seal.open(field::PASSWORD_HASH, hash));
+        let hashes = hashes.collect::<Result<_, _>>()?;
+        if self.passwords.fits_one_of(password.to_owned(), hashes).await? {
+            return Err(
+                Problem::new(ProblemType::PasswordReused).extension("remembered", self.password_history)
+            );
         }
         Ok(())
     }

@@ -26,7 +26,9 @@ struct Bearer;
 
 impl Modify for Bearer {
     fn modify(&self, api: &mut utoipa::openapi::OpenApi) {
-        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        let mut bearer = Http::new(HttpAuthScheme::Bearer);
+        bearer.description = Some("An access token, or a key of a service account".to_owned());
+        let scheme = SecurityScheme::Http(bearer);
         api.components
             .get_or_insert_default()
             .add_security_scheme("bearer", scheme);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use domain::user::User;
 use event_log::Receipt;
 use schemas::user::UserEvent;
-use schemas::{DeviceId, UserId, sealed_field as field};
+use schemas::{DeviceId, SessionId, UserId, sealed_field as field};
 use service_kit::problem::{Problem, ProblemType};
 
 use crate::app::App;
@@ -21,7 +21,9 @@ pub struct OwnAccount {
     pub user: UserId,
     pub state: User,
     pub seal: Seal,
-    /// Of the session that calls.
+    /// The one that calls.
+    pub session: SessionId,
+    /// Its.
     pub device: DeviceId,
 }
 
@@ -33,6 +35,7 @@ impl App {
         if call.caller.user_id != user {
             return Err(Problem::new(ProblemType::Forbidden).detail("this is for the account's owner"));
         }
+        let session = call.caller.session()?;
         let (state, device) = self.caller_state(call).await?;
         self.attempts
             .admit(call.open.client.address, Some(Account::User(user)), Some(device))?;
@@ -41,6 +44,7 @@ impl App {
             user,
             seal: self.seal_of(user).await?,
             state,
+            session,
             device,
         })
     }

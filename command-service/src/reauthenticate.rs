@@ -18,14 +18,14 @@ impl App {
     /// The caller's own state, exact, where the session of the token was looked up in a tail; and the
     /// device of that session. Passwords are not looked at while it is locked for this device.
     pub async fn caller_state(&self, call: &Call) -> Result<(User, DeviceId), Problem> {
-        let caller = call.caller;
+        let (caller, session_id) = (call.caller, call.caller.session()?);
         let refuses = |state: &User| {
             let now = Timestamp::now();
-            let session = state.session(caller.session_id, now);
+            let session = state.session(session_id, now);
             session.is_none_or(|session| state.locked_for(Some(session.device_id), now).is_some())
         };
         let state = self.state_of(caller.user_id, refuses).await?;
-        let session = state.session(caller.session_id, Timestamp::now());
+        let session = state.session(session_id, Timestamp::now());
         let device = session.ok_or(ProblemType::SessionEnded)?.device_id;
         Ok((state, device))
     }

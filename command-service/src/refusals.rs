@@ -51,7 +51,10 @@ impl Refusal for user::Error {
             Self::SessionEnded => Problem::new(ProblemType::SessionEnded),
             Self::NoSuchSession => Problem::new(ProblemType::NoSuchSession),
             Self::ExpiryInPast => Problem::new(ProblemType::ExpiryInPast),
+            Self::NoSuchKey => Problem::new(ProblemType::NoSuchKey),
             Self::NoPhoneNumber
+            | Self::TooManyKeys
+            | Self::RoleNotHeld
             | Self::TooManyGrants
             | Self::NoEnrolment
             | Self::PasskeyKnown

@@ -44,16 +44,18 @@ impl App {
             self.step_up(call, &own, &given).await?;
         }
         let by = FactorRemover::Owner {
-            session_id: call.caller.session_id,
+            session_id: own.session,
             credentials: own.state.credentials,
             password_stands_alone: password.chars().count() >= LEAST_ALONE,
         };
         Ok((by, Vec::new()))
     }
 
-    /// Refuses a caller with a second factor who has shown none of late.
+    /// Refuses a caller with a second factor who has shown none of late. Programs have none.
     pub async fn assured_caller(&self, call: &Call) -> Result<(), Problem> {
-        let session = call.caller.session_id;
+        let Some(session) = call.caller.session_id() else {
+            return Ok(());
+        };
         let refuses = |state: &domain::user::User| state.assured(session, Timestamp::now()).is_err();
         let state = self.state_of(call.caller.user_id, refuses).await?;
         let assured = state.assured(session, Timestamp::now());

@@ -12,11 +12,12 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::endpoints::{
     add_passkey, approve, assign_role, attach_permission, change_password, change_profile, change_shard_map,
-    confirm_totp, deactivate, define_permission, define_role, delete_permission, delete_role,
-    detach_permission, disable_totp, end_approval, erase, import_users, log_in, oauth_revoke, passkey_log_in,
-    reactivate, refresh, register, remove_passkey, replace_recovery_codes, request_password_reset,
-    reset_password, revoke_role, revoke_session, revoke_sessions, start_passkey, start_passkey_log_in,
-    start_totp, step_up, unlock, verify_email, verify_phone,
+    confirm_totp, create_service_account, deactivate, define_permission, define_role, delete_permission,
+    delete_role, detach_permission, disable_totp, end_approval, erase, import_users, issue_service_key,
+    log_in, oauth_revoke, passkey_log_in, reactivate, refresh, register, remove_passkey,
+    replace_recovery_codes, request_password_reset, reset_password, revoke_role, revoke_service_key,
+    revoke_session, revoke_sessions, start_passkey, start_passkey_log_in, start_totp, step_up, unlock,
+    verify_email, verify_phone,
 };
 use crate::openapi::{CommonHeaders, Document};
 
@@ -59,6 +60,9 @@ pub fn api() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
             attach_permission::attach_permission,
             detach_permission::detach_permission
         ))
+        .routes(routes!(create_service_account::create_service_account))
+        .routes(routes!(issue_service_key::issue_service_key))
+        .routes(routes!(revoke_service_key::revoke_service_key))
         .routes(routes!(approve::approve))
         .routes(routes!(end_approval::end_approval))
         .routes(routes!(change_shard_map::change_shard_map))

@@ -1,6 +1,6 @@
 //! Encrypting what an event says about a person.
 
-use event_log::KeyRingError;
+use event_log::{KeyRingError, NewDataKey};
 use schemas::{DataKey, LogId, Sealed, UserId, sealed_field as field};
 use service_kit::client_info::ClientInfo;
 use service_kit::problem::{Problem, ProblemType};
@@ -62,6 +62,21 @@ impl App {
             return Err(ProblemType::NoSuchUser.into());
         }
         self.seal_of(user).await
+    }
+
+    /// A key made for somebody new, and as it goes into the log.
+    pub fn new_seal(&self, user_id: UserId) -> Result<(Seal, NewDataKey), Problem> {
+        let (key, log_id) = (DataKey::generate(), self.node.log_id());
+        let wrapped = self
+            .key_encryption_key
+            .wrap(log_id, user_id, &key)
+            .map_err(|error| Problem::internal(&error))?;
+        let new = NewDataKey {
+            user_id,
+            wrapped,
+            key_encryption_key_id: self.key_encryption_key.id(),
+        };
+        Ok((Seal::new(key, log_id, user_id), new))
     }
 
     /// An existing user's key.

@@ -142,12 +142,12 @@ impl App {
         };
         let shown = checked.shown.factor.clone();
         let command = UserCommand::StepUp(Box::new(StepUp {
-            session_id: call.caller.session_id,
+            session_id: own.session,
             shown: checked.shown,
             methods: with_both(checked.methods),
             credentials: own.state.credentials,
         }));
-        let context = call.context(self, "step-up", &Fingerprint::of(call), Vec::new());
+        let context = call.context(self, "step-up", &Fingerprint { session: own.session }, Vec::new());
         let id = own.user.to_string();
         let receipt = match self.bus.execute::<User>(&id, command, context).await {
             Ok(receipt) => receipt,
@@ -192,11 +192,4 @@ pub fn with_both(mut methods: Vec<String>) -> Vec<String> {
 #[derive(Serialize)]
 struct Fingerprint {
     session: schemas::SessionId,
-}
-
-impl Fingerprint {
-    fn of(call: &Call) -> Self {
-        let session = call.caller.session_id;
-        Self { session }
-    }
 }

@@ -21,7 +21,9 @@ const TRIES: usize = 2;
 
 /// `None` where none are configured.
 pub fn configured(config: &Config) -> Result<Option<Shards>, StartError> {
-    let shards = config.shards.open(&PoolSettings::saving())?;
+    let shards = config
+        .shards
+        .open(&PoolSettings::saving().trusting(&config.trust))?;
     if shards.is_none() {
         tracing::info!("No shards are configured: nothing is saved, and each start reads the whole log");
     }

@@ -12,14 +12,16 @@ use event_log::{
 };
 use passwords::HashError;
 use read_model::Shards;
-use schemas::{LogId, Stream, WriterId};
+use schemas::{LogId, Registry, Stream, WriterId};
 use service_kit::docs_ui::docs_router;
 use service_kit::health::{Readiness, health_router};
 use service_kit::http::standard;
 use service_kit::jwt::{Signer, Verifier};
 use service_kit::keys::KeyError;
+use service_kit::listen;
 use service_kit::problem::{Problem, ProblemType, chain};
-use service_kit::serve::{Doors, ServeError, bind, serve};
+use service_kit::serve::{Doors, ServeError, serve};
+use service_kit::service_key::KeyGuesses;
 use service_kit::telemetry::{TelemetryError, init_metrics};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -65,6 +67,8 @@ const CLOCK_CHECK: Duration = Duration::from_secs(5);
 pub enum StartError {
     #[error(transparent)]
     Key(#[from] KeyError),
+    #[error(transparent)]
+    Transport(#[from] transport::Error),
     #[error("opening the log")]
     Log(#[from] CreateError),
     #[error("reaching Kafka")]
@@ -110,7 +114,8 @@ const IMPORTS: usize = 2;
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), StartError> {
     let shards = shards::configured(&config)?;
     let metrics = init_metrics()?;
-    let listener = bind(config.listen).await?;
+    let listener = listen(config.listen, &config.certificate, &config.trust).await?;
+    let kafka = config.kafka_config()?;
     let readiness = Readiness::awaiting(["log", "ledgers", "keys", "access", "administrator", "doors"]);
     let health = health_router::<()>(readiness.clone(), metrics);
     // Health answers from the first moment; the API joins it once it can serve.
@@ -154,7 +159,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
         // Ends with the program.
         tokio::spawn(config.shards.clone().follow(shards.clone()));
     }
-    let beats = (config.kafka_config(), config.key_segment());
+    let beats = (kafka, config.key_segment());
     let places = (shards, config.ledgers);
     let watching = tokio::spawn(watch(Arc::clone(&app), places, readiness.clone(), beats));
     let reread = Duration::from_secs(config.keys.keys_reread);
@@ -186,7 +191,7 @@ async fn start(
     readiness: &Readiness,
     open_to_peers: impl FnOnce(&Arc<App>),
 ) -> Result<(Arc<App>, Ownership, Option<Delivery>), StartError> {
-    let kafka = config.kafka_config();
+    let kafka = config.kafka_config()?;
     let holdings = shards::holdings(shards).await?;
     let identity = open_log(config, &kafka, holdings.log(), readiness).await?;
     holdings.check(&identity)?;
@@ -235,9 +240,12 @@ pub(crate) async fn open_log(
         index_key_id: config.keys.index_key()?.id(),
         held,
     };
+    let (setting, url) = ("ROLECALL_SCHEMA_REGISTRY_URL", &config.schema_registry_url);
+    config.trust.check_url(setting, url)?;
+    let registry = Registry::new(url, config.trust.http()?).map_err(CreateError::from)?;
     let mut wait = Duration::from_millis(250);
     loop {
-        match create_log(kafka, &spec, &key, &config.schema_registry_url).await {
+        match create_log(kafka, &spec, &key, &registry).await {
             Ok(identity) => return Ok(identity),
             Err(error) if error.is_permanent() => return Err(error.into()),
             Err(error) => {
@@ -283,12 +291,13 @@ fn advertised(config: &Config) -> String {
         return url.clone();
     }
     let (host, port) = (config.listen.ip(), config.listen.port());
+    let scheme = config.certificate.scheme();
     let name = nix::unistd::gethostname()
         .ok()
         .and_then(|name| name.into_string().ok());
     match name {
-        Some(name) if host.is_unspecified() => format!("http://{name}:{port}"),
-        _ => format!("http://{}", config.listen),
+        Some(name) if host.is_unspecified() => format!("{scheme}://{name}:{port}"),
+        _ => format!("{scheme}://{}", config.listen),
     }
 }
 
@@ -302,7 +311,7 @@ pub(crate) fn bus(
         id: WriterId::new_v7(),
         address: advertised(config),
     };
-    let way = PeerCalls::new(config.keys.token_key()?, instance.id)?;
+    let way = PeerCalls::new(config.trust.http()?, config.keys.token_key()?, instance.id)?;
     let bus = Bus::among(
         identity.created.ledgers,
         instance.clone(),
@@ -350,6 +359,7 @@ pub(crate) fn app(
         decoys: Decoys::default(),
         one_time: config.one_time,
         resets: Arc::new(Semaphore::new(RESETS)),
+        key_guesses: KeyGuesses::default(),
         reminders: Reminders::default(),
         recordings: Recordings::default(),
         imports: Arc::new(Semaphore::new(IMPORTS)),

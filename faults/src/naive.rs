@@ -102,7 +102,9 @@ impl Catalog {
 impl User {
     fn apply(&mut self, event: &UserEvent) {
         match event {
-            UserEvent::Registered(_) | UserEvent::Reactivated(_) => self.is_active = true,
+            UserEvent::Registered(_) | UserEvent::ServiceAccountCreated(_) | UserEvent::Reactivated(_) => {
+                self.is_active = true
+            }
             UserEvent::Deactivated(_) => {
                 self.is_active = false;
                 self.sessions.clear();
@@ -133,6 +135,8 @@ impl User {
             UserEvent::SessionsRevoked(it) => it.session_ids.iter().for_each(|id| self.forget(*id)),
             UserEvent::PasswordChanged(it) => it.revoked_sessions.iter().for_each(|id| self.forget(*id)),
             UserEvent::ClaimAbandoned(_)
+            | UserEvent::ServiceKeyIssued(_)
+            | UserEvent::ServiceKeyRevoked(_)
             | UserEvent::ProfileChanged(_)
             | UserEvent::NamesReleased(_)
             | UserEvent::Unlocked(_)

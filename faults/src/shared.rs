@@ -45,8 +45,10 @@ impl Shared {
         let rolecall = &world.rolecall;
         let command_urls = (0..rolecall.count(Service::Command)).map(|at| rolecall.url(Service::Command, at));
         let query_urls = (0..rolecall.count(Service::Query)).map(|at| rolecall.url(Service::Query, at));
-        let commands = command_urls.map(|url| Client::within(GIVEN_UP, url, rolecall.query_url()));
-        let queries = query_urls.map(|url| Client::within(GIVEN_UP, rolecall.command_url(), url));
+        let commands = command_urls
+            .map(|url| Client::within(GIVEN_UP, rolecall.certificates(), url, rolecall.query_url()));
+        let queries = query_urls
+            .map(|url| Client::within(GIVEN_UP, rolecall.certificates(), rolecall.command_url(), url));
         let (commands, queries) = (commands.collect(), queries.collect());
         let known = Mutex::new(ConsistencyToken::new(world.identity.created.log_id));
         for role in (0..ROLES).map(role) {

@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 
-use event_log::KafkaConfig;
+use event_log::{KafkaConfig, KafkaSecurity};
 use read_model::ShardOptions;
 use read_model::time_series::Retention;
+use transport::{CertificateFiles, Trust};
 
 /// Options, each also an environment variable.
 // No Debug: DSNs hold passwords.
@@ -21,6 +22,12 @@ pub struct Config {
         global = true
     )]
     pub topic_prefix: String,
+    #[command(flatten)]
+    pub trust: Trust,
+    #[command(flatten)]
+    pub kafka_security: KafkaSecurity,
+    #[command(flatten)]
+    pub certificate: CertificateFiles,
     #[command(flatten)]
     pub shards: ShardOptions,
     /// Address of health and metrics.
@@ -49,8 +56,9 @@ pub struct Config {
 }
 
 impl Config {
-    pub fn kafka(&self) -> KafkaConfig {
-        KafkaConfig::new(&self.kafka, &self.topic_prefix).patient()
+    pub fn kafka(&self) -> Result<KafkaConfig, transport::Error> {
+        let config = KafkaConfig::new(&self.kafka, &self.topic_prefix, self.kafka_security, &self.trust)?;
+        Ok(config.patient())
     }
 
     pub fn audit_retention(&self) -> Option<Retention> {

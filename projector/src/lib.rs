@@ -48,6 +48,8 @@ const GRACE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
+    #[error(transparent)]
+    Transport(#[from] transport::Error),
     #[error("reading who the log is")]
     Identity(#[from] IdentityError),
     #[error("the shards of the configuration")]
@@ -64,12 +66,14 @@ pub enum RunError {
 
 /// Runs the projector until `shutdown`.
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunError> {
+    config.kafka()?;
     let shards = shards(&config)?;
     let metrics = service_kit::telemetry::init_metrics()?;
     let readiness = Readiness::awaiting(["log"]);
     let router = service_kit::http::standard(service_kit::health_router(readiness.clone(), metrics));
-    let listener = service_kit::bind(config.listen).await?;
-    tracing::info!(address = %config.listen, "Health and metrics at http://{}", config.listen);
+    let listener = service_kit::listen(config.listen, &config.certificate, &config.trust).await?;
+    let scheme = config.certificate.scheme();
+    tracing::info!(address = %config.listen, "Health and metrics at {scheme}://{}", config.listen);
     let following = tokio::spawn(config.shards.clone().follow(shards.clone()));
     let stop = shutdown.child_token();
     let serving = tokio::spawn(service_kit::serve(listener, router, stop.clone(), GRACE));
@@ -84,9 +88,10 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
 
 /// The configured shards, not connected yet.
 pub fn shards(config: &Config) -> Result<Shards, RunError> {
+    config.trust.check()?;
     let settings = PoolSettings {
         max_connections: config.shard_connections,
-        ..PoolSettings::projecting()
+        ..PoolSettings::projecting().trusting(&config.trust)
     };
     match config.shards.open(&settings)? {
         Some(shards) => Ok(shards),
@@ -97,7 +102,11 @@ pub fn shards(config: &Config) -> Result<Shards, RunError> {
 
 /// Brings the tables of all shards up to date, as their owner.
 pub async fn migrate(config: &Config) -> Result<(), RunError> {
-    let Some(shards) = config.shards.open(&PoolSettings::owning())? else {
+    config.trust.check()?;
+    let Some(shards) = config
+        .shards
+        .open(&PoolSettings::owning().trusting(&config.trust))?
+    else {
         return Ok(());
     };
     let migrating = shards
@@ -120,7 +129,7 @@ async fn project(
     readiness: Readiness,
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
-    let kafka = config.kafka();
+    let kafka = config.kafka()?;
     let Some(identity) = shutdown
         .run_until_cancelled(await_log(&kafka))
         .await

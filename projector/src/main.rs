@@ -76,11 +76,15 @@ async fn rebuild(
     let live = shards
         .get(shard)
         .with_context(|| format!("no shard {shard} is configured"))?;
-    let scratch_as =
-        |settings: PoolSettings| settings.pool(scratch).context("the DSN of the scratch database");
+    let scratch_as = |settings: PoolSettings| {
+        settings
+            .trusting(&config.trust)
+            .pool(scratch)
+            .context("the DSN of the scratch database")
+    };
     schema::migrate(&scratch_as(PoolSettings::owning())?).await?;
     let scratch = scratch_as(PoolSettings::projecting())?;
-    let kafka = config.kafka();
+    let kafka = config.kafka()?;
     let log = await_log(&kafka).await?;
     projector::refuse_misfit(&shards, &log).await?;
     let known = Known::from(log);

@@ -10,8 +10,8 @@ use common::history::{History, Mix};
 use common::{VecLog, databases};
 use projector::{Ended, Projection};
 use read_model::queries::{
-    Snapshot, audit_of_user, grants_of_user, passkeys_of_user, role_cache_of_user, session_by_id,
-    sessions_of_user, user_by_id,
+    Snapshot, audit_of_user, grants_of_user, passkeys_of_user, role_cache_of_user, service_keys_of,
+    session_by_id, sessions_of_user, user_by_id,
 };
 use read_model::{Error, PoolSettings, Shards, access_snapshots, schema, snapshots};
 use schemas::{LogId, SessionId, UserId};
@@ -35,12 +35,13 @@ const OF_PROJECTOR: [&str; 10] = [
 ];
 
 /// They keep keys unique, and no query goes by them.
-const CONSTRAINTS: [&str; 12] = [
+const CONSTRAINTS: [&str; 13] = [
     "password_history_pkey",
     "password_history_user_id_version_key",
     "permissions_living_name",
     "role_permissions_pkey",
     "security_audit_log_pkey",
+    "service_keys_pkey",
     "session_shard_lookup_pkey",
     "user_passkeys_pkey",
     "user_roles_pkey",
@@ -120,6 +121,10 @@ async fn reads(pool: &PgPool) -> Vec<String> {
         .await,
         read_by(pool, "user_passkeys_by_user", async |s| {
             passkeys_of_user(s, user).await
+        })
+        .await,
+        read_by(pool, "service_keys_by_user", async |s| {
+            service_keys_of(s, user).await
         })
         .await,
         read_by(pool, "user_roles_user_id_role_id_key", async |s| {

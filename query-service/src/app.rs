@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use access_node::{AccessNode, SessionStanding};
+use access_node::{AccessNode, KeyStanding, SessionStanding};
 use domain::access::{CompiledCatalog, Decision, Standing, UserAccess};
 use metrics::{Counter, counter};
-use schemas::{LogId, Position, SessionId, Timestamp, UserId};
+use schemas::{KeyId, LogId, Position, SessionId, Timestamp, UserId};
 use service_kit::at_least::LogIdentity;
-use service_kit::auth::{Authenticate, SessionState};
+use service_kit::auth::{Authenticate, KeyState, SessionState};
 use service_kit::consistency::ConsistencyToken;
 use service_kit::jwt::{TokenConfig, Verifier};
 use service_kit::problem::{Problem, ProblemType};
+use service_kit::service_key::{KeyGuesses, ServiceKey};
 
 use crate::freshness::{WAIT, not_yet};
 use crate::personal_data::DataKeys;
@@ -26,6 +27,7 @@ pub struct App {
     /// Root URL of this service as callers know it.
     pub public_url: String,
     pub decisions: Decisions,
+    pub key_guesses: KeyGuesses,
 }
 
 /// Counters made once: looking them up costs as much as a check.
@@ -54,8 +56,19 @@ impl Decisions {
 }
 
 impl App {
-    pub fn check(&self, user: UserId, resource: &str, action: &str, now: Timestamp) -> Decision {
-        self.node.check(user, resource, action, now)
+    /// What a user may do, or as far as a key of a service account goes.
+    pub fn check(
+        &self,
+        user: UserId,
+        key: Option<KeyId>,
+        resource: &str,
+        action: &str,
+        now: Timestamp,
+    ) -> Decision {
+        match key {
+            None => self.node.check(user, resource, action, now),
+            Some(key) => self.node.check_with_key(user, key, resource, action, now),
+        }
     }
 
     pub fn token(&self, positions: impl IntoIterator<Item = Position>) -> ConsistencyToken {
@@ -111,6 +124,42 @@ impl Authenticate for App {
         let now = self.now();
         let settled = self.node.settled_session_standing(user, session, now, WAIT);
         state_of(settled.await)
+    }
+
+    fn key_state(&self, key: &ServiceKey) -> KeyState {
+        if self.node.trouble().is_some() {
+            return KeyState::Unknown;
+        }
+        let now = self.now();
+        key_state(self.node.key_standing(key.user_id, key.key_id, key.hash(), now))
+    }
+
+    async fn settle_key(&self, key: &ServiceKey) -> KeyState {
+        if self.node.trouble().is_some() {
+            return KeyState::Unknown;
+        }
+        let (user, id, hash) = (key.user_id, key.key_id, key.hash());
+        let settled = self.node.settled_key_standing(user, id, hash, self.now(), WAIT);
+        key_state(settled.await)
+    }
+
+    fn has_key(&self, user: UserId, key: KeyId) -> Option<bool> {
+        if self.node.trouble().is_some() {
+            return None;
+        }
+        self.node.has_key(user, key, self.now())
+    }
+
+    fn key_guesses(&self) -> &KeyGuesses {
+        &self.key_guesses
+    }
+}
+
+const fn key_state(standing: KeyStanding) -> KeyState {
+    match standing {
+        KeyStanding::Good { .. } => KeyState::Good,
+        KeyStanding::Bad => KeyState::Bad,
+        KeyStanding::Unknown => KeyState::Unknown,
     }
 }
 

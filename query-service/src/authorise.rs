@@ -11,7 +11,8 @@ impl App {
     /// Lets the caller pass who holds the permission.
     pub fn require(&self, caller: Caller, permission: Permission) -> Result<(), Problem> {
         let now = Timestamp::now();
-        let held = self.check(caller.user_id, RESOURCE, permission.action(), now);
+        let (user, key) = (caller.user_id, caller.key_id());
+        let held = self.check(user, key, RESOURCE, permission.action(), now);
         if held.allowed {
             return Ok(());
         }

@@ -3,9 +3,11 @@
 use std::net::SocketAddr;
 
 use clap::Parser;
+use event_log::{KafkaConfig, KafkaSecurity};
 use read_model::ShardOptions;
 use service_kit::jwt::TokenConfig;
 use service_kit::keys::KeyFiles;
+use transport::{CertificateFiles, Trust};
 
 /// Rolecall's query service: checks and reads over HTTP.
 // No Debug: DSNs hold passwords.
@@ -18,6 +20,12 @@ pub struct Config {
     /// First part of every topic's name.
     #[arg(long, env = "ROLECALL_TOPIC_PREFIX", default_value = "rolecall")]
     pub topic_prefix: String,
+    #[command(flatten)]
+    pub trust: Trust,
+    #[command(flatten)]
+    pub kafka_security: KafkaSecurity,
+    #[command(flatten)]
+    pub certificate: CertificateFiles,
     #[command(flatten)]
     pub shards: ShardOptions,
     /// Address to serve on.
@@ -37,6 +45,10 @@ pub struct Config {
 }
 
 impl Config {
+    pub(crate) fn kafka_config(&self) -> Result<KafkaConfig, transport::Error> {
+        KafkaConfig::new(&self.kafka, &self.topic_prefix, self.kafka_security, &self.trust)
+    }
+
     /// Without a slash at its end.
     pub(crate) fn public_url(&self, served: SocketAddr) -> String {
         if let Some(url) = &self.public_url {
@@ -47,7 +59,7 @@ impl Config {
             any if any.ip().is_unspecified() => format!("localhost:{}", any.port()),
             one => one.to_string(),
         };
-        format!("http://{host}")
+        format!("{}://{host}", self.certificate.scheme())
     }
 }
 
@@ -65,6 +77,8 @@ mod tests {
         let url = |config: Config, served: &str| config.public_url(served.parse().unwrap());
         assert_eq!(url(parse(&[]), "0.0.0.0:8081"), "http://localhost:8081");
         assert_eq!(url(parse(&[]), "127.0.0.1:80"), "http://127.0.0.1:80");
+        let secure = parse(&["--tls-cert-file", "c.pem", "--tls-key-file", "k.pem"]);
+        assert_eq!(url(secure, "127.0.0.1:80"), "https://127.0.0.1:80");
         let given = parse(&["--public-url", "https://pdp.example.org/"]);
         assert_eq!(url(given, "0.0.0.0:8081"), "https://pdp.example.org");
     }

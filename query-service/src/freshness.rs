@@ -21,9 +21,9 @@ impl App {
             return Ok(());
         }
         reach(&self.node, at_least).await?;
-        match self.session_state(caller.user_id, caller.session_id) {
+        match self.standing_of(caller) {
             SessionState::Live => Ok(()),
-            SessionState::Ended | SessionState::UserInactive => Err(ProblemType::SessionEnded.into()),
+            SessionState::Ended | SessionState::UserInactive => Err(caller.ended()),
             SessionState::Unknown => Err(not_yet()),
         }
     }

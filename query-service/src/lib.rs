@@ -24,7 +24,7 @@ mod startup;
 mod testing;
 
 pub use config::Config;
-pub use startup::{StartError, run, run_on};
+pub use startup::{StartError, run};
 
 /// The OpenAPI document of this service.
 pub fn openapi() -> utoipa::openapi::OpenApi {

@@ -16,8 +16,8 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::endpoints::{
-    approvals, authzen_configuration, evaluation, evaluations, introspect, jwks, permissions, roles, user,
-    user_audit, user_grants, user_passkeys, user_permissions, user_roles, user_sessions,
+    approvals, authzen_configuration, evaluation, evaluations, introspect, jwks, permissions, roles,
+    service_keys, user, user_audit, user_grants, user_passkeys, user_permissions, user_roles, user_sessions,
 };
 
 /// A batch may be as long as its most items need.
@@ -47,7 +47,7 @@ struct Bearer;
 impl Modify for Bearer {
     fn modify(&self, api: &mut utoipa::openapi::OpenApi) {
         let mut bearer = Http::new(HttpAuthScheme::Bearer);
-        bearer.bearer_format = Some("JWT".to_owned());
+        bearer.description = Some("An access token, or a key of a service account".to_owned());
         let components = api.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
     }
@@ -85,6 +85,7 @@ pub fn api() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(user::user))
         .routes(routes!(user_roles::user_roles))
         .routes(routes!(user_grants::user_grants))
+        .routes(routes!(service_keys::service_keys))
         .routes(routes!(user_permissions::user_permissions))
         .routes(routes!(user_sessions::user_sessions))
         .routes(routes!(user_passkeys::user_passkeys))

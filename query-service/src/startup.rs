@@ -8,16 +8,16 @@ use access_node::{AccessNode, NodeError, WarmStart};
 use axum::http::Uri;
 use axum::response::{IntoResponse as _, Response};
 use event_log::identity::{IdentityError, LogIdentity, await_log};
-use event_log::{KafkaConfig, KeyRing, KeyRingError};
+use event_log::{KeyRing, KeyRingError};
 use read_model::Shards;
 use schemas::KeyEncryptionKey;
 use service_kit::health::{Readiness, health_router};
 use service_kit::jwt::Verifier;
 use service_kit::keys::KeyError;
+use service_kit::listen;
 use service_kit::problem::{Problem, ProblemType};
-use service_kit::serve::{Doors, ServeError, bind, serve};
+use service_kit::serve::{Doors, ServeError, serve};
 use service_kit::telemetry::{TelemetryError, init_metrics};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, Decisions};
@@ -39,6 +39,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 pub enum StartError {
     #[error(transparent)]
     Key(#[from] KeyError),
+    #[error(transparent)]
+    Transport(#[from] transport::Error),
     #[error("the key-encryption key is not the one this log was created with")]
     ForeignKey,
     #[error("the index key is not the one this log was created with")]
@@ -61,16 +63,8 @@ pub enum StartError {
 
 /// Runs the service on its configured address until `shutdown`.
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), StartError> {
-    let listener = bind(config.listen).await?;
-    run_on(listener, config, shutdown).await
-}
-
-/// As [`run`], on a socket that is bound already.
-pub async fn run_on(
-    listener: TcpListener,
-    config: Config,
-    shutdown: CancellationToken,
-) -> Result<(), StartError> {
+    config.kafka_config()?;
+    let listener = listen(config.listen, &config.certificate, &config.trust).await?;
     let address = listener.local_addr().map_err(StartError::Address)?;
     let readiness = Readiness::awaiting([LOG]);
     let health = health_router::<()>(readiness.clone(), init_metrics()?);
@@ -109,13 +103,13 @@ async fn starting(uri: Uri) -> Response {
 async fn start(config: &Config, public_url: String) -> Result<Arc<App>, StartError> {
     let key = config.keys.key_encryption_key()?;
     let verifier = Verifier::new(config.keys.verifying_keys()?, config.tokens.clone());
-    let settings = pool_settings(config.shard_connections);
+    let settings = pool_settings(config.shard_connections).trusting(&config.trust);
     let shards = match config.shards.open(&settings)? {
         Some(shards) => shards,
         // Says that there are none.
         None => Shards::connect_lazy::<&str>(&[], &settings)?,
     };
-    let kafka = KafkaConfig::new(&config.kafka, &config.topic_prefix);
+    let kafka = config.kafka_config()?;
     let log = await_log(&kafka).await?;
     refuse_foreign(config, &log, &key)?;
     let (log_id, ledgers) = (log.created.log_id, log.created.ledgers);
@@ -140,6 +134,7 @@ async fn start(config: &Config, public_url: String) -> Result<Arc<App>, StartErr
         shards: ShardReads::new(shards, kafka.topics(), log_id, ledgers),
         public_url,
         decisions: Decisions::default(),
+        key_guesses: service_kit::service_key::KeyGuesses::default(),
     }))
 }
 

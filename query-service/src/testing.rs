@@ -89,6 +89,7 @@ impl TestApp {
             shards: ShardReads::new(shards, Topics::new("rolecall"), LOG, LEDGERS),
             public_url: "https://pdp.example.org".to_owned(),
             decisions: Decisions::default(),
+            key_guesses: service_kit::service_key::KeyGuesses::default(),
         });
         let test = Self {
             fed,

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use event_log::KafkaConfig;
+use event_log::{KafkaConfig, KafkaSecurity};
+use transport::Trust;
 
 use crate::{timeline, verify};
 
@@ -44,11 +45,18 @@ pub struct LogArgs {
         value_name = "NAME"
     )]
     pub topic_prefix: String,
+
+    #[command(flatten)]
+    pub security: KafkaSecurity,
+
+    #[command(flatten)]
+    pub trust: Trust,
 }
 
 impl LogArgs {
-    pub fn config(&self) -> KafkaConfig {
-        KafkaConfig::new(&self.kafka, &self.topic_prefix)
+    pub fn config(&self) -> Result<KafkaConfig, transport::Error> {
+        self.trust.check()?;
+        KafkaConfig::new(&self.kafka, &self.topic_prefix, self.security, &self.trust)
     }
 }
 

@@ -15,6 +15,8 @@ pub enum Error {
         bootstrap: String,
         reason: Option<String>,
     },
+    #[error(transparent)]
+    Transport(#[from] transport::Error),
     #[error("there is no log under the topic prefix {prefix:?} at {bootstrap}")]
     NoLog { bootstrap: String, prefix: String },
     #[error("this is not a log that can be read")]

@@ -45,7 +45,7 @@ pub struct Args {
 }
 
 pub async fn run(args: Args) -> Result<Outcome, Error> {
-    let config = args.log.config();
+    let config = args.log.config()?;
     let log = reading::identity(&config).await?;
     let Some(user) = person::find(&config, &log, &args.user, args.keys.index_key_file.as_deref()).await?
     else {

@@ -53,7 +53,7 @@ pub struct Args {
 }
 
 pub async fn run(args: Args) -> Result<Outcome, Error> {
-    let config = args.log.config();
+    let config = args.log.config()?;
     let partitions = Partitions::count(&config).await?;
     let present = partitions.present();
     let Judgement { facts, doubt } = judge_catalog(&config, &present, &args.expect).await?;

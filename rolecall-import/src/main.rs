@@ -15,6 +15,7 @@ use anyhow::{Context as _, Result};
 use clap::Parser;
 use futures::StreamExt as _;
 use indicatif::{ProgressBar, ProgressStyle};
+use transport::Trust;
 
 use crate::chunks::{Chunks, Form, Source};
 use crate::journal::Journal;
@@ -28,8 +29,10 @@ struct Arguments {
     /// password_hash, phone_number, email_verified, phone_verified.
     file: PathBuf,
     /// The command service.
-    #[arg(long, env = "ROLECALL_COMMAND_URL", default_value = "http://127.0.0.1:8080")]
+    #[arg(long, env = "ROLECALL_COMMAND_URL", default_value = "https://127.0.0.1:8080")]
     url: String,
+    #[command(flatten)]
+    trust: Trust,
     /// Who imports: a user with the permission rolecall.user_import.
     #[arg(long, env = "ROLECALL_USERNAME")]
     username: String,
@@ -73,6 +76,11 @@ async fn run(arguments: Arguments) -> Result<u64> {
         name.push(ending);
         PathBuf::from(name)
     };
+    arguments.trust.check()?;
+    arguments
+        .trust
+        .check_url("ROLECALL_COMMAND_URL", &arguments.url)?;
+    let http = arguments.trust.http()?;
     let source = Source::open(file, arguments.form).with_context(|| format!("reading {}", file.display()))?;
     let journal = Journal::open(
         &arguments.journal.clone().unwrap_or_else(|| beside(".journal")),
@@ -85,7 +93,13 @@ async fn run(arguments: Arguments) -> Result<u64> {
         username: arguments.username.clone(),
         password: password.trim_end_matches(['\r', '\n']).to_owned(),
     };
-    let sender = Arc::new(Sender::new(&arguments.url, sign_in, &source.digest, *chunk)?);
+    let sender = Arc::new(Sender::new(
+        http,
+        &arguments.url,
+        sign_in,
+        &source.digest,
+        *chunk,
+    )?);
     sender.sign_in().await?;
     let bar = progress_bar(source.rows)?;
     let journal = send_all(source, journal, &sender, &arguments, &bar).await?;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use reqwest::{Client, Response, StatusCode};
+use reqwest::{Client, ClientBuilder, Response, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::RwLock;
@@ -60,10 +60,10 @@ enum Try {
 }
 
 impl Sender {
-    pub fn new(url: &str, sign_in: SignIn, digest: &str, size: u32) -> Result<Self> {
+    pub fn new(http: ClientBuilder, url: &str, sign_in: SignIn, digest: &str, size: u32) -> Result<Self> {
         let digest = digest.get(..32).unwrap_or(digest);
         Ok(Self {
-            client: Client::builder().timeout(TIMEOUT).build()?,
+            client: http.timeout(TIMEOUT).build()?,
             url: url.trim_end_matches('/').to_owned(),
             sign_in,
             key: format!("import-{digest}-{size}"),

@@ -28,6 +28,7 @@ pub mod kind {
     pub enum Log {}
     pub enum Writer {}
     pub enum Approval {}
+    pub enum Key {}
 }
 
 pub type UserId = Id<kind::User>;
@@ -48,6 +49,8 @@ pub type RequestId = Id<kind::Request>;
 pub type LogId = Id<kind::Log>;
 /// A change that waits for a second person.
 pub type ApprovalId = Id<kind::Approval>;
+/// A key of a service account.
+pub type KeyId = Id<kind::Key>;
 /// One running instance of a writer.
 pub type WriterId = Id<kind::Writer>;
 

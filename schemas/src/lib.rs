@@ -30,8 +30,8 @@ pub use encryption::{DataKey, EncryptionError, KeyEncryptionKey, Sealed, Wrapped
 pub use events::{Event, EventType, event_types, find_event_type, streams_of};
 pub use headers::{CloudEventHeaders, HeaderError, ce, data_schema, parse_data_schema};
 pub use id::{
-    ApprovalId, CeremonyId, ClaimId, CredentialId, DeviceId, EventId, Id, LogId, OneTimeId, PermissionId,
-    RequestId, RoleId, SessionId, UserId, WriterId,
+    ApprovalId, CeremonyId, ClaimId, CredentialId, DeviceId, EventId, Id, KeyId, LogId, OneTimeId,
+    PermissionId, RequestId, RoleId, SessionId, UserId, WriterId,
 };
 pub use meta::{Actor, Idempotency, Meta, Position, Stream};
 pub use registry::{Registry, RegistryError};

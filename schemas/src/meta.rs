@@ -46,6 +46,8 @@ pub struct Position {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Actor {
     User(UserId),
+    /// By a key of this service account.
+    Service(UserId),
     System,
     Anonymous,
 }
@@ -54,6 +56,7 @@ impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::User(id) => write!(f, "user:{id}"),
+            Self::Service(id) => write!(f, "service:{id}"),
             Self::System => f.write_str("system"),
             Self::Anonymous => f.write_str("anonymous"),
         }
@@ -65,10 +68,14 @@ impl FromStr for Actor {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.split_once(':') {
-            Some(("user", id)) => id
-                .parse()
-                .map(Self::User)
-                .map_err(|error| format!("actor {text:?}: {error}")),
+            Some((kind @ ("user" | "service"), id)) => {
+                let id = id.parse().map_err(|error| format!("actor {text:?}: {error}"))?;
+                Ok(if kind == "user" {
+                    Self::User(id)
+                } else {
+                    Self::Service(id)
+                })
+            }
             None if text == "system" => Ok(Self::System),
             None if text == "anonymous" => Ok(Self::Anonymous),
             _ => Err(format!("unknown kind of actor {text:?}")),

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use reqwest::{Client, StatusCode};
+use reqwest::{Client, ClientBuilder, StatusCode};
 use serde_json::{Value, json};
 
 use crate::codec::{CodecError, schema_text};
@@ -39,15 +39,15 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// `url` is the API's root, such as `http://localhost:8081/apis/ccompat/v7`.
-    pub fn new(url: &str) -> Result<Self, RegistryError> {
-        let http = Client::builder()
-            .timeout(Duration::from_secs(20))
-            .build()
-            .map_err(|source| RegistryError::Unreachable {
-                url: url.to_owned(),
-                source,
-            })?;
+    /// `url` is the API's root, such as `https://registry:8443/apis/ccompat/v7`.
+    pub fn new(url: &str, http: ClientBuilder) -> Result<Self, RegistryError> {
+        let http =
+            http.timeout(Duration::from_secs(20))
+                .build()
+                .map_err(|source| RegistryError::Unreachable {
+                    url: url.to_owned(),
+                    source,
+                })?;
         Ok(Self {
             url: url.trim_end_matches('/').to_owned(),
             http,

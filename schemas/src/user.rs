@@ -11,7 +11,7 @@ use crate::blind_index::BlindIndex;
 use crate::encryption::Sealed;
 use crate::events::{event_type, events};
 use crate::id::{
-    ApprovalId, CeremonyId, ClaimId, CredentialId, DeviceId, OneTimeId, RoleId, SessionId, UserId,
+    ApprovalId, CeremonyId, ClaimId, CredentialId, DeviceId, KeyId, OneTimeId, RoleId, SessionId, UserId,
 };
 use crate::identifier::IdentifierKind;
 use crate::sha256::Sha256Digest;
@@ -59,6 +59,9 @@ events! {
         RoleGranted(RoleGranted) => ("user.role_granted", 2, from 1: RoleGrantedV1 => former::role_granted_v1_to_v2),
         RoleRevoked(RoleRevoked) => ("user.role_revoked", 1),
         RoleGrantExpired(RoleGrantExpired) => ("user.role_grant_expired", 1),
+        ServiceAccountCreated(ServiceAccountCreated) => ("user.service_account_created", 1),
+        ServiceKeyIssued(ServiceKeyIssued) => ("user.service_key_issued", 1),
+        ServiceKeyRevoked(ServiceKeyRevoked) => ("user.service_key_revoked", 1),
         Deactivated(UserDeactivated) => ("user.deactivated", 1),
         Reactivated(UserReactivated) => ("user.reactivated", 1),
         TotpEnrolmentStarted(TotpEnrolmentStarted) => ("user.totp_enrolment_started", 1),
@@ -431,6 +434,36 @@ pub struct RoleRevoked {
 pub struct RoleGrantExpired {
     pub role_id: RoleId,
     pub expires_at: Timestamp,
+}
+
+/// A user without e-mail address or password, whose callers bring keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "ServiceAccountCreated")]
+pub struct ServiceAccountCreated {
+    pub user_id: UserId,
+    pub claim_id: ClaimId,
+    pub username: Sealed,
+    pub username_index: BlindIndex,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "ServiceKeyIssued")]
+pub struct ServiceKeyIssued {
+    pub key_id: KeyId,
+    /// From it and the token key the key can be derived again.
+    pub nonce: Sealed,
+    /// Of the key's text.
+    pub key_hash: Sha256Digest,
+    /// Of the account's roles, those that count for who brings this key; all of them if absent.
+    pub roles: Option<Vec<RoleId>>,
+    /// Exclusive.
+    pub expires_at: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "ServiceKeyRevoked")]
+pub struct ServiceKeyRevoked {
+    pub key_id: KeyId,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

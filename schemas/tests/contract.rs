@@ -12,9 +12,10 @@ use schemas::user::{
     PasskeyCounted, PasskeyRemoved, PasswordChangeCause, PasswordChanged, PasswordRehashed,
     PasswordResetRequested, PhoneVerificationFailed, PhoneVerificationRequested, PhoneVerified,
     ProfileChanged, RecoveryCodesReplaced, RefreshReuseDetected, RevokeReason, RoleGrantExpired, RoleGranted,
-    RoleRevoked, SessionRefreshed, SessionRevoked, SessionSteppedUp, SessionsRevoked, TotpDisabled,
-    TotpEnabled, TotpEnrolmentStarted, UserDeactivated, UserErased, UserEvent, UserLocked, UserLoggedIn,
-    UserReactivated, UserRegistered, UserUnlocked,
+    RoleRevoked, ServiceAccountCreated, ServiceKeyIssued, ServiceKeyRevoked, SessionRefreshed,
+    SessionRevoked, SessionSteppedUp, SessionsRevoked, TotpDisabled, TotpEnabled, TotpEnrolmentStarted,
+    UserDeactivated, UserErased, UserEvent, UserLocked, UserLoggedIn, UserReactivated, UserRegistered,
+    UserUnlocked,
 };
 use schemas::{
     Actor, BlindIndex, Event, Idempotency, Meta, Position, Sealed, Sha256Digest, Stored, Stream, Timestamp,
@@ -210,6 +211,20 @@ fn samples() -> Vec<Event> {
             role_id: id(47),
             expires_at: at(18),
         }),
+        UserEvent::ServiceAccountCreated(ServiceAccountCreated {
+            user_id: id(2),
+            claim_id: id(50),
+            username: sealed(21),
+            username_index: BlindIndex(hash(22)),
+        }),
+        UserEvent::ServiceKeyIssued(ServiceKeyIssued {
+            key_id: id(51),
+            nonce: sealed(23),
+            key_hash: hash(24),
+            roles: Some(vec![id(38)]),
+            expires_at: Some(at(25)),
+        }),
+        UserEvent::ServiceKeyRevoked(ServiceKeyRevoked { key_id: id(51) }),
         UserEvent::Deactivated(UserDeactivated {
             revoked_sessions: vec![],
         }),

@@ -7,6 +7,7 @@ use anyhow::{Context as _, bail};
 use reqwest::StatusCode;
 use schemas::catalog::{LedgerCopy, ShardMapChanged};
 use serde_json::{Value, json};
+use transport::Trust;
 
 use crate::cli::ApiArgs;
 
@@ -22,10 +23,9 @@ pub struct Api {
 }
 
 impl Api {
-    pub fn new(args: ApiArgs) -> anyhow::Result<Self> {
-        let http = reqwest::Client::builder()
-            .timeout(Duration::from_secs(30))
-            .build()?;
+    pub fn new(args: ApiArgs, trust: &Trust) -> anyhow::Result<Self> {
+        trust.check_url("ROLECALL_COMMAND_URL", &args.command_url)?;
+        let http = trust.http()?.timeout(Duration::from_secs(30)).build()?;
         Ok(Self {
             http,
             args,

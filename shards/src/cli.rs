@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use event_log::KafkaSecurity;
 use read_model::ShardOptions;
+use transport::Trust;
 
 /// Adds shards to a Rolecall log and moves ledgers between them, while commands and checks go on.
 #[derive(Parser)]
@@ -46,6 +48,10 @@ pub struct LogArgs {
     )]
     pub topic_prefix: String,
     #[command(flatten)]
+    pub security: KafkaSecurity,
+    #[command(flatten)]
+    pub trust: Trust,
+    #[command(flatten)]
     pub shards: ShardOptions,
 }
 
@@ -53,7 +59,7 @@ pub struct LogArgs {
 #[derive(Args)]
 pub struct ApiArgs {
     /// Root address of a command service.
-    #[arg(long, env = "ROLECALL_COMMAND_URL", default_value = "http://127.0.0.1:8080")]
+    #[arg(long, env = "ROLECALL_COMMAND_URL", default_value = "https://127.0.0.1:8080")]
     pub command_url: String,
     /// User name of somebody with the permission rolecall.shard_map_change.
     #[arg(long, env = "ROLECALL_ADMIN_USERNAME", default_value = "admin")]

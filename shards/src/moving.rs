@@ -80,7 +80,7 @@ pub async fn abandon(place: Place, args: AbandonArgs) -> anyhow::Result<()> {
         args.ledgers
     );
     let map = steps::abandoned(&place.map, &given_up);
-    Api::new(args.api)?.change_map(&map).await?;
+    Api::new(args.api, &place.trust)?.change_map(&map).await?;
     say(&format!("ledgers {:?} stay where they are", ledgers(&given_up)));
     Ok(())
 }
@@ -88,8 +88,8 @@ pub async fn abandon(place: Place, args: AbandonArgs) -> anyhow::Result<()> {
 impl Moving {
     fn new(place: Place, options: MoveOptions) -> anyhow::Result<Self> {
         Ok(Self {
+            api: Api::new(options.api, &place.trust)?,
             place,
-            api: Api::new(options.api)?,
             grace: Duration::from_secs(options.grace),
             within: Duration::from_secs(options.within),
         })

@@ -6,10 +6,12 @@ use event_log::identity::{LogIdentity, find_log};
 use read_model::{PoolSettings, Shard, Shards};
 use schemas::catalog::ShardMapChanged;
 use schemas::{LogId, Stream};
+use transport::Trust;
 
 use crate::cli::LogArgs;
 
 pub struct Place {
+    pub trust: Trust,
     pub kafka: KafkaConfig,
     pub shards: Shards,
     pub log_id: LogId,
@@ -21,8 +23,10 @@ pub struct Place {
 impl Place {
     /// Refuses shards that are not those of the log. Nothing is written.
     pub async fn open(args: &LogArgs) -> anyhow::Result<Self> {
-        let kafka = KafkaConfig::new(&args.kafka, &args.topic_prefix);
-        let shards = args.shards.open(&PoolSettings::operating())?;
+        let trust = args.trust.clone();
+        trust.check()?;
+        let kafka = KafkaConfig::new(&args.kafka, &args.topic_prefix, args.security, &trust)?;
+        let shards = args.shards.open(&PoolSettings::operating().trusting(&trust))?;
         let shards = shards.context("no shard is configured")?;
         let log = identity(&kafka).await?;
         let (log_id, ledgers) = (log.created.log_id, log.created.ledgers);
@@ -32,6 +36,7 @@ impl Place {
             bail!("the log has no shard map yet: its first command service with shards records one");
         };
         Ok(Self {
+            trust,
             kafka,
             shards,
             log_id,

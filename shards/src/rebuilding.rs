@@ -43,10 +43,10 @@ pub async fn run(place: &Place, args: RebuildArgs) -> anyhow::Result<()> {
         "ledger {ledger} is being moved"
     );
     let (new, own) = match &args.scratch {
-        Some(dsn) => (PoolSettings::operating().pool(dsn)?, None),
+        Some(dsn) => (PoolSettings::operating().trusting(&place.trust).pool(dsn)?, None),
         None => {
             let name = format!("rolecall_rebuild_{}", uuid::Uuid::now_v7().simple());
-            (beside(&live, &name).await?, Some(name))
+            (beside(place, &live, &name).await?, Some(name))
         }
     };
     let outcome = rebuild(place, &args, &live, new.clone()).await;
@@ -206,9 +206,9 @@ impl<'a> Rebuilding<'a> {
 }
 
 /// A database on the same server.
-async fn beside(live: &Shard, name: &str) -> anyhow::Result<PgPool> {
+async fn beside(place: &Place, live: &Shard, name: &str) -> anyhow::Result<PgPool> {
     let create = AssertSqlSafe(format!("CREATE DATABASE {name}"));
     let created = sqlx::raw_sql(create).execute(&live.pool).await;
     created.context("making a database beside the live one; `--scratch` names another")?;
-    Ok(live.beside(name, &PoolSettings::operating())?)
+    Ok(live.beside(name, &PoolSettings::operating().trusting(&place.trust))?)
 }

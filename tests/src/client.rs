@@ -4,9 +4,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use local_stack::Certificates;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use serde_json::{Value, json};
 use service_kit::problem::{CONTENT_TYPE_PROBLEM, ProblemType};
+use transport::{Plaintext, Trust};
 
 #[derive(Clone)]
 pub struct Client {
@@ -37,13 +39,19 @@ pub struct Answer {
 }
 
 impl Client {
-    pub fn new(command: String, query: String) -> Self {
-        Self::within(Duration::from_secs(30), command, query)
+    /// Of services with these certificates, or that speak plain HTTP.
+    pub fn new(certificates: Option<&Certificates>, command: String, query: String) -> Self {
+        Self::within(Duration::from_secs(30), certificates, command, query)
     }
 
     /// Gives a call up after so long.
-    pub fn within(limit: Duration, command: String, query: String) -> Self {
-        let http = reqwest::Client::builder().timeout(limit).build().unwrap();
+    pub fn within(
+        limit: Duration,
+        certificates: Option<&Certificates>,
+        command: String,
+        query: String,
+    ) -> Self {
+        let http = http(certificates).timeout(limit).build().unwrap();
         Self {
             http,
             commands: Arc::new(Mutex::new(vec![command])),
@@ -93,6 +101,21 @@ impl Client {
             name: format!("{method} {path}"),
         }
     }
+}
+
+/// Trusts the servers of a stack with these certificates.
+pub fn http(certificates: Option<&Certificates>) -> reqwest::ClientBuilder {
+    let trust = match certificates {
+        Some(certificates) => Trust {
+            ca_file: Some(certificates.authority()),
+            ..Trust::public()
+        },
+        None => Trust {
+            plaintext: Plaintext::Allowed,
+            ..Trust::public()
+        },
+    };
+    trust.http().unwrap()
 }
 
 fn owned(urls: &[&str]) -> Vec<String> {

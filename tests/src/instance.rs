@@ -41,7 +41,7 @@ impl World {
     /// Starts one more of a program, as the first one was, and waits until it is ready.
     pub async fn another(&self, program: &str) -> Instance {
         let port = free_port();
-        let url = format!("http://127.0.0.1:{port}");
+        let url = self.rolecall.url_of(format_args!("127.0.0.1:{port}"));
         let log = self.stack.log_of(&unique(program));
         let launch = Launch::new(program, programs().await.join(program), log)
             .envs(
@@ -51,6 +51,7 @@ impl World {
                     .map(|(name, value)| (name, value)),
             )
             .env("ROLECALL_LISTEN", format!("127.0.0.1:{port}"))
+            .trusting(self.rolecall.certificates())
             .ready_at(format!("{url}/readyz"));
         let server = Server::start(launch).await.unwrap();
         Instance { server, url }

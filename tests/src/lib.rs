@@ -21,7 +21,7 @@ mod suite;
 mod world;
 
 pub use authenticator::{ORIGIN, SoftPasskey};
-pub use client::{Answer, Call, Client};
+pub use client::{Answer, Call, Client, http};
 pub use history::History;
 pub use instance::{Claims, Instance, until};
 pub use load::Load;

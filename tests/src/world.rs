@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 use std::process::Stdio;
 
-use event_log::KafkaConfig;
 use event_log::identity::{LogIdentity, await_log};
+use event_log::{KafkaConfig, KafkaSecurity};
 use local_rolecall::{ADMIN_USERNAME, LocalRolecall};
 use local_stack::Stack;
 use tokio::process::Command;
+use transport::Trust;
 
-use crate::client::Client;
+use crate::client::{Client, http};
 use crate::people::Person;
 
 pub struct World {
@@ -25,6 +26,7 @@ impl World {
     pub async fn start(shards: usize, builder: local_rolecall::Builder) -> Self {
         let stack = Stack::builder()
             .shards(shards)
+            .tls(true)
             .start()
             .await
             .unwrap_or_else(|error| panic!("{error}"));
@@ -44,7 +46,7 @@ impl World {
             .start(&stack)
             .await;
         let rolecall = started.unwrap_or_else(|error| panic!("{error}"));
-        let client = Client::new(rolecall.command_url(), rolecall.query_url());
+        let client = Client::new(stack.certificates(), rolecall.command_url(), rolecall.query_url());
         let identity = await_log(&config(&rolecall, &stack)).await.unwrap();
         let admin = Person::log_in(&client, ADMIN_USERNAME, rolecall.admin_password()).await;
         Self {
@@ -58,6 +60,22 @@ impl World {
 
     pub fn kafka(&self) -> KafkaConfig {
         config(&self.rolecall, &self.stack)
+    }
+
+    /// The log under another prefix, on the same stack.
+    pub fn kafka_of(&self, prefix: &str) -> KafkaConfig {
+        kafka_config(&self.stack, prefix)
+    }
+
+    /// A client that trusts the stack and its services.
+    pub fn http(&self) -> reqwest::Client {
+        http(self.stack.certificates()).build().unwrap()
+    }
+
+    /// What the service at `root` tells of itself; nothing while it does not answer.
+    pub async fn metrics(&self, root: &str) -> Option<String> {
+        let answer = self.http().get(format!("{root}/metrics")).send().await.ok()?;
+        answer.text().await.ok()
     }
 
     pub fn ledgers(&self) -> i32 {
@@ -120,7 +138,19 @@ impl World {
 }
 
 fn config(rolecall: &LocalRolecall, stack: &Stack) -> KafkaConfig {
-    KafkaConfig::new(stack.kafka_bootstrap(), rolecall.topic_prefix())
+    kafka_config(stack, rolecall.topic_prefix())
+}
+
+fn kafka_config(stack: &Stack, prefix: &str) -> KafkaConfig {
+    let bootstrap = stack.kafka_bootstrap();
+    let Some(certificates) = stack.certificates() else {
+        return KafkaConfig::plain(bootstrap, prefix);
+    };
+    let trust = Trust {
+        ca_file: Some(certificates.authority()),
+        ..Trust::public()
+    };
+    KafkaConfig::new(bootstrap, prefix, KafkaSecurity::default(), &trust).unwrap()
 }
 
 /// Folder of the programs under test, built anew unless `ROLECALL_PROGRAMS` names one: nobody wants

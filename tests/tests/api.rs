@@ -30,6 +30,8 @@ mod random;
 mod registration;
 #[path = "api/rights.rs"]
 mod rights;
+#[path = "api/service_accounts.rs"]
+mod service_accounts;
 #[path = "api/sessions.rs"]
 mod sessions;
 #[path = "api/signing_in.rs"]
@@ -111,6 +113,19 @@ fn main() -> ExitCode {
         rights::a_revoked_administrator_changes_nothing_any_more,
         rights::nobody_gives_rights_for_longer_than_they_hold_them,
         rights::the_grant_of_a_deleted_role_is_revoked_by_its_id,
+        service_accounts::a_key_may_what_its_account_may_on_both_services,
+        service_accounts::a_key_goes_as_far_as_its_roles_on_every_path,
+        service_accounts::a_key_that_is_over_stops_at_once,
+        service_accounts::a_repeated_call_shows_the_same_key,
+        service_accounts::a_service_accounts_name_is_a_user_name_and_nobody_signs_in_with_it,
+        service_accounts::nobody_issues_a_key_beyond_their_own_rights,
+        service_accounts::guessed_keys_are_refused_and_limited,
+        service_accounts::checks_know_what_a_key_is_for,
+        service_accounts::a_key_is_no_way_around_the_second_person,
+        service_accounts::a_key_is_no_session,
+        service_accounts::an_erased_account_leaves_its_name_and_no_key,
+        service_accounts::the_trail_tells_of_keys_and_of_what_was_done_with_them,
+        service_accounts::introspection_tells_of_keys,
         sessions::refreshing_replaces_the_refresh_token,
         lost_answers::a_lost_refresh_answer_is_given_again,
         lost_answers::racing_refreshes_get_one_successor,

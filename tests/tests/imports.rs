@@ -92,7 +92,8 @@ impl Outcome {
     /// Names reserved, and not for a user that is there.
     fn kept_for_nobody(&self) -> usize {
         let kept = self.held.values();
-        kept.filter(|(claim, _)| !self.registered.contains_key(claim)).count()
+        kept.filter(|(claim, _)| !self.registered.contains_key(claim))
+            .count()
     }
 
     /// Nobody is registered twice; and every user has both names for good.
@@ -105,14 +106,23 @@ impl Outcome {
 
 /// How far the ledgers' users have come, transaction markers included: quick to ask for, however long the log is.
 async fn ends(world: &World) -> i64 {
-    let places = (0..world.ledgers()).map(|ledger| (Stream::Users, ledger)).collect();
-    let ends = HighWatermarks::new(&world.kafka(), places).unwrap().latest().await.unwrap();
+    let places = (0..world.ledgers())
+        .map(|ledger| (Stream::Users, ledger))
+        .collect();
+    let ends = HighWatermarks::new(&world.kafka(), places)
+        .unwrap()
+        .latest()
+        .await
+        .unwrap();
     ends.iter().map(|(_, end)| end).sum()
 }
 
 /// Kills the command service once about so many users more are registered than at `before`.
 async fn kill_at(world: &World, before: i64, users: i64) {
-    until(LIMIT, "some are registered", async || ends(world).await >= before + users).await;
+    until(LIMIT, "some are registered", async || {
+        ends(world).await >= before + users
+    })
+    .await;
     world.rolecall.command().kill().await.unwrap();
 }
 
@@ -127,13 +137,21 @@ async fn an_import_killed_half_way_is_finished_by_repeating_it(world: Arc<World>
         drop(importing.await.unwrap());
         world.rolecall.command().restart().await.unwrap();
     }
-    let answer = try_import(&world.client, &world.admin, &key, body(&names)).await.unwrap();
+    let answer = try_import(&world.client, &world.admin, &key, body(&names))
+        .await
+        .unwrap();
     let answer = answer.expect(200);
-    assert_eq!((&answer.body["imported"], &answer.body["rejected"]), (&json!(8_000), &json!([])));
+    assert_eq!(
+        (&answer.body["imported"], &answer.body["rejected"]),
+        (&json!(8_000), &json!([]))
+    );
     let outcome = Outcome::of(&world).await;
     assert_eq!(outcome.users(), before + names.len());
     assert_eq!(outcome.kept_for_nobody(), 0);
-    until(LIMIT, "all names are confirmed", async || Outcome::of(&world).await.are_whole()).await;
+    until(LIMIT, "all names are confirmed", async || {
+        Outcome::of(&world).await.are_whole()
+    })
+    .await;
     for name in [&names[0], &names[4_000], &names[7_999]] {
         Person::log_in(&world.client, name, ITS_PASSWORD).await;
     }
@@ -145,9 +163,8 @@ async fn an_import_killed_half_way_and_not_repeated_leaves_whole_users_only(worl
     let names = names(8_000);
     let (before, end) = (Outcome::of(&world).await.users(), ends(&world).await);
     let (world_, body) = (Arc::clone(&world), body(&names));
-    let importing = tokio::spawn(async move {
-        try_import(&world_.client, &world_.admin, &unique("import"), body).await
-    });
+    let importing =
+        tokio::spawn(async move { try_import(&world_.client, &world_.admin, &unique("import"), body).await });
     kill_at(&world, end, 1_000).await;
     drop(importing.await.unwrap());
     world.rolecall.command().restart().await.unwrap();
@@ -161,16 +178,28 @@ async fn an_import_killed_half_way_and_not_repeated_leaves_whole_users_only(worl
     let (mut there, mut not_there) = (0, Vec::new());
     for name in names.iter().step_by(50) {
         let log_in = json!({ "username": name, "password": ITS_PASSWORD });
-        let answer = world.client.command("POST", "/v1/sessions").json(&log_in).send().await;
+        let answer = world
+            .client
+            .command("POST", "/v1/sessions")
+            .json(&log_in)
+            .send()
+            .await;
         match answer.status {
             201 => there += 1,
             _ => not_there.push(name),
         }
     }
-    assert!(there > 0 && !not_there.is_empty(), "{there} and {}", not_there.len());
+    assert!(
+        there > 0 && !not_there.is_empty(),
+        "{there} and {}",
+        not_there.len()
+    );
     let wanted = not_there[0];
     until(LIMIT, "a name that was reserved is free again", async || {
-        let call = world.client.command("POST", "/v1/users").json(&registration(wanted));
+        let call = world
+            .client
+            .command("POST", "/v1/users")
+            .json(&registration(wanted));
         call.send().await.status == 201
     })
     .await;
@@ -190,7 +219,9 @@ async fn an_import_reaches_the_ledgers_of_another_instance(world: Arc<World>) {
     for url in [&first, &other] {
         let client = world.client.commanding(&[url]);
         // At the second it is a repetition.
-        let answer = try_import(&client, &world.admin, &key, body(&names)).await.unwrap();
+        let answer = try_import(&client, &world.admin, &key, body(&names))
+            .await
+            .unwrap();
         assert_eq!(answer.expect(200).body["imported"], 3_000);
     }
     let after = Outcome::of(&world).await;
@@ -203,4 +234,3 @@ async fn an_import_reaches_the_ledgers_of_another_instance(world: Arc<World>) {
     second.server.stop().await.unwrap();
     world.verify().await;
 }
-

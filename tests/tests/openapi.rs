@@ -54,6 +54,12 @@ async fn conforms(world: &World, url: &str) {
     let output = Command::new(schemathesis())
         .arg("run")
         .arg(format!("{url}/openapi.json"))
+        .args(world.rolecall.certificates().iter().flat_map(|certificates| {
+            [
+                "--tls-verify".to_owned(),
+                certificates.authority().display().to_string(),
+            ]
+        }))
         .args([
             "--header",
             &format!("Authorization:Bearer {}", caller.access_token),

@@ -37,7 +37,7 @@ fn main() -> ExitCode {
 }
 
 async fn world() -> World {
-    let stack = Stack::builder().shards(SHARDS).start().await;
+    let stack = Stack::builder().shards(SHARDS).tls(true).start().await;
     let stack = stack.unwrap_or_else(|error| panic!("{error}"));
     let replica = stack.replicate(0).await.unwrap_or_else(|error| panic!("{error}"));
     let primaries = stack.service_dsns().into_iter().enumerate();

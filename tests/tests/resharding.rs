@@ -44,7 +44,12 @@ fn main() -> ExitCode {
 }
 
 async fn world() -> World {
-    let stack = Stack::builder().shards(SHARDS).kafka_doors([DOOR]).start().await;
+    let stack = Stack::builder()
+        .shards(SHARDS)
+        .kafka_doors([DOOR])
+        .tls(true)
+        .start()
+        .await;
     let stack = stack.unwrap_or_else(|error| panic!("{error}"));
     let door = stack.kafka_doors(0)[0];
     let behind = SocketAddrV4::new(Ipv4Addr::LOCALHOST, door.port);

@@ -102,7 +102,8 @@ impl<'a> Own<'a> {
         let log = self.world.stack.log_of(&unique(&self.prefix));
         let program = self.world.rolecall.program("command-service");
         let launch = Launch::new("command-service", program, log)
-            .ready_at(format!("http://{address}/readyz"))
+            .trusting(self.world.rolecall.certificates())
+            .ready_at(self.world.rolecall.url_of(format_args!("{address}/readyz")))
             .envs(environment.iter().map(|(name, value)| (name, value)));
         let started = Server::start(launch).await;
         started.unwrap_or_else(|error| panic!("{error}"))
@@ -146,7 +147,7 @@ impl<'a> Own<'a> {
     }
 
     fn kafka(&self) -> KafkaConfig {
-        KafkaConfig::new(self.world.stack.kafka_bootstrap(), &self.prefix)
+        self.world.kafka_of(&self.prefix)
     }
 
     async fn identity(&self) -> LogIdentity {
@@ -250,7 +251,7 @@ async fn one_database_in_place_of_two_is_refused(world: Arc<World>) {
     let empty = own.database().await;
     let (_, name) = empty.rsplit_once('/').unwrap();
     let port = world.stack.postgres_ports()[0];
-    let by_tcp = format!("postgres://rolecall@127.0.0.1:{port}/{name}?sslmode=disable");
+    let by_tcp = format!("postgres://rolecall@127.0.0.1:{port}/{name}");
     own.all_refuse(&[empty.clone(), by_tcp.clone()], expected).await;
     let unmade = Own::new(&world, 0).await;
     let line = unmade.refusal("command-service", &[empty.clone(), by_tcp]).await;

@@ -33,17 +33,12 @@ fn main() -> ExitCode {
 
 /// A counter or gauge of the command service, all labels together.
 async fn metric(world: &World, name: &str) -> f64 {
-    metric_of(&world.rolecall.command_url(), name).await
+    metric_of(world, &world.rolecall.command_url(), name).await
 }
 
 /// As [`metric`], of the service at `root`.
-async fn metric_of(root: &str, name: &str) -> f64 {
-    let text = reqwest::get(format!("{root}/metrics"))
-        .await
-        .unwrap()
-        .text()
-        .await
-        .unwrap();
+async fn metric_of(world: &World, root: &str, name: &str) -> f64 {
+    let text = world.metrics(root).await.unwrap();
     let lines = text.lines().filter(|line| {
         let rest = line.strip_prefix(name);
         rest.is_some_and(|rest| rest.starts_with([' ', '{']))

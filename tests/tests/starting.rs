@@ -40,7 +40,7 @@ impl<'a> Own<'a> {
         let rolecall = &self.world.rolecall;
         let program = rolecall.program("command-service");
         let port = port_or_free(rand::random_range(15_000..32_000)).unwrap();
-        let url = format!("http://127.0.0.1:{port}");
+        let url = rolecall.url_of(format_args!("127.0.0.1:{port}"));
         let log = self.world.stack.log_of(&unique(&self.prefix));
         let launch = Launch::new("command-service", program, log)
             .envs(rolecall.environment().iter().map(|(name, value)| (name, value)))
@@ -49,11 +49,12 @@ impl<'a> Own<'a> {
             .env("ROLECALL_SHARDS", "")
             .env("ROLECALL_LISTEN", format!("127.0.0.1:{port}"))
             .envs(environment.iter().copied())
+            .trusting(rolecall.certificates())
             .ready_at(format!("{url}/readyz"));
         let server = Server::start(launch)
             .await
             .unwrap_or_else(|error| panic!("{error}"));
-        (server, Client::new(url.clone(), url))
+        (server, Client::new(rolecall.certificates(), url.clone(), url))
     }
 }
 

@@ -74,7 +74,7 @@ pub async fn add_passkey(
     else {
         return Err(invalid("this ceremony registers no passkey"));
     };
-    if (for_user, session) != (user, call.caller.session_id) {
+    if (for_user, session) != (user, own.session) {
         return Err(invalid("this ceremony is another session's"));
     }
     let new = app.check_registration(&request.credential, &state)?;

@@ -29,6 +29,10 @@ pub async fn approve(
     call: Call,
     Path(id): Path<ApprovalId>,
 ) -> Result<Written, Problem> {
+    // Whoever asked may have made an account for a program, and hold its key.
+    if call.caller.session_id().is_none() {
+        return Err(Problem::new(ProblemType::Forbidden).detail("a person approves, not a program"));
+    }
     // Of both persons' ledgers.
     app.reach_latest(&call).await?;
     let context = call.context(&app, "approve", &id, app.users_basis().await?);
@@ -42,7 +46,7 @@ pub async fn approve(
         return Ok(Written::at(call.open.token(&app, &[], &receipt)));
     }
     let approval = app.approval(id).await?;
-    let basis = app.require_for_change(call.caller.user_id, &approval.change)?;
+    let basis = app.require_for_change(call.caller, &approval.change)?;
     if app
         .require_for_change(approval.requested_by, &approval.change)
         .is_err()

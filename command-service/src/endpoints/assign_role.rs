@@ -59,7 +59,7 @@ pub async fn assign_role(
         .map(|role| role.id)
         .ok_or(ProblemType::NoSuchRole)?;
     let expires_at = request.expires_at.map(expiry).transpose()?;
-    app.refuse_escalation(call.caller.user_id, role_id, expires_at)?;
+    app.refuse_escalation(call.caller, role_id, expires_at)?;
     let fingerprint = Fingerprint {
         user,
         role: role_id,
@@ -92,7 +92,7 @@ pub async fn assign_role(
 
 /// The parser takes years of more than four digits, which RFC 3339 does not have and other readers
 /// of the log cannot represent.
-fn expiry(at: DateTime<Utc>) -> Result<Timestamp, Problem> {
+pub fn expiry(at: DateTime<Utc>) -> Result<Timestamp, Problem> {
     if at.year() <= 9999 {
         return Ok(at.into());
     }

@@ -33,7 +33,7 @@ pub async fn attach_permission(
     let basis = app
         .authorise_at_latest(&call, Permission::PermissionAttach)
         .await?;
-    app.refuse_escalation_by(call.caller.user_id, &permission)?;
+    app.refuse_escalation_by(call.caller, &permission)?;
     let context = call.context(
         &app,
         "attach-permission",

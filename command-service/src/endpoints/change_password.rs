@@ -56,6 +56,7 @@ pub async fn change_password(
     if call.caller.user_id != user {
         return Err(Problem::new(ProblemType::Forbidden).detail("a password is changed by its owner"));
     }
+    let session_id = call.caller.session()?;
     let id = user.to_string();
     let (state, device) = app.caller_state(&call).await?;
     app.attempts
@@ -82,7 +83,7 @@ pub async fn change_password(
     let command = UserCommand::ChangePassword(ChangePassword {
         password_hash: seal.seal(field::PASSWORD_HASH, &new_hash)?,
         credentials: state.credentials,
-        keep: Some(call.caller.session_id),
+        keep: Some(session_id),
     });
     let receipt = app
         .bus

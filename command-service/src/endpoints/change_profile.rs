@@ -112,12 +112,13 @@ pub async fn change_profile(
 /// Rolecall: who can change somebody's address can have the password reset.
 async fn authorise(app: &App, call: &Call, user: UserId) -> Result<Vec<Position>, Problem> {
     if call.caller.user_id == user {
+        call.caller.session()?;
         app.await_demanded(call).await?;
         return Ok(Vec::new());
     }
     let basis = app.authorise_at_latest(call, Permission::UserUpdate).await?;
     app.await_latest(Some(app.node.ledger(user))).await?;
-    app.refuse_escalation_over(call.caller.user_id, user)?;
+    app.refuse_escalation_over(call.caller, user)?;
     Ok(basis)
 }
 

@@ -68,7 +68,7 @@ pub async fn confirm_totp(
     let command = UserCommand::ConfirmTotp(ConfirmTotp {
         secret: enrolment.secret.clone(),
         totp_step,
-        session_id: call.caller.session_id,
+        session_id: own.session,
         recovery_code_nonce: codes.nonce,
         recovery_code_hashes: codes.hashes,
     });

@@ -49,7 +49,7 @@ pub async fn define_role(
             .role_by_name(parent)
             .map(|role| role.id)
             .ok_or(ProblemType::NoSuchRole)?;
-        app.refuse_escalation(call.caller.user_id, parent, None)?;
+        app.refuse_escalation(call.caller, parent, None)?;
     }
     let context = call.context(&app, "define-role", &(&name, &request), app.users_basis().await?);
     let proposal = Proposal::DefineRole(DefineRole {

@@ -41,7 +41,7 @@ pub async fn end_approval(
     let caller = call.caller.user_id;
     let mut basis = Vec::new();
     if approval.requested_by != caller {
-        basis = app.require_for_change(caller, &approval.change)?;
+        basis = app.require_for_change(call.caller, &approval.change)?;
     }
     let command = CatalogCommand::EndApproval(EndApproval {
         approval_id: id,

@@ -47,7 +47,7 @@ pub async fn erase(
     } else {
         let basis = app.authorise_at_latest(&call, Permission::UserErase).await?;
         app.await_latest(Some(app.node.ledger(user))).await?;
-        app.refuse_escalation_over(call.caller.user_id, user)?;
+        app.refuse_escalation_over(call.caller, user)?;
         basis
     };
     let context = call.context(&app, "erase", &user, basis.clone());

@@ -10,9 +10,7 @@ use event_log::{CommandContext, NewDataKey, Receipt};
 use passwords::LEAST_ALONE;
 use schemas::identifier::IdentifierKind;
 use schemas::user::{UserEvent, UserRegistered};
-use schemas::{
-    BlindIndex, ClaimId, DataKey, Idempotency, NormaliseError, Timestamp, UserId, sealed_field as field,
-};
+use schemas::{BlindIndex, ClaimId, Idempotency, NormaliseError, Timestamp, UserId, sealed_field as field};
 use serde::{Deserialize, Serialize};
 use service_kit::at_least::{Written, WrittenBody};
 use service_kit::auth::Caller;
@@ -27,7 +25,6 @@ use crate::config::Registration;
 use crate::guesses::wrong_password;
 use crate::passwords::check_strength;
 use crate::refusals::problem;
-use crate::sealing::Seal;
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -155,9 +152,9 @@ async fn authorise(app: &App, call: OpenCall, headers: &HeaderMap) -> Result<Ope
         return Ok(call);
     }
     let caller = Caller::from_headers(headers, app).await?;
-    let user = caller.ok_or(ProblemType::Unauthenticated)?.user_id;
-    if app.holds(user, Permission::UserRegister) {
-        return Ok(call.by(user));
+    let caller = caller.ok_or(ProblemType::Unauthenticated)?;
+    if app.holds(caller, Permission::UserRegister) {
+        return Ok(call.by(caller.actor()));
     }
     Err(ProblemType::Forbidden.into())
 }
@@ -212,13 +209,8 @@ pub fn sealed_registration(
     password_hash: &str,
 ) -> Result<(UserRegistered, NewDataKey), Problem> {
     let (email_index, username_index) = indexes(app, new)?;
-    let (user_id, log_id) = (new.user_id, app.node.log_id());
-    let key = DataKey::generate();
-    let wrapped = app
-        .key_encryption_key
-        .wrap(log_id, user_id, &key)
-        .map_err(|error| Problem::internal(&error))?;
-    let seal = Seal::new(key, log_id, user_id);
+    let user_id = new.user_id;
+    let (seal, key) = app.new_seal(user_id)?;
     let phone_number = new.phone_number.as_deref().map(check_phone_number).transpose()?;
     let registered = UserRegistered {
         user_id,
@@ -234,15 +226,7 @@ pub fn sealed_registration(
         email_verified: false,
         phone_verified: false,
     };
-    let key_encryption_key_id = app.key_encryption_key.id();
-    Ok((
-        registered,
-        NewDataKey {
-            user_id,
-            wrapped,
-            key_encryption_key_id,
-        },
-    ))
+    Ok((registered, key))
 }
 
 pub fn malformed(error: NormaliseError) -> Problem {

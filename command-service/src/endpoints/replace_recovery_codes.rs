@@ -44,7 +44,7 @@ pub async fn replace_recovery_codes(
     app.prove_password(&call, &own, &request.password).await?;
     let codes = app.new_recovery_codes(&own.seal, user)?;
     let command = UserCommand::ReplaceRecoveryCodes(ReplaceRecoveryCodes {
-        session_id: call.caller.session_id,
+        session_id: own.session,
         recovery_code_nonce: codes.nonce,
         recovery_code_hashes: codes.hashes,
     });

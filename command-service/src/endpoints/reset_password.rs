@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use domain::user::{ResetPassword, User, UserCommand};
 use event_log::CommandContext;
-use schemas::{Timestamp, UserId, sealed_field as field};
+use schemas::{Actor, Timestamp, UserId, sealed_field as field};
 use serde::{Deserialize, Serialize};
 use service_kit::at_least::{Empty, Written, WrittenBody};
 use service_kit::json::Json;
@@ -57,7 +57,7 @@ pub async fn reset_password(
     let (user, token_hash) = (token.user_id, token.hash());
     app.attempts
         .admit(call.client.address, Some(Account::User(user)), None)?;
-    let call = call.by(user);
+    let call = call.by(Actor::User(user));
     let context = call.context(&app, "reset-password", &Fingerprint { user }, Vec::new());
     let is_spent = |state: &User| {
         let sent = state.sent.password_reset.as_ref();

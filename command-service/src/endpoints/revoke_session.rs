@@ -9,7 +9,7 @@ use domain::rolecall_permissions::Permission;
 use domain::user::{self, RevokeSession, User, UserCommand};
 use event_log::BusError;
 use schemas::user::RevokeReason;
-use schemas::{SessionId, Timestamp, UserId};
+use schemas::{Actor, SessionId, Timestamp, UserId};
 use service_kit::at_least::{Empty, Written, WrittenBody};
 use service_kit::auth::{Caller, claims_from_headers};
 use service_kit::params::Path;
@@ -38,7 +38,7 @@ pub async fn revoke_session(
 ) -> Result<Written, Problem> {
     let (open, refused) = match caller {
         Ok(caller) => {
-            let open = open.by(caller.user_id);
+            let open = open.by(caller.actor());
             let call = Call { caller, open };
             match end(&app, &call, session_id).await {
                 Err(refused) => (call.open, refused),
@@ -60,7 +60,10 @@ async fn end(app: &App, call: &Call, session_id: SessionId) -> Result<Written, P
     let basis = app
         .authorise_self_or(call, owner, Permission::SessionRevoke)
         .await?;
-    let reason = match (call.caller.session_id == session_id, owner == call.caller.user_id) {
+    let reason = match (
+        call.caller.session_id() == Some(session_id),
+        owner == call.caller.user_id,
+    ) {
         (true, _) => RevokeReason::Logout,
         (false, true) => RevokeReason::UserRequest,
         (false, false) => RevokeReason::Administrator,
@@ -112,7 +115,7 @@ async fn logged_out_before(
     let Some(user) = claims.map(|claims| claims.user_id) else {
         return Err(refused);
     };
-    let open = open.by(user);
+    let open = open.by(Actor::User(user));
     let context = open.context(app, OPERATION, &session, Vec::new());
     match app.replayed(user, &context).await? {
         Some(receipt) => Ok(Written::at(open.token(app, &[], &receipt))),

@@ -52,7 +52,7 @@ pub async fn start_passkey(
 ) -> Result<Written<PasskeyRegistrationOptions>, Problem> {
     let own = app.own_account(&call, user).await?;
     app.prove_password(&call, &own, &request.password).await?;
-    let session = call.caller.session_id;
+    let session = own.session;
     let refused = |error| problem(BusError::Refused(error));
     own.state.assured(session, Timestamp::now()).map_err(refused)?;
     if own.state.factors.passkeys.len() >= MAX_PASSKEYS {

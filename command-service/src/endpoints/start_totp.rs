@@ -54,8 +54,10 @@ pub async fn start_totp(
     let own = app.own_account(&call, user).await?;
     app.prove_password(&call, &own, &request.password).await?;
     let secret = own.seal.seal(field::TOTP_SECRET, &totp::new_secret())?;
-    let session_id = call.caller.session_id;
-    let command = UserCommand::StartTotp(StartTotp { secret, session_id });
+    let command = UserCommand::StartTotp(StartTotp {
+        secret,
+        session_id: own.session,
+    });
     let context = call.context(&app, "start-totp", &user, Vec::new());
     let receipt = app
         .bus

@@ -43,7 +43,7 @@ pub async fn step_up(
     Path(session): Path<SessionId>,
     Json(request): Json<StepUpRequest>,
 ) -> Result<Written, Problem> {
-    if call.caller.session_id != session {
+    if call.caller.session_id() != Some(session) {
         return Err(
             Problem::new(ProblemType::Forbidden).detail("a session is stepped up by its own access token")
         );

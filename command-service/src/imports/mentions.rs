@@ -10,11 +10,7 @@ pub struct Mentions(HashSet<BlindIndex>);
 
 impl Mentions {
     /// Parts lines into those none of whose names stood in an earlier line, and the others; both keep their order.
-    pub fn split<T>(
-        &mut self,
-        lines: Vec<T>,
-        names: impl Fn(&T) -> [BlindIndex; 2],
-    ) -> (Vec<T>, Vec<T>) {
+    pub fn split<T>(&mut self, lines: Vec<T>, names: impl Fn(&T) -> [BlindIndex; 2]) -> (Vec<T>, Vec<T>) {
         let is_first = |line: &T| {
             // Both are remembered, whichever was known.
             let new = names(line).map(|name| self.0.insert(name));

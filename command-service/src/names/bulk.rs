@@ -51,10 +51,9 @@ impl Names {
         context: &CommandContext,
     ) -> Vec<Result<Done, Problem>> {
         let count = registrations.len();
-        let steps = (0..).zip(registrations).map(|(place, registration)| Step {
-            place,
-            registration,
-        });
+        let steps = (0..)
+            .zip(registrations)
+            .map(|(place, registration)| Step { place, registration });
         let mut outcomes: Vec<(usize, Outcome)> = Vec::with_capacity(count);
         let (mut reserved, mut alone, mut failed) = (Vec::new(), Vec::new(), Vec::new());
         for (step, verdict) in self.reserve_all(steps.collect(), context).await {
@@ -181,7 +180,10 @@ impl Names {
         let alone = steps.into_iter().map(async |Step { place, registration }| {
             (place, self.register_one(registration, context).await)
         });
-        futures::stream::iter(alone).buffer_unordered(ALONE).collect().await
+        futures::stream::iter(alone)
+            .buffer_unordered(ALONE)
+            .collect()
+            .await
     }
 
     /// One of many that goes alone.

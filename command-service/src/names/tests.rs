@@ -6,8 +6,8 @@ use std::sync::atomic::AtomicUsize;
 
 use domain::user::{ChangeProfile, Erase, NewName, Register, Status};
 use event_log::{
-    CommitError, Committed, Group, GroupSpec, Instance, MemoryLog, NewDataKey, Outgoing, Owners, Record, Target,
-    WriterLog, WriterLogError, WriterTransaction,
+    CommitError, Committed, Group, GroupSpec, Instance, MemoryLog, NewDataKey, Outgoing, Owners, Record,
+    Target, WriterLog, WriterLogError, WriterTransaction,
 };
 use schemas::user::UserRegistered;
 use schemas::{LogId, RequestId, SchemaIds, Sealed, Sha256Digest, Stream};
@@ -378,7 +378,9 @@ fn registration(number: u128, texts: &[String; 2], shared: bool) -> Registration
         phone_verified: false,
     };
     let key = schemas::KeyEncryptionKey::parse(&[7; 32]).unwrap();
-    let wrapped = key.wrap(LogId::new_v7(), user, &schemas::DataKey::generate()).unwrap();
+    let wrapped = key
+        .wrap(LogId::new_v7(), user, &schemas::DataKey::generate())
+        .unwrap();
     let new_data_key = NewDataKey {
         user_id: user,
         wrapped,
@@ -398,7 +400,9 @@ fn half_taken(shared: bool) -> Vec<Registration> {
         3 => [format!("u{number}"), "taken@example.org".to_owned()],
         _ => [format!("u{number}"), format!("u{number}@example.org")],
     };
-    (10..22).map(|number| registration(number, &texts(number), shared)).collect()
+    (10..22)
+        .map(|number| registration(number, &texts(number), shared))
+        .collect()
 }
 
 /// Each user has both names or neither, and no name is kept for nobody.
@@ -433,7 +437,12 @@ async fn a_crash_at_any_step_of_many_registrations_leaves_each_whole_or_undone()
         let mut seen = std::collections::BTreeSet::new();
         for at in 0.. {
             let log = MemoryLog::new(LogId::new_v7());
-            register(&names_on(log.clone()).await, &holder, ["taken", "taken@example.org"]).await;
+            register(
+                &names_on(log.clone()).await,
+                &holder,
+                ["taken", "taken@example.org"],
+            )
+            .await;
             let died = die(&log, at, crash, async |names| {
                 let outcomes = names.register_all(half_taken(shared), &system()).await;
                 for (number, outcome) in (10..).zip(outcomes) {
@@ -453,7 +462,10 @@ async fn a_crash_at_any_step_of_many_registrations_leaves_each_whole_or_undone()
                 assert!(registered <= 6);
             }
             if !died {
-                assert!(at > 2, "reserve, register, confirm and release: {at} commits only");
+                assert!(
+                    at > 2,
+                    "reserve, register, confirm and release: {at} commits only"
+                );
                 break;
             }
         }

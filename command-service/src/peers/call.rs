@@ -26,8 +26,8 @@ pub struct PeerCalls {
 }
 
 impl PeerCalls {
-    pub fn new(key: TokenKey, own: WriterId) -> Result<Self, reqwest::Error> {
-        let client = reqwest::Client::builder()
+    pub fn new(http: reqwest::ClientBuilder, key: TokenKey, own: WriterId) -> Result<Self, reqwest::Error> {
+        let client = http
             .connect_timeout(CONNECT)
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())

@@ -1,6 +1,7 @@
 //! The call over HTTP, to whoever listens.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -9,9 +10,12 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use event_log::{Forward, ForwardError, Instance};
+use local_stack::Certificates;
 use parking_lot::Mutex;
 use schemas::{Timestamp, WriterId};
 use service_kit::keys::TokenKey;
+use tokio_util::sync::CancellationToken;
+use transport::{CertificateFiles, Trust};
 
 use super::endpoint::{PATH, admit, sealed};
 use super::numbers::Numbers;
@@ -31,10 +35,46 @@ where
 {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
-    let handler = post(async move |headers: HeaderMap, body: Bytes| answer(headers, body));
-    let router: Router = Router::new().route(endpoint::PATH, handler);
-    tokio::spawn(async move { axum::serve(listener, router).await });
+    tokio::spawn(async move { axum::serve(listener, answering(answer)).await });
     address
+}
+
+fn answering<F>(answer: F) -> Router
+where
+    F: Fn(HeaderMap, Bytes) -> Response + Clone + Send + Sync + 'static,
+{
+    let handler = post(async move |headers: HeaderMap, body: Bytes| answer(headers, body));
+    Router::new().route(endpoint::PATH, handler)
+}
+
+/// As [`listening_peer`], by TLS, with how many calls it read.
+async fn listening_by_tls(certificates: &Certificates) -> (Instance, Arc<AtomicUsize>) {
+    let pair = certificates.server();
+    let files = CertificateFiles {
+        tls_cert_file: Some(pair.certificate),
+        tls_key_file: Some(pair.key),
+    };
+    let listener = service_kit::listen("127.0.0.1:0".parse().unwrap(), &files, &Trust::public()).await;
+    let listener = listener.unwrap();
+    let instance = named(&format!("https://{}", listener.local_addr().unwrap()));
+    let (answer, calls) = (peer(Arc::new(Mutex::new(Some(instance.clone())))), Arc::default());
+    let count: Arc<AtomicUsize> = Arc::clone(&calls);
+    let router = answering(move |headers, body| {
+        count.fetch_add(1, Ordering::Relaxed);
+        answer(headers, body)
+    });
+    tokio::spawn(service_kit::serve(
+        listener,
+        router,
+        CancellationToken::new(),
+        WITHIN,
+    ));
+    (instance, calls)
+}
+
+async fn call_trusting(trust: &Trust, to: &Instance) -> Result<Vec<u8>, ForwardError> {
+    let calls = PeerCalls::new(trust.http().unwrap(), key(), WriterId::new_v7()).unwrap();
+    calls.forward(to, b"question".to_vec(), WITHIN).await
 }
 
 fn named(address: &str) -> Instance {
@@ -45,7 +85,7 @@ fn named(address: &str) -> Instance {
 }
 
 async fn call(to: &Instance) -> Result<Vec<u8>, ForwardError> {
-    let calls = PeerCalls::new(key(), WriterId::new_v7()).unwrap();
+    let calls = PeerCalls::new(reqwest::Client::builder(), key(), WriterId::new_v7()).unwrap();
     calls.forward(to, b"question".to_vec(), WITHIN).await
 }
 
@@ -80,6 +120,30 @@ async fn a_peer_answers_and_says_when_another_was_meant() {
     let former = named(&own.address);
     let outcome = call(&former).await;
     assert!(matches!(outcome, Err(ForwardError::NotSent(_))), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_peer_of_another_authority_or_without_tls_is_told_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let [ours, others] =
+        ["ours", "others"].map(|name| Certificates::open(dir.path().join(name), [] as [&str; 0]).unwrap());
+    let trusting = |certificates: &Certificates| Trust {
+        ca_file: Some(certificates.authority()),
+        ..Trust::public()
+    };
+    let (instance, calls) = listening_by_tls(&ours).await;
+    assert_eq!(
+        call_trusting(&trusting(&ours), &instance).await,
+        Ok(b"question".to_vec())
+    );
+    assert_eq!(calls.load(Ordering::Relaxed), 1);
+    let refused = call_trusting(&trusting(&others), &instance).await;
+    assert!(matches!(refused, Err(ForwardError::NotSent(_))), "{refused:?}");
+    assert_eq!(calls.load(Ordering::Relaxed), 1);
+
+    let plain = listening_peer().await;
+    let refused = call_trusting(&trusting(&ours), &plain).await;
+    assert!(matches!(refused, Err(ForwardError::NotSent(_))), "{refused:?}");
 }
 
 #[tokio::test]

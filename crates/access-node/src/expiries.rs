@@ -28,6 +28,9 @@ impl Expiries {
             UserEvent::RoleRevoked(e) => (e.role_id, None),
             UserEvent::RoleGrantExpired(e) => (e.role_id, None),
             UserEvent::Registered(_)
+            | UserEvent::ServiceAccountCreated(_)
+            | UserEvent::ServiceKeyIssued(_)
+            | UserEvent::ServiceKeyRevoked(_)
             | UserEvent::ClaimAbandoned(_)
             | UserEvent::LoggedIn(_)
             | UserEvent::LoginFailed(_)

@@ -9,6 +9,7 @@
 mod applying;
 mod expiries;
 mod follower;
+mod keys;
 mod model;
 mod node;
 mod partition;
@@ -18,6 +19,7 @@ mod waits;
 mod warm;
 
 pub use expiries::DueGrant;
+pub use keys::KeyStanding;
 pub use node::{AccessNode, NodeError, NotYet, UserView};
 pub use sessions::SessionStanding;
 pub use warm::WarmStart;

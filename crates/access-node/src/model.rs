@@ -134,6 +134,7 @@ impl Model {
         for sessions in sessions.chunks(SLICE) {
             partition.read().copy_sessions(sessions, &mut rows);
         }
+        partition.read().copy_keys(&mut rows);
         rows
     }
 }

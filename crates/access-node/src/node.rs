@@ -3,6 +3,8 @@
 #[cfg(feature = "testing")]
 mod fed;
 
+mod keys;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -147,6 +149,14 @@ impl AccessNode {
         access::check(&catalog, users.user(user), resource, action, now)
     }
 
+    /// Waits until the present end of the user's partition is applied; `None` where that is not known to be.
+    async fn reach_end_of(&self, user: UserId, at_most: Duration) -> Option<()> {
+        let place = (Stream::Users, self.ledger(user));
+        let mut wanted = self.latest().await.ok()?;
+        wanted.retain(|p| (p.stream, p.partition) == place);
+        self.wait_for(&wanted, at_most).await.ok()
+    }
+
     /// The user as known, and the catalog, as [`Self::check`] sees the two; `None` where it would not decide.
     pub fn rights(&self, user: UserId) -> Option<(Option<UserAccess>, Arc<CompiledCatalog>)> {
         let users = self.partition(user).read();
@@ -186,13 +196,7 @@ impl AccessNode {
         if standing != SessionStanding::Unknown {
             return standing;
         }
-        let place = (Stream::Users, self.ledger(user));
-        let reached = async {
-            let mut wanted = self.latest().await.ok()?;
-            wanted.retain(|p| (p.stream, p.partition) == place);
-            self.wait_for(&wanted, at_most).await.ok()
-        };
-        match tokio::time::timeout(at_most, reached).await {
+        match tokio::time::timeout(at_most, self.reach_end_of(user, at_most)).await {
             Ok(Some(())) => match self.session_standing(user, session, now) {
                 SessionStanding::Unknown => SessionStanding::Ended,
                 known => known,

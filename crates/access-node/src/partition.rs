@@ -1,12 +1,14 @@
 //! One users partition in memory.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use domain::access::UserAccess;
 use schemas::user::UserEvent;
-use schemas::{Meta, SessionId, Timestamp, UserId};
+use schemas::{KeyId, Meta, SessionId, Sha256Digest, Timestamp, UserId};
 
 use crate::expiries::{DueGrant, Expiries};
+use crate::keys::{KeyRow, KeyStanding, Keys};
 use crate::sessions::{SessionRow, SessionStanding, Sessions};
 
 /// What a partition holds, for a snapshot.
@@ -14,6 +16,7 @@ use crate::sessions::{SessionRow, SessionStanding, Sessions};
 pub(crate) struct Rows {
     pub(crate) users: Vec<(UserId, UserAccess)>,
     pub(crate) sessions: Vec<SessionRow>,
+    pub(crate) keys: Vec<KeyRow>,
 }
 
 #[derive(Default)]
@@ -21,6 +24,7 @@ pub(crate) struct UsersPartition {
     users: HashMap<UserId, UserAccess>,
     sessions: Sessions,
     expiries: Expiries,
+    keys: Keys,
 }
 
 impl UsersPartition {
@@ -30,6 +34,7 @@ impl UsersPartition {
         self.expiries.follow(user, access, event);
         access.apply(event, meta.occurred_at);
         self.sessions.apply(user, event, meta.occurred_at);
+        self.keys.apply(user, event);
         Ok(())
     }
 
@@ -63,7 +68,46 @@ impl UsersPartition {
             }
             self.users.extend(rows.users);
             self.sessions.restore(rows.sessions);
+            self.keys.restore(rows.keys);
         }
+    }
+
+    pub(crate) fn key_standing(
+        &self,
+        user: UserId,
+        key: KeyId,
+        hash: Sha256Digest,
+        now: Timestamp,
+    ) -> KeyStanding {
+        match self.keys.standing(user, key, hash, now) {
+            KeyStanding::Good { .. } if !self.users.get(&user).is_some_and(UserAccess::is_active) => {
+                KeyStanding::Bad
+            }
+            standing => standing,
+        }
+    }
+
+    /// The user as far as one of its keys goes; nobody for a key that there is not, or no more.
+    pub(crate) fn user_with_key(
+        &self,
+        user: UserId,
+        key: KeyId,
+        now: Timestamp,
+    ) -> Option<Cow<'_, UserAccess>> {
+        let key = self.keys.get(user, key)?;
+        if key.until.is_some_and(|until| until <= now) {
+            return None;
+        }
+        let access = self.users.get(&user)?;
+        Some(match &key.roles {
+            None => Cow::Borrowed(access),
+            Some(roles) => Cow::Owned(access.limited_to(roles)),
+        })
+    }
+
+    /// Few: all at once.
+    pub(crate) fn copy_keys(&self, rows: &mut Rows) {
+        rows.keys.extend(self.keys.rows().cloned());
     }
 
     pub(crate) fn due_grants(&self, now: Timestamp, at_most: usize) -> Vec<DueGrant> {

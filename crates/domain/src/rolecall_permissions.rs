@@ -43,10 +43,14 @@ pub enum Permission {
     TokenIntrospect,
     AuditRead,
     ShardMapChange,
+    /// Create one. What it may then do is granted like to anybody.
+    ServiceAccountCreate,
+    ServiceKeyIssue,
+    ServiceKeyRevoke,
 }
 
 impl Permission {
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 27] = [
         Self::UserRegister,
         Self::UserImport,
         Self::UserRead,
@@ -71,6 +75,9 @@ impl Permission {
         Self::TokenIntrospect,
         Self::AuditRead,
         Self::ShardMapChange,
+        Self::ServiceAccountCreate,
+        Self::ServiceKeyIssue,
+        Self::ServiceKeyRevoke,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -99,6 +106,9 @@ impl Permission {
             Self::TokenIntrospect => "rolecall.token_introspect",
             Self::AuditRead => "rolecall.audit_read",
             Self::ShardMapChange => "rolecall.shard_map_change",
+            Self::ServiceAccountCreate => "rolecall.service_account_create",
+            Self::ServiceKeyIssue => "rolecall.service_key_issue",
+            Self::ServiceKeyRevoke => "rolecall.service_key_revoke",
         }
     }
 

@@ -5,8 +5,9 @@ use std::fmt::Debug;
 use cqrs_es::Aggregate;
 use schemas::identifier::{IdentifierEvent, IdentifierKind, IdentifierReserved};
 use schemas::user::{
-    Factor, FactorKind, LoginFailed, PasskeyAdded, RoleGranted, RoleRevoked, SessionRefreshed, TotpEnabled,
-    TotpEnrolmentStarted, UserDeactivated, UserEvent, UserLoggedIn, UserRegistered,
+    Factor, FactorKind, LoginFailed, PasskeyAdded, RoleGranted, RoleRevoked, ServiceAccountCreated,
+    ServiceKeyIssued, SessionRefreshed, TotpEnabled, TotpEnrolmentStarted, UserDeactivated, UserEvent,
+    UserLoggedIn, UserRegistered,
 };
 use schemas::{
     BlindIndex, CeremonyId, ClaimId, CredentialId, DeviceId, OneTimeId, PermissionId, RoleId, Sealed,
@@ -291,6 +292,38 @@ pub(crate) fn user_granted(role_id: RoleId, expires_at: Option<Timestamp>) -> Us
 
 pub(crate) fn user_revoked(role_id: RoleId) -> UserEvent {
     UserEvent::RoleRevoked(RoleRevoked { role_id })
+}
+
+/// By [`user`] 1 under [`claim`] 1.
+pub(crate) fn service_creation() -> ServiceAccountCreated {
+    ServiceAccountCreated {
+        user_id: user(1),
+        claim_id: claim(1),
+        username: sealed("backup"),
+        username_index: BlindIndex(digest("backup")),
+    }
+}
+
+pub(crate) fn service_created() -> UserEvent {
+    UserEvent::ServiceAccountCreated(service_creation())
+}
+
+/// For all roles and for good.
+pub(crate) fn service_key(number: u128) -> ServiceKeyIssued {
+    ServiceKeyIssued {
+        key_id: Uuid::from_u128(number).into(),
+        nonce: sealed("nonce"),
+        key_hash: digest("key"),
+        roles: None,
+        expires_at: None,
+    }
+}
+
+pub(crate) fn key_issued(number: u128, expires_at: Option<Timestamp>) -> UserEvent {
+    UserEvent::ServiceKeyIssued(ServiceKeyIssued {
+        expires_at,
+        ..service_key(number)
+    })
 }
 
 pub(crate) fn user_deactivated() -> UserEvent {

@@ -5,12 +5,14 @@ mod add_passkey;
 mod change_password;
 mod change_profile;
 mod confirm_totp;
+mod create_service_account;
 mod deactivate;
 mod disable_totp;
 mod erase;
 mod expire_grant;
 mod factors;
 mod grant_role;
+mod issue_service_key;
 mod log_in;
 mod names;
 mod one_time;
@@ -23,9 +25,11 @@ mod remove_passkey;
 mod replace_recovery_codes;
 mod reset_password;
 mod revoke_role;
+mod revoke_service_key;
 mod revoke_session;
 mod revoke_sessions;
 mod risk;
+mod service_account;
 mod start_totp;
 mod state;
 mod step_up;
@@ -51,6 +55,7 @@ pub use add_passkey::AddPasskey;
 pub use change_password::ChangePassword;
 pub use change_profile::{ChangeProfile, NewName, NewPhoneNumber};
 pub use confirm_totp::ConfirmTotp;
+pub use create_service_account::CreateServiceAccount;
 pub use deactivate::Deactivate;
 pub use disable_totp::{DisableTotp, FactorRemover};
 pub use erase::{CompleteErasure, Erase, Erasure};
@@ -60,6 +65,7 @@ pub use factors::{
     Totp, TotpEnrolment,
 };
 pub use grant_role::GrantRole;
+pub use issue_service_key::IssueServiceKey;
 pub use log_in::LogIn;
 pub use names::NoteReleased;
 pub use one_time::{CODE_TRIES, Sent, SentCode, SentToken};
@@ -72,9 +78,11 @@ pub use remove_passkey::RemovePasskey;
 pub use replace_recovery_codes::ReplaceRecoveryCodes;
 pub use reset_password::{RequestPasswordReset, ResetPassword};
 pub use revoke_role::RevokeRole;
+pub use revoke_service_key::RevokeServiceKey;
 pub use revoke_session::RevokeSession;
 pub use revoke_sessions::RevokeSessions;
 pub use risk::{SUSPICIOUS_FROM, score_of};
+pub use service_account::{MAX_KEYS, ServiceAccount};
 pub use start_totp::StartTotp;
 pub use state::{
     Account, Device, FIRST_GENERATION, LastSeen, MAX_DEVICES, MAX_GRANTS, MAX_REMEMBERED_PASSWORDS,
@@ -113,6 +121,9 @@ pub enum UserCommand {
     GrantRole(GrantRole),
     RevokeRole(RevokeRole),
     ExpireGrant(ExpireGrant),
+    CreateServiceAccount(Box<CreateServiceAccount>),
+    IssueServiceKey(Box<IssueServiceKey>),
+    RevokeServiceKey(RevokeServiceKey),
     Deactivate(Deactivate),
     Reactivate(Reactivate),
     StartTotp(StartTotp),
@@ -178,6 +189,12 @@ pub enum Error {
     TooManyPasskeys,
     #[error("the password is too short to do without a second factor")]
     PasswordTooShort,
+    #[error("a service account has at most {MAX_KEYS} keys")]
+    TooManyKeys,
+    #[error("no such key")]
+    NoSuchKey,
+    #[error("the service account does not hold the role")]
+    RoleNotHeld,
 }
 
 impl Decide<User> for UserCommand {
@@ -205,6 +222,9 @@ impl Decide<User> for UserCommand {
             Self::GrantRole(command) => command.decide(user, ctx),
             Self::RevokeRole(command) => command.decide(user, ctx),
             Self::ExpireGrant(command) => command.decide(user, ctx),
+            Self::CreateServiceAccount(command) => command.decide(user, ctx),
+            Self::IssueServiceKey(command) => command.decide(user, ctx),
+            Self::RevokeServiceKey(command) => command.decide(user, ctx),
             Self::Deactivate(command) => command.decide(user, ctx),
             Self::Reactivate(command) => command.decide(user, ctx),
             Self::StartTotp(command) => command.decide(user, ctx),

@@ -168,7 +168,10 @@ impl Bus {
         let singly = settled.left.drain(..).map(async |(place, order)| {
             let (command, context) = (order.command, Box::new(with_key(&context, order.new_data_key)));
             let ask = Ask::Execute { command, context };
-            (place, done::<A>(self.answer_here::<A>(order.id, ask, deadline).await))
+            (
+                place,
+                done::<A>(self.answer_here::<A>(order.id, ask, deadline).await),
+            )
         });
         let singly = futures::stream::iter(singly).buffer_unordered(SINGLE);
         let singly: Vec<_> = singly.collect().await;
@@ -231,14 +234,17 @@ fn with_key(context: &CommandContext, new_data_key: Option<NewDataKey>) -> Comma
 fn done<A: LedgerAggregate>(answer: Answer<A>) -> Outcome<A> {
     match answer? {
         Reply::Receipt(receipt) => Ok(receipt.into()),
-        Reply::Replayed(_) | Reply::Inspected(_) => {
-            Err(BusError::Internal("the owner answered another question".to_owned()))
-        }
+        Reply::Replayed(_) | Reply::Inspected(_) => Err(BusError::Internal(
+            "the owner answered another question".to_owned(),
+        )),
     }
 }
 
 /// What is missing may have been done.
-fn in_order<E>(count: usize, done: Vec<(usize, Result<Done, BusError<E>>)>) -> Vec<Result<Done, BusError<E>>> {
+fn in_order<E>(
+    count: usize,
+    done: Vec<(usize, Result<Done, BusError<E>>)>,
+) -> Vec<Result<Done, BusError<E>>> {
     let mut outcomes: Vec<_> = (0..count).map(|_| Err(BusError::OutcomeUnknown)).collect();
     for (place, outcome) in done {
         if let Some(slot) = outcomes.get_mut(place) {

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
+use transport::Trust;
 
+use crate::security::{KafkaSecurity, Security};
 use crate::topics::{HEARTBEAT, Topics};
 
 /// How long a fetch that finds nothing stays at the broker. Records end it at once, but that a marker
@@ -17,16 +19,35 @@ pub struct KafkaConfig {
     pub bootstrap: String,
     /// First part of every topic's name and transactional id, `rolecall` by default.
     pub topic_prefix: String,
+    security: Security,
     fetch_wait: Duration,
     /// See [`Self::key_segment`].
     pub(crate) key_segment: Duration,
 }
 
 impl KafkaConfig {
-    pub fn new(bootstrap: impl Into<String>, topic_prefix: impl Into<String>) -> Self {
+    /// As a program is told to reach it.
+    ///
+    /// # Errors
+    /// Where that is plain text, and plain text is not allowed.
+    pub fn new(
+        bootstrap: impl Into<String>,
+        topic_prefix: impl Into<String>,
+        security: KafkaSecurity,
+        trust: &Trust,
+    ) -> Result<Self, transport::Error> {
+        Ok(Self {
+            security: Security::new(security, trust)?,
+            ..Self::plain(bootstrap, topic_prefix)
+        })
+    }
+
+    /// Of a cluster that speaks plain text, for tests and measurements on one machine.
+    pub fn plain(bootstrap: impl Into<String>, topic_prefix: impl Into<String>) -> Self {
         Self {
             bootstrap: bootstrap.into(),
             topic_prefix: topic_prefix.into(),
+            security: Security::Plaintext,
             fetch_wait: FETCH_WAIT,
             key_segment: HEARTBEAT,
         }
@@ -52,7 +73,8 @@ impl KafkaConfig {
         Topics::new(&self.topic_prefix)
     }
 
-    pub(crate) fn client(&self) -> ClientConfig {
+    /// What every client needs, whatever it is for.
+    pub fn client(&self) -> ClientConfig {
         leader_hints::ignore();
         let mut config = ClientConfig::new();
         config
@@ -62,6 +84,7 @@ impl KafkaConfig {
             .set("reconnect.backoff.ms", "50")
             .set("reconnect.backoff.max.ms", "1000")
             .set("log_level", "4");
+        self.security.apply(&mut config);
         config
     }
 

@@ -105,7 +105,7 @@ pub async fn create_log(
     config: &KafkaConfig,
     spec: &LogSpec,
     key: &KeyEncryptionKey,
-    registry_url: &str,
+    registry: &Registry,
 ) -> Result<LogIdentity, CreateError> {
     let found = blocking({
         let config = config.clone();
@@ -126,7 +126,7 @@ pub async fn create_log(
     } else {
         topics::create(config, spec.ledgers, spec.replication).await?;
     }
-    let registered = register_schemas(config, registry_url, &missing).await?;
+    let registered = register_schemas(config, registry, &missing).await?;
     let identity = blocking({
         let (config, spec, key) = (config.clone(), spec.clone(), key.clone());
         move || write_first_events(&config, &spec, &key, &registered)
@@ -175,10 +175,9 @@ fn check(created: &LogCreated, spec: &LogSpec, key: &KeyEncryptionKey) -> Result
 /// Registers schemas with the registry, FULL_TRANSITIVE, and gives what the log is to record.
 pub async fn register_schemas(
     config: &KafkaConfig,
-    registry_url: &str,
+    registry: &Registry,
     types: &[&'static EventType],
 ) -> Result<Vec<SchemaRegistered>, CreateError> {
-    let registry = Registry::new(registry_url)?;
     let mut registered = Vec::with_capacity(types.len());
     for event_type in types {
         registered.push(SchemaRegistered {

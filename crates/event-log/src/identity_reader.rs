@@ -89,18 +89,26 @@ impl IdentityError {
 /// The log under this prefix, or `None` where there is none yet. Blocks.
 pub fn find_log(config: &KafkaConfig) -> Result<Option<LogIdentity>, IdentityError> {
     let client: BaseConsumer = watermarks::client(config)?;
+    find(&client, config).inspect_err(|error| {
+        if !error.is_permanent() {
+            watermarks::tell_why(&client);
+        }
+    })
+}
+
+fn find(client: &BaseConsumer, config: &KafkaConfig) -> Result<Option<LogIdentity>, IdentityError> {
     let catalog = config.topics().of(Stream::Catalog);
     // Looked at first: whatever is there by now was written after the catalog's first event.
-    let holding = holding(&client, config)?;
+    let holding = holding(client, config)?;
     let absent = |holding: Option<String>| match holding {
         None => Ok(None),
         Some(topic) => Err(IdentityError::CatalogLost { topic }),
     };
-    if topics::partitions(&client, &catalog, METADATA)? == 0 {
+    if topics::partitions(client, &catalog, METADATA)? == 0 {
         return absent(holding);
     }
-    let end = watermarks::query(&client, config, &[(Stream::Catalog, 0)]).map_err(WriterLogError::from)?;
-    let begin = extent::begin_of_catalog(&client, config)?;
+    let end = watermarks::query(client, config, &[(Stream::Catalog, 0)]).map_err(WriterLogError::from)?;
+    let begin = extent::begin_of_catalog(client, config)?;
     if begin > 0 {
         return Err(IdentityError::Lost {
             topic: catalog,
@@ -160,7 +168,7 @@ pub fn find_log(config: &KafkaConfig) -> Result<Option<LogIdentity>, IdentityErr
         (config.topics().keys(), created.ledgers),
         (catalog, 1),
     ] {
-        let found = topics::partitions(&client, &topic, METADATA)?;
+        let found = topics::partitions(client, &topic, METADATA)?;
         if found != expected {
             return Err(IdentityError::Partitions {
                 topic,
@@ -169,7 +177,7 @@ pub fn find_log(config: &KafkaConfig) -> Result<Option<LogIdentity>, IdentityErr
             });
         }
     }
-    extent::check(&client, config, &reached)?;
+    extent::check(client, config, &reached)?;
     Ok(Some(LogIdentity {
         created,
         schema_ids: ids,

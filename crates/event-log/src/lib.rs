@@ -37,6 +37,7 @@ mod producer;
 mod range_reader;
 mod reader_positions;
 mod record;
+mod security;
 mod settle;
 mod snapshots;
 mod store;
@@ -74,6 +75,7 @@ pub use producer::KafkaWriterLog;
 pub use range_reader::RangeReader;
 pub use reader_positions::ReaderPositions;
 pub use record::{DecodeError, Record, TailItem, decode};
+pub use security::{KafkaProtocol, KafkaSecurity};
 pub use snapshots::{
     IndexRow, Indexed, MemoryCopy, MemorySnapshots, Place, Save, SaveOutcome, SnapshotKey, SnapshotPosition,
     SnapshotStore, Snapshots, StateRow, StoreError,

@@ -104,7 +104,10 @@ mod tests {
     const PLACE: Place = (Stream::Users, 3);
 
     fn watch() -> StuckWatch {
-        StuckWatch::new(&KafkaConfig::new("127.0.0.1:1", "test"), &[(PLACE.0, PLACE.1, 7)])
+        StuckWatch::new(
+            &KafkaConfig::plain("127.0.0.1:1", "test"),
+            &[(PLACE.0, PLACE.1, 7)],
+        )
     }
 
     #[test]

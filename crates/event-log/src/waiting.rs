@@ -56,7 +56,12 @@ impl Waiting {
         }
         let single = self.single.len().min(SINGLE);
         let many = self.many.len().min(MANY);
-        Some(self.single.drain(..single).chain(self.many.drain(..many)).collect())
+        Some(
+            self.single
+                .drain(..single)
+                .chain(self.many.drain(..many))
+                .collect(),
+        )
     }
 
     fn take(&mut self, work: Work) {

@@ -96,6 +96,15 @@ pub(crate) fn stable_client(config: &KafkaConfig) -> Result<BaseConsumer, KafkaE
     isolated(config, "read_committed")
 }
 
+/// Has librdkafka's own words on a failure logged, such as why a handshake failed: it tells them as events, and
+/// these come to nobody who does not poll.
+pub(crate) fn tell_why(consumer: &BaseConsumer) {
+    const EVENTS: usize = 32;
+    let events = std::iter::repeat_with(|| consumer.poll(Duration::ZERO));
+    // Nothing is assigned: each is an error, and is logged on its way here.
+    events.take(EVENTS).take_while(Option::is_some).for_each(drop);
+}
+
 fn isolated(config: &KafkaConfig, level: &str) -> Result<BaseConsumer, KafkaError> {
     config.client().set("isolation.level", level).create()
 }

@@ -96,7 +96,7 @@ async fn the_log_on_kafka_conforms() {
 
 /// A log's topics, empty.
 async fn created(stack: &local_stack::Stack, prefix: &str) -> KafkaConfig {
-    let config = KafkaConfig::new(stack.kafka_bootstrap(), prefix);
+    let config = KafkaConfig::plain(stack.kafka_bootstrap(), prefix);
     let mut client = ClientConfig::new();
     let admin: AdminClient<DefaultClientContext> = client
         .set("bootstrap.servers", stack.kafka_bootstrap())

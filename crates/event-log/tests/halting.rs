@@ -187,7 +187,7 @@ async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 async fn what_halts_in_one_instance_is_served_by_another() {
     let stack = Stack::builder().redis(false).postgres_clusters(0);
     let stack = stack.start().await.unwrap();
-    let config = KafkaConfig::new(stack.kafka_bootstrap(), "halting");
+    let config = KafkaConfig::plain(stack.kafka_bootstrap(), "halting");
     let identity = log::opened(&stack, &config, &log::spec(LEDGERS, LEDGERS)).await;
     let all = usize::try_from(LEDGERS).unwrap();
 

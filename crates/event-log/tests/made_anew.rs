@@ -207,7 +207,7 @@ async fn what_was_lost_is_never_taken_for_new() {
     let stack = stack.start().await.unwrap();
     let log = |prefix: &str| Log {
         stack: &stack,
-        config: KafkaConfig::new(stack.kafka_bootstrap(), prefix),
+        config: KafkaConfig::plain(stack.kafka_bootstrap(), prefix),
     };
     each_topic_made_anew_is_refused_and_stays_empty(&log("anew")).await;
     a_cut_topic_and_a_lost_catalog_are_refused(&log("cut")).await;

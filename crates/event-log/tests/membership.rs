@@ -16,7 +16,7 @@ const SHARDS: i32 = 3;
 async fn a_member_that_comes_before_its_topic_gets_its_share_when_that_is_there() {
     let builder = Stack::builder().registry(false).redis(false).postgres_clusters(0);
     let stack = builder.start().await.unwrap();
-    let config = KafkaConfig::new(stack.kafka_bootstrap(), "early");
+    let config = KafkaConfig::plain(stack.kafka_bootstrap(), "early");
     let (topics, own) = (config.topics(), config.topics().projectors());
     let member = Membership::join(&config, "projectors", std::slice::from_ref(&own)).unwrap();
     let mut share = member.share();

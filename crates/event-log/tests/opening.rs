@@ -27,7 +27,7 @@ async fn open(
     spec: LogSpec,
     key: KeyEncryptionKey,
 ) -> Result<(), CreateError> {
-    create_log(config, &spec, &key, &stack.registry_url())
+    create_log(config, &spec, &key, &log::registry(stack))
         .await
         .map(drop)
 }
@@ -101,7 +101,7 @@ async fn an_added_partition_is_refused(stack: &Stack, config: &KafkaConfig) {
 }
 
 async fn an_incompatible_schema_is_refused(stack: &Stack) {
-    let config = KafkaConfig::new(stack.kafka_bootstrap(), "foreign");
+    let config = KafkaConfig::plain(stack.kafka_bootstrap(), "foreign");
     let subject = "foreign.users-rolecall.user.registered";
     let foreign = json!({
         "type": "record", "name": "registered", "namespace": "rolecall.user",
@@ -136,7 +136,7 @@ async fn an_incompatible_schema_is_refused(stack: &Stack) {
 async fn what_does_not_fit_is_refused() {
     let stack = Stack::builder().redis(false).postgres_clusters(0);
     let stack = stack.start().await.unwrap();
-    let config = KafkaConfig::new(stack.kafka_bootstrap(), "opened");
+    let config = KafkaConfig::plain(stack.kafka_bootstrap(), "opened");
     while let Err(error) = open(&stack, &config, spec(), key(7)).await {
         assert!(!error.is_permanent(), "{error}"); // the topics are still being made
     }

@@ -34,7 +34,7 @@ struct World {
 
 impl World {
     async fn open(stack: &Stack) -> Self {
-        let config = KafkaConfig::new(stack.kafka_bootstrap(), PREFIX);
+        let config = KafkaConfig::plain(stack.kafka_bootstrap(), PREFIX);
         let identity = log::opened(stack, &config, &log::spec(LEDGERS, 1)).await;
         let log = Arc::new(KafkaWriterLog::new(&config, identity.created.log_id).unwrap());
         Self {

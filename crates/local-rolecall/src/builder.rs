@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use local_stack::{Launch, MailServer, Server, Stack};
 use service_kit::keys::{KeyFiles, generate_key, generate_key_files};
 
-use crate::{ADMIN_USERNAME, Error, Instance, LocalRolecall, SMS_DOMAIN, Service};
+use crate::{ADMIN_USERNAME, Error, Instance, LocalRolecall, PLAIN, SMS_DOMAIN, Service};
 
 /// What to start.
 #[derive(Clone, Debug)]
@@ -158,6 +158,7 @@ impl Builder {
             admin_password,
             topic_prefix: prefix,
             programs,
+            certificates: stack.certificates().cloned(),
             env,
         })
     }
@@ -206,10 +207,16 @@ impl Builder {
             None => (Ipv4Addr::LOCALHOST, Launch::new(name, program, log)),
         };
         let address = SocketAddrV4::new(host, port);
+        let scheme = if place.stack.certificates().is_some() {
+            "https"
+        } else {
+            "http"
+        };
         let launch = launch
+            .trusting(place.stack.certificates())
             .env("ROLECALL_LISTEN", address.to_string())
             .envs(env.map(|(name, value)| (name, value)))
-            .ready_at(format!("http://{address}/readyz"));
+            .ready_at(format!("{scheme}://{address}/readyz"));
         let server = Server::start(launch).await?;
         Ok(Instance { server, address })
     }
@@ -240,11 +247,28 @@ impl Builder {
             ),
         ];
         own.into_iter()
+            .chain(transport(stack))
             .chain(keys.environment())
             .map(|(name, value)| (name.to_owned(), value))
             .chain(self.env.iter().cloned())
             .collect()
     }
+}
+
+/// By TLS with a stack that speaks it, and with each other; by plain text with one that does not.
+fn transport(stack: &Stack) -> Vec<(&'static str, String)> {
+    let Some(certificates) = stack.certificates() else {
+        return PLAIN.map(|(name, value)| (name, value.to_owned())).to_vec();
+    };
+    let pair = certificates.server();
+    let files = [
+        ("ROLECALL_CA_FILE", certificates.authority()),
+        ("ROLECALL_TLS_CERT_FILE", pair.certificate),
+        ("ROLECALL_TLS_KEY_FILE", pair.key),
+    ];
+    files
+        .map(|(name, path)| (name, path.display().to_string()))
+        .to_vec()
 }
 
 /// Delivers to nobody, and keeps every message in the folder.

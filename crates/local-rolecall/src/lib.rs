@@ -17,10 +17,11 @@
 mod builder;
 mod ports;
 
+use std::fmt::Display;
 use std::net::SocketAddrV4;
 use std::path::PathBuf;
 
-use local_stack::{MailServer, Server};
+use local_stack::{Certificates, MailServer, Server};
 use service_kit::keys::{KeyError, KeyFiles};
 
 pub use builder::{Builder, Elsewhere};
@@ -32,6 +33,12 @@ pub const ADMIN_USERNAME: &str = "admin";
 
 /// Domain of the addresses to which messages to phones go here.
 pub const SMS_DOMAIN: &str = "sms.example.org";
+
+/// What programs need to be told that they are to speak plain text with a stack that does.
+pub const PLAIN: [(&str, &str); 2] = [
+    ("ROLECALL_PLAINTEXT", "allowed"),
+    ("ROLECALL_KAFKA_SECURITY", "plaintext"),
+];
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -83,6 +90,7 @@ pub struct LocalRolecall {
     admin_password: String,
     topic_prefix: String,
     programs: PathBuf,
+    certificates: Option<Certificates>,
     env: Vec<(String, String)>,
 }
 
@@ -150,7 +158,22 @@ impl LocalRolecall {
     /// # Panics
     /// If there is no instance `index`, counted from 0.
     pub fn url(&self, service: Service, index: usize) -> String {
-        format!("http://{}", self.instances[service as usize][index].address)
+        self.url_of(self.instances[service as usize][index].address)
+    }
+
+    /// Root of what a service of the same settings serves there.
+    pub fn url_of(&self, address: impl Display) -> String {
+        let scheme = if self.certificates.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        format!("{scheme}://{address}")
+    }
+
+    /// What the services serve HTTPS with: those of the stack.
+    pub fn certificates(&self) -> Option<&Certificates> {
+        self.certificates.as_ref()
     }
 
     /// # Panics

@@ -7,7 +7,7 @@ use std::process::Command;
 use rand::RngExt;
 
 use crate::jvm::{self, Java};
-use crate::{Launch, Probe, Result, files, maven, ports};
+use crate::{Certificates, Launch, Probe, Result, files, maven, ports};
 
 /// Not 4.1 to 4.3: their coordinators leave a transaction open for ever where a partition has no leader for a
 /// moment (KAFKA-20734), see `docs/adr/0007-kafka-version.md`.
@@ -33,6 +33,8 @@ pub(crate) struct Node {
     pub port: u16,
     pub controller_port: u16,
     pub doors: Vec<Door>,
+    /// What it speaks TLS with.
+    pub tls: Option<Certificates>,
 }
 
 /// A further listener of a node, whose clients are sent to another address: something must listen
@@ -77,6 +79,7 @@ impl Kafka {
                 port: ports::free()?,
                 controller_port: ports::free()?,
                 doors: vec![],
+                tls: None,
             };
             let log = work.path().join("kafka.log");
             self.launch(
@@ -141,6 +144,7 @@ impl Kafka {
                 port: node.port,
                 node: node.id,
                 brokers: 1,
+                authority: node.tls.as_ref().map(Certificates::authority),
             }))
     }
 
@@ -167,6 +171,7 @@ impl Kafka {
             port: 1,
             controller_port: 2,
             doors: vec![],
+            tls: None,
         };
         let nodes = [node];
         files::write(&settings, &server_properties(&nodes, &nodes[0], &storage))?;
@@ -222,7 +227,10 @@ fn server_properties(nodes: &[Node], node: &Node, storage: &Path) -> String {
         port,
         controller_port,
         doors,
+        tls,
     } = node;
+    let protocol = if tls.is_some() { "SSL" } else { "PLAINTEXT" };
+    let tls = tls.as_ref().map(tls_properties).unwrap_or_default();
     let each_door = |text: &dyn Fn(usize, &Door) -> String| -> String {
         doors
             .iter()
@@ -232,7 +240,7 @@ fn server_properties(nodes: &[Node], node: &Node, storage: &Path) -> String {
     };
     let listeners = each_door(&|index, door| format!(",DOOR{index}://127.0.0.1:{}", door.port));
     let advertised = each_door(&|index, door| format!(",DOOR{index}://{}", door.advertised));
-    let protocols = each_door(&|index, _| format!(",DOOR{index}:PLAINTEXT"));
+    let protocols = each_door(&|index, _| format!(",DOOR{index}:{protocol}"));
     let voters: Vec<String> = nodes
         .iter()
         .map(|node| format!("{}@127.0.0.1:{}", node.id, node.controller_port))
@@ -248,8 +256,8 @@ listeners=CLIENT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}{lis
 advertised.listeners=CLIENT://127.0.0.1:{port}{advertised}
 inter.broker.listener.name=CLIENT
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT{protocols}
-log.dirs={storage}
+listener.security.protocol.map=CLIENT:{protocol},CONTROLLER:{protocol}{protocols}
+{tls}log.dirs={storage}
 
 # Topics are made with their settings, or not at all; a leader holds all that was acknowledged.
 auto.create.topics.enable=false
@@ -278,6 +286,19 @@ log.cleaner.dedupe.buffer.size=33554432
     )
 }
 
+/// One certificate for all listeners, and for what a node shows to others.
+fn tls_properties(certificates: &Certificates) -> String {
+    format!(
+        "ssl.keystore.type=PEM
+ssl.keystore.location={}
+ssl.truststore.type=PEM
+ssl.truststore.location={}
+",
+        certificates.key_store().display(),
+        certificates.authority().display(),
+    )
+}
+
 /// To standard output, which is the server's log.
 const LOG4J2: &str = "status = error
 appender.out.type = Console
@@ -299,6 +320,7 @@ mod tests {
             port: 10,
             controller_port: 20,
             doors: vec![],
+            tls: None,
         });
         let settings = server_properties(&nodes, &nodes[1], Path::new("/data"));
         for line in [
@@ -322,6 +344,7 @@ mod tests {
             port: 10,
             controller_port: 20,
             doors: vec![door],
+            tls: None,
         };
         let settings = server_properties(std::slice::from_ref(&node), &node, Path::new("/data"));
         for line in [

@@ -17,6 +17,7 @@
 //! To add a server: write a file like `redis.rs` that returns a [`Launch`], give it a [`Probe`] that asks the server
 //! itself, start it in `starter.rs`, and name its package or jar in `install.rs`.
 
+mod certificates;
 mod error;
 mod files;
 mod home;
@@ -37,6 +38,7 @@ mod spawn;
 mod stack;
 mod starter;
 
+pub use certificates::{CertificatePair, Certificates};
 pub use error::{Error, Result};
 pub use install::{install, install_package};
 pub use kafka::Door;

@@ -52,6 +52,10 @@ struct Run {
     #[arg(long)]
     env_file: Option<PathBuf>,
 
+    /// Have Kafka, the registry and PostgreSQL speak TLS, with certificates by an authority of the stack's own
+    #[arg(long)]
+    tls: bool,
+
     /// Use 9092, 8085, 5432 and 6379 instead of free ports
     #[arg(long)]
     standard_ports: bool,
@@ -107,6 +111,7 @@ impl Run {
             .shards(self.shards)
             .kafka_nodes(self.kafka_nodes)
             .postgres_clusters(self.postgres_clusters)
+            .tls(self.tls)
             .progress(Progress::shown());
         if let Some(dir) = cache_dir {
             builder = builder.cache_dir(dir);

@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use nix::sys::signal::Signal;
 use nix::unistd::{User, geteuid};
 
-use crate::{Error, Launch, Probe, Result, files};
+use crate::{Certificates, Error, Launch, Probe, Result, files};
 
 /// The superuser inside the database.
 pub(crate) const USER: &str = "rolecall";
@@ -155,10 +155,13 @@ impl Postgres {
     fn launch(&self, cluster: &Cluster, data: &Path, log: &Path) -> Result<Launch> {
         self.give(&cluster.socket_dir)?;
         files::set_mode(&cluster.socket_dir, 0o755)?;
+        self.set_access(cluster, data)?;
+        let ssl = if cluster.tls.is_some() { "on" } else { "off" };
         Ok(Launch::new(cluster.name.clone(), self.bin.join("postgres"), log)
             .arg("-D")
             .arg(data)
-            .args(["-c", "listen_addresses=127.0.0.1", "-c"])
+            .args(["-c", "listen_addresses=127.0.0.1"])
+            .args(["-c", &format!("ssl={ssl}"), "-c"])
             .arg(format!(
                 "unix_socket_directories={}",
                 cluster.socket_dir.display()
@@ -174,6 +177,29 @@ impl Postgres {
                 socket: cluster.socket(),
                 user: USER,
             }))
+    }
+
+    /// Who may come in, and by what, in the files where the server looks for it.
+    fn set_access(&self, cluster: &Cluster, data: &Path) -> Result<()> {
+        let mut written = vec![data.join("pg_hba.conf")];
+        let by_tcp = match &cluster.tls {
+            Some(certificates) => {
+                let (pair, files) = (
+                    certificates.server(),
+                    [data.join("server.crt"), data.join("server.key")],
+                );
+                files::write(&files[0], &files::read(&pair.certificate)?)?;
+                files::write_secret(&files[1], &files::read(&pair.key)?)?;
+                written.extend(files);
+                "hostssl"
+            }
+            None => "host",
+        };
+        let access = format!(
+            "local all all trust\nlocal replication all trust\n{by_tcp} all all 127.0.0.1/32 trust\n"
+        );
+        files::write(&written[0], &access)?;
+        written.iter().try_for_each(|file| self.give(file))
     }
 
     fn template(&self, shards: usize) -> PathBuf {
@@ -238,6 +264,8 @@ pub(crate) struct Cluster {
     pub name: String,
     pub port: u16,
     pub socket_dir: PathBuf,
+    /// What it speaks TLS with, and nothing else by TCP.
+    pub tls: Option<Certificates>,
 }
 
 impl Cluster {
@@ -246,6 +274,14 @@ impl Cluster {
         let folder = self.socket_dir.display().to_string().replace('/', "%2F");
         let user = user.map(|user| format!("{user}@")).unwrap_or_default();
         format!("postgres://{user}{folder}:{}/{}", self.port, database(shard))
+    }
+
+    /// As services reach it, each as its own role: by TLS where there is any, and through the socket otherwise.
+    pub fn service_dsn(&self, shard: usize) -> String {
+        match self.tls {
+            Some(_) => format!("postgres://127.0.0.1:{}/{}", self.port, database(shard)),
+            None => self.dsn(None, shard),
+        }
     }
 
     fn socket(&self) -> PathBuf {
@@ -329,6 +365,7 @@ mod tests {
             name: "postgres".to_owned(),
             port: 20_001,
             socket_dir: "/tmp/rcX".into(),
+            tls: None,
         };
         let options: PgConnectOptions = cluster.dsn(Some(USER), 3).parse().unwrap();
         assert_eq!(

@@ -1,22 +1,30 @@
 //! Asking a server whether it serves, in its own protocol. An open port alone says little.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
+use crate::certificates::{Connection, connect};
+
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 /// How to ask. A server that refuses, is silent or answers with an error is not ready yet.
 #[derive(Debug, Clone)]
 pub enum Probe {
-    /// `GET` of this `http://` address must answer 200.
-    Http(String),
-    /// A metadata request to this port must list this node among the brokers, and at least `brokers` in all.
-    Kafka { port: u16, node: i32, brokers: usize },
+    /// `GET` of this address must answer 200: an `https://` one by a server that the authority certifies.
+    Http { url: String, authority: Option<PathBuf> },
+    /// A metadata request to this port must list this node among the brokers, and at least `brokers` in all. By TLS
+    /// where an authority is named.
+    Kafka {
+        port: u16,
+        node: i32,
+        brokers: usize,
+        authority: Option<PathBuf>,
+    },
     /// A session on this socket must reach "ready for query".
     Postgres { socket: PathBuf, user: &'static str },
     /// `PING` to this port must answer `PONG`.
@@ -29,9 +37,14 @@ impl Probe {
     pub async fn is_ready(&self) -> bool {
         let asked = async {
             match self {
-                Self::Http(url) => http(url).await,
-                Self::Kafka { port, node, brokers } => {
-                    let nodes = kafka_brokers(*port).await?;
+                Self::Http { url, authority } => http(url, authority.as_deref()).await,
+                Self::Kafka {
+                    port,
+                    node,
+                    brokers,
+                    authority,
+                } => {
+                    let nodes = kafka_brokers(*port, authority.as_deref()).await?;
                     Ok(nodes.contains(node) && nodes.len() >= *brokers)
                 }
                 Self::Postgres { socket, user } => postgres(UnixStream::connect(socket).await?, user).await,
@@ -43,19 +56,22 @@ impl Probe {
     }
 }
 
-async fn http(url: &str) -> io::Result<bool> {
-    let address = url
-        .strip_prefix("http://")
-        .ok_or_else(|| io::Error::other("not an http:// address"))?;
+async fn http(url: &str, authority: Option<&Path>) -> io::Result<bool> {
+    let (address, port, authority) = match url.split_once("://") {
+        Some(("http", address)) => (address, 80, None),
+        Some(("https", address)) if authority.is_some() => (address, 443, authority),
+        _ => return Err(io::Error::other("not an address that can be asked")),
+    };
     let (host, path) = address.split_once('/').unwrap_or((address, ""));
     let target = if host.contains(':') {
         host.to_owned()
     } else {
-        format!("{host}:80")
+        format!("{host}:{port}")
     };
-    let mut stream = TcpStream::connect(target).await?;
+    let mut stream = connect(&target, authority).await?;
     let request = format!("GET /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
+    stream.flush().await?;
     let mut status = [0; 12];
     stream.read_exact(&mut status).await?;
     Ok(status.starts_with(b"HTTP/1.") && status.ends_with(b" 200"))
@@ -96,7 +112,7 @@ async fn postgres(mut stream: UnixStream, user: &str) -> io::Result<bool> {
 }
 
 /// The ids of the brokers that this one knows to be alive: a `Metadata` request, version 1, for no topic.
-async fn kafka_brokers(port: u16) -> io::Result<Vec<i32>> {
+async fn kafka_brokers(port: u16, authority: Option<&Path>) -> io::Result<Vec<i32>> {
     const METADATA: i16 = 3;
     const VERSION: i16 = 1;
     let client = b"local-stack";
@@ -111,26 +127,27 @@ async fn kafka_brokers(port: u16) -> io::Result<Vec<i32>> {
     );
     request.extend(client);
     request.extend(0_i32.to_be_bytes()); // no topics
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    let mut stream = connect(&format!("127.0.0.1:{port}"), authority).await?;
     stream
         .write_i32(i32::try_from(request.len()).map_err(io::Error::other)?)
         .await?;
     stream.write_all(&request).await?;
+    stream.flush().await?;
 
     let _length = stream.read_i32().await?;
     let _correlation = stream.read_i32().await?;
     let mut nodes = vec![];
     for _ in 0..stream.read_i32().await? {
         nodes.push(stream.read_i32().await?);
-        skip_string(&mut stream).await?; // host
+        skip_string(&mut *stream).await?; // host
         let _port = stream.read_i32().await?;
-        skip_string(&mut stream).await?; // rack
+        skip_string(&mut *stream).await?; // rack
     }
     Ok(nodes)
 }
 
 /// A string of the Kafka protocol; length -1 stands for null.
-async fn skip_string(stream: &mut TcpStream) -> io::Result<()> {
+async fn skip_string(stream: &mut dyn Connection) -> io::Result<()> {
     let length = stream.read_i16().await?;
     let mut text = vec![0; usize::try_from(length).unwrap_or(0)];
     stream.read_exact(&mut text).await?;

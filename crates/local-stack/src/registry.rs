@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::jvm::{self, Java};
-use crate::{Launch, Probe, Result, files, maven, ports};
+use crate::{Certificates, Launch, Result, files, maven, ports};
 
 const VERSION: &str = "2.6.13.Final";
 const API: &str = "/apis/ccompat/v7";
@@ -57,17 +57,25 @@ impl Registry {
                 &work.path().join("data"),
                 &work.path().join("registry.log"),
                 ports::free()?,
+                None,
                 vec![flag],
             )
         })
         .await
     }
 
-    pub fn prepare(&self, data: &Path, log: &Path, port: u16) -> Result<Launch> {
-        self.launch(data, log, port, self.java.archive_flags(&self.home))
+    pub fn prepare(&self, data: &Path, log: &Path, port: u16, tls: Option<&Certificates>) -> Result<Launch> {
+        self.launch(data, log, port, tls, self.java.archive_flags(&self.home))
     }
 
-    fn launch(&self, data: &Path, log: &Path, port: u16, archive_flags: Vec<String>) -> Result<Launch> {
+    fn launch(
+        &self,
+        data: &Path,
+        log: &Path,
+        port: u16,
+        tls: Option<&Certificates>,
+        archive_flags: Vec<String>,
+    ) -> Result<Launch> {
         let scratch = data.join("tmp");
         files::create_dir(&scratch)?;
         Ok(Launch::new("registry", &self.java.program, log)
@@ -80,10 +88,8 @@ impl Registry {
             ])
             .arg(format!("-Djava.io.tmpdir={}", scratch.display()))
             .args(archive_flags)
-            .args([
-                "-Dquarkus.http.host=127.0.0.1".to_owned(),
-                format!("-Dquarkus.http.port={port}"),
-            ])
+            .arg("-Dquarkus.http.host=127.0.0.1")
+            .args(listening(port, tls))
             .args([
                 "-Dquarkus.datasource.jdbc.initial-size=2",
                 "-Dquarkus.datasource.jdbc.min-size=1",
@@ -98,10 +104,28 @@ impl Registry {
                 "REGISTRY_DATASOURCE_URL",
                 format!("jdbc:h2:file:{}", data.join("registry").display()),
             )
-            .probe(Probe::Http(format!("{}/subjects", url(port)))))
+            .trusting(tls)
+            .ready_at(format!("{}/subjects", url(port, tls))))
     }
 }
 
-pub(crate) fn url(port: u16) -> String {
-    format!("http://127.0.0.1:{port}{API}")
+/// By HTTPS alone, or by HTTP alone.
+fn listening(port: u16, tls: Option<&Certificates>) -> Vec<String> {
+    let Some(pair) = tls.map(Certificates::server) else {
+        return vec![format!("-Dquarkus.http.port={port}")];
+    };
+    vec![
+        format!("-Dquarkus.http.ssl-port={port}"),
+        "-Dquarkus.http.insecure-requests=disabled".to_owned(),
+        format!(
+            "-Dquarkus.http.ssl.certificate.files={}",
+            pair.certificate.display()
+        ),
+        format!("-Dquarkus.http.ssl.certificate.key-files={}", pair.key.display()),
+    ]
+}
+
+pub(crate) fn url(port: u16, tls: Option<&Certificates>) -> String {
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    format!("{scheme}://127.0.0.1:{port}{API}")
 }

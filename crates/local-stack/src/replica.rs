@@ -21,7 +21,7 @@ impl Replica {
 
     /// As [`Stack::service_dsns`].
     pub fn service_dsn(&self, shard: usize) -> String {
-        self.0.address.dsn(None, shard)
+        self.0.address.service_dsn(shard)
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use tokio::time::sleep;
 
-use crate::{Error, Probe, Result, files, spawn};
+use crate::{Certificates, Error, Probe, Result, files, spawn};
 
 const POLL: Duration = Duration::from_millis(20);
 
@@ -23,6 +23,7 @@ pub struct Launch {
     env: Vec<(OsString, OsString)>,
     log: PathBuf,
     probe: Probe,
+    authority: Option<PathBuf>,
     user: Option<(u32, u32)>,
     stop_signal: Signal,
     start_within: Duration,
@@ -40,6 +41,7 @@ impl Launch {
             env: vec![],
             log: log.into(),
             probe: Probe::None,
+            authority: None,
             user: None,
             stop_signal: Signal::SIGTERM,
             start_within: Duration::from_secs(90),
@@ -75,10 +77,21 @@ impl Launch {
             .fold(self, |launch, (name, value)| launch.env(name, value))
     }
 
-    /// Ready when this `http://` address answers 200.
+    /// Ready when this address answers 200; an `https://` one needs [`Self::trusting`].
     #[must_use]
     pub fn ready_at(self, url: impl Into<String>) -> Self {
-        self.probe(Probe::Http(url.into()))
+        let authority = self.authority.clone();
+        self.probe(Probe::Http {
+            url: url.into(),
+            authority,
+        })
+    }
+
+    /// By whom the server's certificate is, for a later [`Self::ready_at`].
+    #[must_use]
+    pub fn trusting(mut self, certificates: Option<&Certificates>) -> Self {
+        self.authority = certificates.map(Certificates::authority);
+        self
     }
 
     #[must_use]

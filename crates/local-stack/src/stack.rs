@@ -12,7 +12,7 @@ use crate::install::{self, Programs, Wanted};
 use crate::kafka::{Door, Node};
 use crate::postgres::{Cluster, database};
 use crate::starter::{Part, Starter};
-use crate::{Error, Ports, Progress, Result, Server};
+use crate::{Certificates, Error, Ports, Progress, Result, Server};
 
 /// What to start; by default one Kafka node, the registry, one PostgreSQL cluster with 16 shards, and Redis, on free
 /// ports, with data that is removed at the end.
@@ -28,6 +28,7 @@ pub struct Builder {
     redis: bool,
     ports: Ports,
     progress: Progress,
+    tls: bool,
 }
 
 impl Builder {
@@ -91,6 +92,14 @@ impl Builder {
         self
     }
 
+    /// Has Kafka, the registry and PostgreSQL speak TLS, with certificates that are made for the stack, and nothing else by
+    /// TCP. PostgreSQL's Unix socket stays as it is, and so does Redis, which no service uses.
+    #[must_use]
+    pub fn tls(mut self, wanted: bool) -> Self {
+        self.tls = wanted;
+        self
+    }
+
     #[must_use]
     pub fn progress(mut self, progress: Progress) -> Self {
         self.progress = progress;
@@ -109,11 +118,19 @@ impl Builder {
         let programs = install::programs(&self.cache_dir, wanted, &self.progress).await?;
         let home = Home::open(self.data_dir.as_deref())?;
         home.check_shape(self.kafka_nodes, self.postgres_clusters, self.shards)?;
+        let certificates = match self.tls {
+            true => Some(Certificates::open(
+                home.data("tls"),
+                self.kafka_doors.iter().map(Ipv4Addr::to_string),
+            )?),
+            false => None,
+        };
         let starter = Starter {
             programs: &programs,
             home: &home,
             ports: self.ports,
             progress: &self.progress,
+            tls: certificates.as_ref(),
         };
         let (kafka, registry, postgres, redis) = tokio::try_join!(
             starter.kafka(self.kafka_nodes, &self.kafka_doors),
@@ -128,6 +145,7 @@ impl Builder {
             redis,
             shards: self.shards,
             programs,
+            certificates,
             replicas: AtomicUsize::new(0),
             home,
         })
@@ -161,6 +179,7 @@ pub struct Stack {
     redis: Option<Part<u16>>,
     shards: usize,
     programs: Programs,
+    certificates: Option<Certificates>,
     /// How many were started.
     replicas: AtomicUsize,
     /// Last: the folders go after the servers.
@@ -180,7 +199,13 @@ impl Stack {
             redis: true,
             ports: Ports::default(),
             progress: Progress::default(),
+            tls: false,
         }
+    }
+
+    /// What its servers speak TLS with; `None` where they speak plain text.
+    pub fn certificates(&self) -> Option<&Certificates> {
+        self.certificates.as_ref()
     }
 
     /// `host:port` of each node, comma-separated.
@@ -216,25 +241,25 @@ impl Stack {
     /// One address per shard, through the Unix socket, as sqlx reads them; of the superuser, whom nothing is
     /// refused.
     pub fn shard_dsns(&self) -> Vec<String> {
-        self.dsns(Some(crate::postgres::USER))
+        self.shard_dsns_of(crate::postgres::USER)
     }
 
     /// As [`Self::shard_dsns`], for one of the roles that `crates/read-model/roles.sql` makes.
     pub fn shard_dsns_of(&self, role: &str) -> Vec<String> {
-        self.dsns(Some(role))
+        self.dsns(|cluster, shard| cluster.dsn(Some(role), shard))
     }
 
-    /// As [`Self::shard_dsns`], for services: each connects as its own role.
+    /// For services: each connects as its own role, and by TLS where the stack has it.
     pub fn service_dsns(&self) -> Vec<String> {
-        self.dsns(None)
+        self.dsns(Cluster::service_dsn)
     }
 
-    fn dsns(&self, user: Option<&str>) -> Vec<String> {
+    fn dsns(&self, dsn: impl Fn(&Cluster, usize) -> String) -> Vec<String> {
         let clusters = self.postgres.iter().cycle();
         clusters
             .take(if self.postgres.is_empty() { 0 } else { self.shards })
             .enumerate()
-            .map(|(shard, cluster)| cluster.address.dsn(user, shard))
+            .map(|(shard, cluster)| dsn(&cluster.address, shard))
             .collect()
     }
 
@@ -246,8 +271,13 @@ impl Stack {
     /// As [`Self::service_dsns`], but by TCP through these addresses, one for each cluster.
     pub fn shard_dsns_through(&self, addresses: &[SocketAddrV4]) -> Vec<String> {
         let shards = 0..if addresses.is_empty() { 0 } else { self.shards };
+        let plain = if self.certificates.is_some() {
+            ""
+        } else {
+            "?sslmode=disable"
+        };
         let dsn = |(shard, address): (usize, &SocketAddrV4)| {
-            format!("postgres://{address}/{}?sslmode=disable", database(shard))
+            format!("postgres://{address}/{}{plain}", database(shard))
         };
         shards.zip(addresses.iter().cycle()).map(dsn).collect()
     }
@@ -260,6 +290,7 @@ impl Stack {
             home: &self.home,
             ports: Ports::default(),
             progress: &Progress::default(),
+            tls: self.certificates.as_ref(),
         };
         starter
             .replica(of, &format!("{}-replica-{number}", of.name))
@@ -277,6 +308,9 @@ impl Stack {
     /// The addresses as variables, for an environment file.
     pub fn env(&self) -> Vec<(&'static str, String)> {
         let mut variables = vec![("DATA_DIR", self.data_dir().display().to_string())];
+        if let Some(certificates) = &self.certificates {
+            variables.push(("CA_FILE", certificates.authority().display().to_string()));
+        }
         if !self.kafka.is_empty() {
             variables.push(("KAFKA_BOOTSTRAP", self.kafka_bootstrap()));
         }

@@ -9,7 +9,7 @@ use crate::home::Home;
 use crate::install::Programs;
 use crate::kafka::{self, Door, Node};
 use crate::postgres::Cluster;
-use crate::{Error, Launch, Ports, Progress, Result, Server, ports, redis, registry};
+use crate::{Certificates, Error, Launch, Ports, Progress, Result, Server, ports, redis, registry};
 
 /// Tries per server, when another program takes the port that was just chosen.
 const TRIES: usize = 3;
@@ -27,6 +27,7 @@ pub(crate) struct Starter<'a> {
     pub home: &'a Home,
     pub ports: Ports,
     pub progress: &'a Progress,
+    pub tls: Option<&'a Certificates>,
 }
 
 impl Starter<'_> {
@@ -63,10 +64,11 @@ impl Starter<'_> {
         self.retry(self.ports.registry.is_some(), async || {
             let port = ports::fixed_or_free(self.ports.registry, 0)?;
             let (registry, data, log) = (registry.clone(), data.clone(), log.clone());
+            let tls = self.tls.cloned();
             self.start(
                 "registry",
-                move || registry.prepare(&data, &log, port),
-                registry::url(port),
+                move || registry.prepare(&data, &log, port, tls.as_ref()),
+                registry::url(port, self.tls),
             )
             .await
         })
@@ -98,6 +100,7 @@ impl Starter<'_> {
                 name: name.clone(),
                 port,
                 socket_dir: socket_dir.clone(),
+                tls: self.tls.cloned(),
             };
             let (postgres, data, log, this) = (postgres.clone(), data.clone(), log.clone(), cluster.clone());
             self.start(
@@ -124,6 +127,7 @@ impl Starter<'_> {
                 name: name.to_owned(),
                 port: ports::free()?,
                 socket_dir: socket_dir.clone(),
+                tls: self.tls.cloned(),
             };
             let (postgres, data, log) = (postgres.clone(), data.clone(), log.clone());
             let (of, this) = (of.clone(), cluster.clone());
@@ -161,6 +165,7 @@ impl Starter<'_> {
             port: ports::fixed_or_free(self.ports.kafka, index)?,
             controller_port: ports::free()?,
             doors: doors.iter().map(door).collect::<Result<_>>()?,
+            tls: self.tls.cloned(),
         })
     }
 

@@ -7,10 +7,12 @@ CREATE TABLE users (
     shard_id              integer NOT NULL,
     username              varchar NOT NULL,
     username_index        bytea NOT NULL,
-    email                 varchar NOT NULL,
-    email_index           bytea NOT NULL,
-    password_hash         text NOT NULL,
+    -- A service account has none of the three: its callers bring keys.
+    email                 varchar,
+    email_index           bytea,
+    password_hash         text,
     phone_number          varchar,
+    is_service            boolean NOT NULL,
     email_verified        boolean NOT NULL DEFAULT false,
     phone_verified        boolean NOT NULL DEFAULT false,
     is_active             boolean NOT NULL,
@@ -35,6 +37,7 @@ CREATE TABLE users (
     -- Per ledger: ledgers are projected independently, so a released address may reach its next
     -- holder's ledger first. The look-up tables are unique across ledgers. Deferred: a batch holds the
     -- last state of each row only, and people may have passed a name on to each other within it.
+    CONSTRAINT users_person CHECK (is_service = (email_index IS NULL) AND is_service = (password_hash IS NULL)),
     CONSTRAINT users_email UNIQUE (ledger, email_index) DEFERRABLE INITIALLY DEFERRED,
     CONSTRAINT users_username UNIQUE (ledger, username_index) DEFERRABLE INITIALLY DEFERRED
 ) WITH (fillfactor = 85);
@@ -112,3 +115,19 @@ CREATE TABLE user_passkeys (
     removed_at   timestamptz
 );
 CREATE INDEX user_passkeys_by_user ON user_passkeys (user_id) WHERE removed_at IS NULL;
+
+-- Keys of service accounts, those that are good no more too. Their hashes stay in the log.
+CREATE TABLE service_keys (
+    id         uuid PRIMARY KEY,
+    user_id    uuid NOT NULL REFERENCES users (id),
+    ledger     smallint NOT NULL,
+    shard_id   integer NOT NULL,
+    -- Roles of the account that count for who brings the key; null for all.
+    role_ids   uuid[],
+    issued_at  timestamptz NOT NULL,
+    -- No foreign key: whoever issued it may live on another shard.
+    issued_by  uuid,
+    expires_at timestamptz,
+    revoked_at timestamptz
+);
+CREATE INDEX service_keys_by_user ON service_keys (user_id, issued_at DESC, id DESC);

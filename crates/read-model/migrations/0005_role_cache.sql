@@ -4,7 +4,7 @@ CREATE TABLE user_role_cache (
     user_id          uuid PRIMARY KEY,
     ledger           smallint NOT NULL,
     username         varchar NOT NULL,
-    email            varchar NOT NULL,
+    email            varchar,
     user_active      boolean NOT NULL,
     role_names       text[] NOT NULL,
     permission_names text[] NOT NULL,

@@ -22,14 +22,14 @@ GRANT INSERT ON projection_identity TO rolecall_projector, rolecall_command;
 
 -- The projector writes the read model.
 GRANT SELECT, INSERT, UPDATE ON roles, permissions, users, user_sessions, user_passkeys, user_roles,
-    security_audit_log, projection_checkpoint TO rolecall_projector;
+    service_keys, security_audit_log, projection_checkpoint TO rolecall_projector;
 GRANT SELECT, INSERT, UPDATE, DELETE ON role_permissions, email_shard_lookup, username_shard_lookup,
     password_history, user_role_cache, projection_failure TO rolecall_projector;
 GRANT SELECT, INSERT ON session_shard_lookup TO rolecall_projector;
 GRANT SELECT, INSERT, UPDATE ON shard_map, shard_placement TO rolecall_projector;
 -- A copy of a ledger that is filled anew is emptied first.
-GRANT DELETE ON users, user_sessions, user_roles, session_shard_lookup, security_audit_log, user_passkeys
-    TO rolecall_projector;
+GRANT DELETE ON users, user_sessions, user_roles, session_shard_lookup, security_audit_log, user_passkeys,
+    service_keys TO rolecall_projector;
 GRANT SELECT ON time_series TO rolecall_projector;
 GRANT EXECUTE ON FUNCTION refresh_user_role_cache, refresh_user_role_cache_of_roles, ensure_month, retained_from,
     retire_months TO rolecall_projector;
@@ -67,6 +67,7 @@ BEGIN
             ('user_sessions', 'user_id', true, '{session_token,refresh_token_hash}',
              '{ip_address_sealed,user_agent,device_fingerprint,city}'),
             ('user_passkeys', 'user_id', true, '{}', '{name}'),
+            ('service_keys', 'user_id', true, '{}', '{}'),
             ('password_history', 'user_id', false, '{password_hash}', '{}'),
             ('user_roles', 'user_id', true, '{}', '{}'),
             ('user_role_cache', 'user_id', true, '{}', '{username,email}'),

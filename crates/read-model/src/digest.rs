@@ -28,11 +28,11 @@ pub struct DigestsAt {
 }
 
 /// `shard_id` columns are left out: they tell where a row lies, not what happened.
-const LEDGER_TABLES: [(&str, &str); 10] = [
+const LEDGER_TABLES: [(&str, &str); 11] = [
     (
         "users",
-        "SELECT ROW(id, username, username_index, email, email_index, password_hash, phone_number, email_verified,
-            phone_verified, is_active, failed_login_attempts, locked_until, created_at, updated_at, last_login_at,
+        "SELECT ROW(id, username, username_index, email, email_index, password_hash, phone_number, is_service,
+            email_verified, phone_verified, is_active, failed_login_attempts, locked_until, created_at, updated_at, last_login_at,
             last_login_ip, last_login_ip_sealed, deleted_at, totp_enabled, passkeys, version, rights_position,
             rights_changed_at)::text
          FROM users WHERE ledger = $1 ORDER BY id",
@@ -48,6 +48,11 @@ const LEDGER_TABLES: [(&str, &str); 10] = [
         "user_passkeys",
         "SELECT ROW(id, user_id, name, is_backed_up, created_at, last_used_at, removed_at)::text
          FROM user_passkeys WHERE ledger = $1 ORDER BY id",
+    ),
+    (
+        "service_keys",
+        "SELECT ROW(id, user_id, role_ids, issued_at, issued_by, expires_at, revoked_at)::text
+         FROM service_keys WHERE ledger = $1 ORDER BY id",
     ),
     (
         "user_roles",

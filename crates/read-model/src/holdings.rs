@@ -32,6 +32,7 @@ impl Shards {
         let answered = asked.await.into_iter().filter_map(|(shard, asked)| {
             let reason = match asked {
                 Ok(Ok(identity)) => return Some((shard, identity)),
+                Ok(Err(Error::Sql(error))) => error.to_string(),
                 Ok(Err(error)) => error.to_string(),
                 Err(_) => format!("no answer in {PATIENCE:?}"),
             };

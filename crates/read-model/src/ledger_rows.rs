@@ -7,12 +7,13 @@ use sqlx::{AssertSqlSafe, PgConnection};
 use crate::Error;
 
 /// What the users of a ledger have; first what others refer to. Each has a column `ledger`.
-const OF_USERS: [&str; 8] = [
+const OF_USERS: [&str; 9] = [
     "users",
     "user_sessions",
     "user_roles",
     "password_history",
     "user_passkeys",
+    "service_keys",
     "session_shard_lookup",
     "security_audit_log",
     "user_role_cache",

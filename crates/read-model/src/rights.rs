@@ -11,6 +11,8 @@ pub fn touches_rights(event: &UserEvent) -> bool {
         | UserEvent::RoleGranted(_)
         | UserEvent::RoleRevoked(_)
         | UserEvent::RoleGrantExpired(_)
+        | UserEvent::ServiceAccountCreated(_)
+        | UserEvent::ServiceKeyRevoked(_)
         | UserEvent::Deactivated(_)
         | UserEvent::Reactivated(_)
         | UserEvent::Erased(_)
@@ -20,6 +22,7 @@ pub fn touches_rights(event: &UserEvent) -> bool {
         | UserEvent::SessionsRevoked(_) => true,
         // A lock stops new sign-ins only; a session that a row lacks is unknown and so refused.
         UserEvent::ClaimAbandoned(_)
+        | UserEvent::ServiceKeyIssued(_)
         | UserEvent::ProfileChanged(_)
         | UserEvent::NamesReleased(_)
         | UserEvent::Unlocked(_)

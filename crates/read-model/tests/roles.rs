@@ -13,7 +13,7 @@ const REFUSED: &str = "42501";
 
 /// What each role, in that order, may do: select, insert, update, delete, truncate. A new table belongs here and in
 /// the migration that gives these rights.
-const TABLES: [(&str, [&str; 4]); 23] = [
+const TABLES: [(&str, [&str; 4]); 24] = [
     ("_sqlx_migrations", ["S", "S", "S", ""]),
     ("access_snapshots", ["", "SID", "S", ""]),
     ("aggregate_snapshots", ["", "SIUD", "", ""]),
@@ -26,6 +26,7 @@ const TABLES: [(&str, [&str; 4]); 23] = [
     ("role_permissions", ["SIUD", "", "", "S"]),
     ("roles", ["SIU", "", "S", "S"]),
     ("security_audit_log", ["SIUD", "", "S", "S"]),
+    ("service_keys", ["SIUD", "", "S", "S"]),
     ("session_shard_lookup", ["SID", "", "", "S"]),
     ("shard_map", ["SIU", "", "", ""]),
     ("shard_placement", ["SIU", "", "", ""]),
@@ -50,10 +51,11 @@ const FUNCTIONS: [(&str, [bool; 4]); 7] = [
 ];
 
 /// Tables with rows of people, which row-level security guards, and the column that names the person.
-const OF_PEOPLE: [(&str, &str); 10] = [
+const OF_PEOPLE: [(&str, &str); 11] = [
     ("email_shard_lookup", "user_id"),
     ("password_history", "user_id"),
     ("security_audit_log", "user_id"),
+    ("service_keys", "user_id"),
     ("session_shard_lookup", "user_id"),
     ("user_passkeys", "user_id"),
     ("user_role_cache", "user_id"),
@@ -275,14 +277,16 @@ const PEOPLE: &str = "
     VALUES ('00000000-0000-0000-0000-0000000000aa', 'r', false, 0, 'epoch', 'epoch');
     CREATE TEMP TABLE person AS SELECT id::uuid, id AS text FROM (VALUES
         ('00000000-0000-0000-0000-000000000001'), ('00000000-0000-0000-0000-000000000002')) AS p (id);
-    INSERT INTO users (id, ledger, shard_id, username, username_index, email, email_index, password_hash, is_active,
+    INSERT INTO users (id, ledger, shard_id, username, username_index, email, email_index, password_hash, is_service, is_active,
                        created_at, updated_at, version, rights_position, rights_changed_at)
-    SELECT id, 0, 0, '', text::bytea, '', text::bytea, '', true, 'epoch', 'epoch', 1, 0, 'epoch' FROM person;
+    SELECT id, 0, 0, '', text::bytea, '', text::bytea, '', false, true, 'epoch', 'epoch', 1, 0, 'epoch' FROM person;
     INSERT INTO user_sessions (id, user_id, ledger, shard_id, session_token, refresh_token_hash, device_id, methods,
                                created_at, expires_at, last_activity_at, is_active)
     SELECT id, id, 0, 0, text, text, id, '{pwd}', 'epoch', 'epoch', 'epoch', true FROM person;
     INSERT INTO user_passkeys (id, user_id, ledger, shard_id, name, is_backed_up, created_at)
     SELECT id, id, 0, 0, '', false, 'epoch' FROM person;
+    INSERT INTO service_keys (id, user_id, ledger, shard_id, issued_at)
+    SELECT id, id, 0, 0, 'epoch' FROM person;
     INSERT INTO password_history (id, user_id, ledger, shard_id, password_hash, created_at, version)
     SELECT id, id, 0, 0, '', 'epoch', 1 FROM person;
     INSERT INTO user_roles (id, user_id, role_id, ledger, shard_id, granted_at, is_active)

@@ -6,11 +6,12 @@ use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
-use schemas::{SessionId, Timestamp, UserId};
+use schemas::{Actor, KeyId, SessionId, Timestamp, UserId};
 
 use crate::assurance::Assurance;
 use crate::jwt::{AccessClaims, TokenError, Verifier};
 use crate::problem::{Problem, ProblemType};
+use crate::service_key::{self, KeyGuesses, ServiceKey};
 
 /// What a service knows of a session, from its own tail of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +21,16 @@ pub enum SessionState {
     /// Deactivated, locked out or erased: no session of the user counts.
     UserInactive,
     /// Nothing is known of the session. Our signature says it began, so this node lags behind.
+    Unknown,
+}
+
+/// What a service knows of a service account's key, from its own tail of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyState {
+    Good,
+    /// Expired, revoked, of an inactive account, or never issued.
+    Bad,
+    /// Nothing is known of the key: this node may lag behind.
     Unknown,
 }
 
@@ -40,6 +51,28 @@ pub trait Authenticate {
         std::future::ready(SessionState::Unknown)
     }
 
+    fn key_state(&self, key: &ServiceKey) -> KeyState;
+
+    /// As [`Self::settle_session`], for a key.
+    fn settle_key(&self, key: &ServiceKey) -> impl Future<Output = KeyState> + Send;
+
+    /// Whether a key that was good is still; `None` where this node cannot tell.
+    fn has_key(&self, user: UserId, key: KeyId) -> Option<bool>;
+
+    fn key_guesses(&self) -> &KeyGuesses;
+
+    /// Looks again at what a caller came with, once the service has read on.
+    fn standing_of(&self, caller: Caller) -> SessionState {
+        match caller.credential {
+            Credential::Session(session) => self.session_state(caller.user_id, session),
+            Credential::Key(key) => match self.has_key(caller.user_id, key) {
+                Some(true) => SessionState::Live,
+                Some(false) => SessionState::Ended,
+                None => SessionState::Unknown,
+            },
+        }
+    }
+
     fn now(&self) -> Timestamp {
         Timestamp::now()
     }
@@ -58,27 +91,93 @@ impl<T: Authenticate> Authenticate for Arc<T> {
         (**self).settle_session(user, session)
     }
 
+    fn key_state(&self, key: &ServiceKey) -> KeyState {
+        (**self).key_state(key)
+    }
+
+    fn settle_key(&self, key: &ServiceKey) -> impl Future<Output = KeyState> + Send {
+        (**self).settle_key(key)
+    }
+
+    fn has_key(&self, user: UserId, key: KeyId) -> Option<bool> {
+        (**self).has_key(user, key)
+    }
+
+    fn key_guesses(&self) -> &KeyGuesses {
+        (**self).key_guesses()
+    }
+
     fn now(&self) -> Timestamp {
         (**self).now()
     }
+}
+
+/// What a caller proved with who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Credential {
+    Session(SessionId),
+    /// Of a service account; it may be for some of the account's roles only.
+    Key(KeyId),
 }
 
 /// An authenticated caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Caller {
     pub user_id: UserId,
-    pub session_id: SessionId,
-    /// How sure it is that the session is the user's.
+    pub credential: Credential,
+    /// How sure it is that the session is the user's; the least for a key, which proves nothing but itself.
     pub assurance: Assurance,
     /// When the user last proved who they are, if that was noted.
     pub authenticated_at: Option<Timestamp>,
 }
 
 impl Caller {
+    /// As events name them.
+    pub const fn actor(&self) -> Actor {
+        match self.credential {
+            Credential::Session(_) => Actor::User(self.user_id),
+            Credential::Key(_) => Actor::Service(self.user_id),
+        }
+    }
+
+    /// What they came with counts no more.
+    pub fn ended(&self) -> Problem {
+        match self.credential {
+            Credential::Session(_) => ProblemType::SessionEnded.into(),
+            Credential::Key(_) => bad_key(),
+        }
+    }
+
+    /// Refuses programs where somebody must be signed in.
+    pub fn session(&self) -> Result<SessionId, Problem> {
+        let refused =
+            || Problem::new(ProblemType::Forbidden).detail("this needs a session, and a key has none");
+        self.session_id().ok_or_else(refused)
+    }
+
+    /// None for a service account.
+    pub const fn session_id(&self) -> Option<SessionId> {
+        match self.credential {
+            Credential::Session(id) => Some(id),
+            Credential::Key(_) => None,
+        }
+    }
+
+    /// None for a person.
+    pub const fn key_id(&self) -> Option<KeyId> {
+        match self.credential {
+            Credential::Session(_) => None,
+            Credential::Key(id) => Some(id),
+        }
+    }
+
     pub async fn from_headers(
         headers: &HeaderMap,
         state: &(impl Authenticate + Sync),
     ) -> Result<Option<Self>, Problem> {
+        if let Some(text) = bearer(headers)?.filter(|text| text.starts_with(service_key::PREFIX)) {
+            return Self::from_key(text, state).await.map(Some);
+        }
         let Some(claims) = claims_from_headers(headers, state)? else {
             return Ok(None);
         };
@@ -89,7 +188,7 @@ impl Caller {
         match standing {
             SessionState::Live => Ok(Some(Self {
                 user_id: claims.user_id,
-                session_id: claims.session_id,
+                credential: Credential::Session(claims.session_id),
                 assurance: claims.authentication.assurance(),
                 authenticated_at: claims.authentication.at,
             })),
@@ -101,6 +200,37 @@ impl Caller {
             }
         }
     }
+
+    async fn from_key(text: &str, state: &(impl Authenticate + Sync)) -> Result<Self, Problem> {
+        let key = ServiceKey::parse(text).ok_or_else(bad_key)?;
+        let known = state.key_state(&key);
+        if known != KeyState::Good {
+            // Before anything is waited for: guesses must not keep the service busy.
+            state.key_guesses().note(key.user_id)?;
+        }
+        let standing = match known {
+            KeyState::Unknown => state.settle_key(&key).await,
+            known => known,
+        };
+        match standing {
+            KeyState::Good => Ok(Self {
+                user_id: key.user_id,
+                credential: Credential::Key(key.key_id),
+                assurance: Assurance::default(),
+                authenticated_at: None,
+            }),
+            KeyState::Bad => Err(bad_key()),
+            KeyState::Unknown => {
+                Err(Problem::new(ProblemType::NotYet).detail("the key is not known here yet"))
+            }
+        }
+    }
+}
+
+fn bad_key() -> Problem {
+    Problem::new(ProblemType::Unauthenticated)
+        .detail("the key is not good")
+        .invalid_token()
 }
 
 /// What the access token of a request says, whatever became of its session.
@@ -184,6 +314,7 @@ mod tests {
         verifier: Verifier,
         session: SessionState,
         settled: SessionState,
+        guesses: KeyGuesses,
     }
 
     impl Authenticate for App {
@@ -197,6 +328,48 @@ mod tests {
 
         async fn settle_session(&self, _user: UserId, _session: SessionId) -> SessionState {
             self.settled
+        }
+
+        fn key_state(&self, key: &ServiceKey) -> KeyState {
+            if key == &good_key() {
+                KeyState::Good
+            } else {
+                KeyState::Unknown
+            }
+        }
+
+        async fn settle_key(&self, _key: &ServiceKey) -> KeyState {
+            KeyState::Bad
+        }
+
+        fn has_key(&self, _user: UserId, key: KeyId) -> Option<bool> {
+            Some(key == good_key().key_id)
+        }
+
+        fn key_guesses(&self) -> &KeyGuesses {
+            &self.guesses
+        }
+    }
+
+    fn key_of(user: u128) -> ServiceKey {
+        let token_key = crate::keys::TokenKey::parse(&[3; 32]).unwrap();
+        let user = UserId::from_uuid(Uuid::from_u128(user));
+        ServiceKey::derive(&token_key, user, KeyId::from_uuid(Uuid::from_u128(8)), "nonce")
+    }
+
+    fn good_key() -> ServiceKey {
+        key_of(7)
+    }
+
+    #[tokio::test]
+    async fn a_good_key_names_its_account_and_a_bad_one_nobody() {
+        let bearer = |key: ServiceKey| [format!("Bearer {}", key.text())];
+        let good = ask("/me", SessionState::Ended, &bearer(good_key())).await;
+        assert_eq!((good.status, good.text), (200, good_key().user_id.to_string()));
+        let mistyped = [format!("Bearer {}x", good_key().text())];
+        for bad in [bearer(key_of(6)), mistyped] {
+            let answer = ask("/me", SessionState::Live, &bad).await;
+            assert_eq!((answer.status, answer.slug().as_str()), (401, "unauthenticated"));
         }
     }
 
@@ -234,6 +407,7 @@ mod tests {
             verifier: Verifier::new(KeyFolder::fixed(key()), TokenConfig::default()),
             session,
             settled,
+            guesses: KeyGuesses::default(),
         });
         let router = Router::new()
             .route("/me", get(async |caller: Caller| caller.user_id.to_string()))

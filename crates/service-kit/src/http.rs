@@ -246,8 +246,9 @@ mod tests {
 
     use super::*;
     use crate::json::Json;
+    use crate::listener::bind;
     use crate::request_id::RequestContext;
-    use crate::serve::{bind, serve};
+    use crate::serve::serve;
     use crate::telemetry;
     use crate::testing::{get as fetch, send};
 

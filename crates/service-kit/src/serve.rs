@@ -16,11 +16,16 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
+use transport::Certificate;
+
+use crate::listener::{Beginning, Listener, begin, refusing};
 
 /// A client that dribbles its headers holds a connection no longer than this.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,16 +34,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
+    #[error(transparent)]
+    Transport(#[from] transport::Error),
     #[error("listening on {address}: {source}")]
     Bind { address: SocketAddr, source: io::Error },
     #[error("{open} connections were still busy after {grace:?}; they were closed")]
     Grace { open: usize, grace: Duration },
-}
-
-pub async fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| ServeError::Bind { address, source })
 }
 
 /// The routes served at this moment. They may be exchanged while connections are open, as when a
@@ -65,23 +66,31 @@ impl From<Router> for Doors {
 /// Serves until `shutdown`; then accepts nothing, finishes what is in flight within `grace`, and
 /// closes the rest.
 pub async fn serve(
-    listener: TcpListener,
+    listener: impl Into<Listener>,
     doors: impl Into<Doors>,
     shutdown: CancellationToken,
     grace: Duration,
 ) -> Result<(), ServeError> {
-    let doors = doors.into();
+    let Listener { socket, certificate } = listener.into();
+    let tls = certificate.as_ref().map(Certificate::acceptor).transpose()?;
+    let following = certificate.map(|it| tokio::spawn(it.follow()));
+    let open = Open {
+        doors: doors.into(),
+        refusing: refusing(),
+        tls,
+        stopping: shutdown.clone(),
+    };
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
             () = shutdown.cancelled() => break,
             Some(_) = connections.join_next(), if !connections.is_empty() => continue,
-            accepted = listener.accept() => accepted,
+            accepted = socket.accept() => accepted,
         };
         match accepted {
             Ok((stream, peer)) => {
-                connections.spawn(connection(stream, peer, doors.clone(), graceful.watcher()));
+                connections.spawn(open.clone().connection(stream, peer, graceful.watcher()));
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
@@ -90,7 +99,10 @@ pub async fn serve(
             }
         }
     }
-    drop(listener);
+    drop(socket);
+    if let Some(following) = following {
+        following.abort();
+    }
     tokio::select! {
         () = graceful.shutdown() => Ok(()),
         () = tokio::time::sleep(grace) => {
@@ -100,11 +112,38 @@ pub async fn serve(
     }
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, doors: Doors, watcher: Watcher) {
-    // Answers are small: without this, Nagle's algorithm holds them back for 40 ms.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY could not be set");
+/// What every connection needs.
+#[derive(Clone)]
+struct Open {
+    doors: Doors,
+    /// For plain requests where TLS is spoken.
+    refusing: Doors,
+    tls: Option<TlsAcceptor>,
+    stopping: CancellationToken,
+}
+
+impl Open {
+    async fn connection(self, stream: TcpStream, peer: SocketAddr, watcher: Watcher) {
+        // Answers are small: without this, Nagle's algorithm holds them back for 40 ms.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY could not be set");
+        }
+        let Some(tls) = &self.tls else {
+            return speak(stream, peer, self.doors, watcher).await;
+        };
+        match begin(stream, tls, &self.stopping).await {
+            Some(Beginning::Tls(stream)) => speak(*stream, peer, self.doors, watcher).await,
+            Some(Beginning::Plain(stream)) => speak(stream, peer, self.refusing, watcher).await,
+            None => {}
+        }
     }
+}
+
+/// HTTP/1.1, until one of both ends it.
+async fn speak<S>(stream: S, peer: SocketAddr, doors: Doors, watcher: Watcher)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let service = service_fn(move |request: Request<Incoming>| {
         let router = doors.router();
         async move {
@@ -152,6 +191,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
+    use crate::listener::bind;
 
     struct Running {
         address: SocketAddr,
@@ -160,6 +200,11 @@ mod tests {
     }
 
     async fn start(handler_takes: Duration, grace: Duration) -> Running {
+        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        start_on(listener.into(), handler_takes, grace)
+    }
+
+    fn start_on(listener: Listener, handler_takes: Duration, grace: Duration) -> Running {
         let router = Router::new().route(
             "/",
             get(async move |ConnectInfo(peer): ConnectInfo<SocketAddr>| {
@@ -167,7 +212,6 @@ mod tests {
                 format!("hello {}", peer.ip())
             }),
         );
-        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
         let served = tokio::spawn(serve(listener, router, shutdown.clone(), grace));
@@ -212,6 +256,49 @@ mod tests {
         running.shutdown.cancel();
         let error = running.served.await.unwrap().unwrap_err();
         assert!(matches!(error, ServeError::Grace { open: 1, .. }), "{error}");
+    }
+
+    /// By TLS.
+    async fn start_secure() -> Running {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let [certificate, key] = ["cert.pem", "key.pem"].map(|name| dir.path().join(name));
+        std::fs::write(&certificate, made.cert.pem()).unwrap();
+        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        let listener = Listener {
+            socket: bind("127.0.0.1:0".parse().unwrap()).await.unwrap(),
+            certificate: Some(Certificate::open(&certificate, &key).unwrap()),
+        };
+        start_on(listener, Duration::ZERO, Duration::from_secs(5))
+    }
+
+    #[tokio::test]
+    async fn plain_http_is_refused_where_tls_is_spoken() {
+        let running = start_secure().await;
+        let mut answer = String::new();
+        ask(running.address)
+            .await
+            .read_to_string(&mut answer)
+            .await
+            .unwrap();
+        assert!(
+            answer.starts_with("HTTP/1.1 400") && answer.contains("tls-required"),
+            "{answer}"
+        );
+        assert!(!answer.contains("hello"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn a_handshake_that_does_not_go_on_does_not_hold_the_end_back() {
+        let running = start_secure().await;
+        let silent = TcpStream::connect(running.address).await.unwrap();
+        let mut halfway = TcpStream::connect(running.address).await.unwrap();
+        halfway.write_all(&[22, 3, 1]).await.unwrap();
+        // Whoever came before was accepted before.
+        ask(running.address).await.read_to_end(&mut vec![]).await.unwrap();
+        running.shutdown.cancel();
+        running.served.await.unwrap().unwrap();
+        drop((silent, halfway));
     }
 
     #[tokio::test]

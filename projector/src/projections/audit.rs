@@ -8,7 +8,8 @@ use domain::user::{SUSPICIOUS_FROM, score_of};
 use read_model::time_series;
 use schemas::catalog::{ApprovalRequested, CatalogEvent, ChangeKind};
 use schemas::user::{
-    FactorKind, LockReason, LoginFailed, PasswordChangeCause, ProfileChanged, UserEvent, UserLoggedIn,
+    FactorKind, LockReason, LoginFailed, PasswordChangeCause, ProfileChanged, ServiceKeyIssued, UserEvent,
+    UserLoggedIn,
 };
 use schemas::{Sealed, SessionId, Timestamp};
 use sqlx::PgConnection;
@@ -186,6 +187,9 @@ fn tell(event: &UserEvent) -> Told<'_> {
         UserEvent::RoleGrantExpired(e) => {
             says(format!("grant of role {} expired at {}", e.role_id, e.expires_at))
         }
+        UserEvent::ServiceAccountCreated(_) => says("service account created"),
+        UserEvent::ServiceKeyIssued(e) => says(tell_key(e)),
+        UserEvent::ServiceKeyRevoked(e) => says(format!("key {} revoked", e.key_id)),
         UserEvent::Deactivated(_) => says("account deactivated"),
         UserEvent::Reactivated(_) => says("account reactivated"),
         UserEvent::Erased(_) => says("account erased"),
@@ -335,4 +339,16 @@ fn tell_request(event: &ApprovalRequested) -> String {
         ChangeKind::Other => "a change".to_owned(),
     };
     format!("approval {approval_id} requested: {what}")
+}
+
+fn tell_key(event: &ServiceKeyIssued) -> String {
+    let scope = event.roles.as_ref().map_or_else(
+        || "all roles".to_owned(),
+        |roles| format!("{} role(s)", roles.len()),
+    );
+    let until = event
+        .expires_at
+        .map(|at| format!(" until {at}"))
+        .unwrap_or_default();
+    format!("key {} issued for {scope}{until}", event.key_id)
 }

@@ -31,12 +31,21 @@ impl Erasures {
         sqlx::query(
             "UPDATE users SET
                  username = '', username_index = uuid_send(users.id),
-                 email = '', email_index = uuid_send(users.id),
-                 phone_number = NULL, password_hash = '', email_verified = false, phone_verified = false,
+                 email = CASE WHEN is_service THEN NULL ELSE '' END,
+                 email_index = CASE WHEN is_service THEN NULL ELSE uuid_send(users.id) END,
+                 phone_number = NULL, password_hash = CASE WHEN is_service THEN NULL ELSE '' END, email_verified = false, phone_verified = false,
                  totp_enabled = false, passkeys = 0, is_active = false, failed_login_attempts = 0, locked_until = NULL, last_login_at = NULL,
                  last_login_ip = NULL, last_login_ip_sealed = NULL, deleted_at = c.at
              FROM unnest($1::uuid[], $2::timestamptz[]) AS c (id, at)
              WHERE users.id = c.id",
+        )
+        .bind(&users)
+        .bind(&times)
+        .execute(&mut *tx)
+        .await?;
+        sqlx::query(
+            "UPDATE service_keys SET revoked_at = c.at FROM unnest($1::uuid[], $2::timestamptz[]) AS c (id, at)
+             WHERE user_id = c.id AND revoked_at IS NULL",
         )
         .bind(&users)
         .bind(&times)

@@ -13,6 +13,7 @@ mod passkeys;
 mod password_history;
 mod role_cache;
 mod role_permissions;
+mod service_keys;
 mod sessions;
 pub(crate) mod shard_placement;
 mod user_roles;
@@ -65,7 +66,7 @@ impl At<'_> {
 
     fn actor_id(&self) -> Option<Uuid> {
         match self.meta.actor {
-            schemas::Actor::User(id) => Some(id.as_uuid()),
+            schemas::Actor::User(id) | schemas::Actor::Service(id) => Some(id.as_uuid()),
             schemas::Actor::System | schemas::Actor::Anonymous => None,
         }
     }
@@ -93,6 +94,7 @@ pub enum RowError {
 pub(crate) struct Batch {
     users: users::Users,
     sessions: sessions::Sessions,
+    service_keys: service_keys::ServiceKeys,
     user_roles: user_roles::UserRoles,
     password_history: password_history::PasswordHistory,
     passkeys: passkeys::Passkeys,
@@ -118,6 +120,7 @@ impl Batch {
                 Event::User(user_event) => {
                     batch.users.fold(&at, user_event)?;
                     batch.sessions.fold(&at, user_event)?;
+                    batch.service_keys.fold(&at, user_event)?;
                     batch.user_roles.fold(&at, user_event)?;
                     batch.password_history.fold(&at, user_event)?;
                     batch.passkeys.fold(&at, user_event)?;
@@ -159,6 +162,7 @@ impl Batch {
             self.role_cache.lock_out_catalog(tx).await?;
             self.users.write(tx, place).await?;
             self.sessions.write(tx, place).await?;
+            self.service_keys.write(tx, place).await?;
             self.user_roles.write(tx, place).await?;
             self.password_history.write(tx, place).await?;
             self.passkeys.write(tx, place).await?;

@@ -19,6 +19,7 @@ pub(super) struct RoleCache(BTreeSet<Uuid>);
 pub(super) fn depends_on(event: &UserEvent) -> bool {
     match event {
         UserEvent::Registered(_)
+        | UserEvent::ServiceAccountCreated(_)
         // It repeats the names.
         | UserEvent::ProfileChanged(_)
         | UserEvent::RoleGranted(_)
@@ -28,6 +29,8 @@ pub(super) fn depends_on(event: &UserEvent) -> bool {
         | UserEvent::Erased(_)
         | UserEvent::Reactivated(_) => true,
         UserEvent::ClaimAbandoned(_)
+        | UserEvent::ServiceKeyIssued(_)
+        | UserEvent::ServiceKeyRevoked(_)
         | UserEvent::NamesReleased(_)
         | UserEvent::Unlocked(_)
         | UserEvent::ErasureCompleted(_)

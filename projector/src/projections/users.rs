@@ -1,9 +1,11 @@
-//! `users`: one row a person.
+//! `users`: one row a person or service account.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use schemas::user::{LoginFailed, ProfileChanged, UserEvent, UserLoggedIn, UserRegistered};
+use schemas::user::{
+    LoginFailed, ProfileChanged, ServiceAccountCreated, UserEvent, UserLoggedIn, UserRegistered,
+};
 use schemas::{BlindIndex, Sealed};
 use sqlx::PgConnection;
 use sqlx::types::ipnetwork::IpNetwork;
@@ -23,7 +25,8 @@ struct Row {
 
 struct New {
     username: Name,
-    email: Name,
+    /// None of a service account.
+    email: Option<Name>,
     created_at: DateTime<Utc>,
 }
 
@@ -83,6 +86,7 @@ impl Users {
         }
         match event {
             UserEvent::Registered(e) => row.register(at, e),
+            UserEvent::ServiceAccountCreated(e) => row.create_service(at, e),
             UserEvent::ProfileChanged(e) => row.change_profile(e),
             UserEvent::LoggedIn(e) => row.change.log_in(at, e)?,
             UserEvent::LoginFailed(e) => row.change.count_failures(e),
@@ -100,6 +104,8 @@ impl Users {
             UserEvent::PasskeyRemoved(_) => row.change.passkeys -= 1,
             // Only version, time and rights position of the row follow these.
             UserEvent::ClaimAbandoned(_)
+            | UserEvent::ServiceKeyIssued(_)
+            | UserEvent::ServiceKeyRevoked(_)
             | UserEvent::NamesReleased(_)
             | UserEvent::Erased(_)
             | UserEvent::ErasureCompleted(_)
@@ -144,7 +150,7 @@ impl Row {
     fn register(&mut self, at: &At<'_>, event: &UserRegistered) {
         self.registered = Some(New {
             username: Name::of(&event.username, event.username_index),
-            email: Name::of(&event.email, event.email_index),
+            email: Some(Name::of(&event.email, event.email_index)),
             created_at: at.time(),
         });
         self.change.phone_number = Some(text(event.phone_number.as_ref()));
@@ -156,6 +162,15 @@ impl Row {
 }
 
 impl Row {
+    fn create_service(&mut self, at: &At<'_>, event: &ServiceAccountCreated) {
+        self.registered = Some(New {
+            username: Name::of(&event.username, event.username_index),
+            email: None,
+            created_at: at.time(),
+        });
+        self.change.is_active = Some(true);
+    }
+
     fn change_profile(&mut self, event: &ProfileChanged) {
         let name = |name: &Option<Sealed>, index: Option<BlindIndex>| Some(Name::of(name.as_ref()?, index?));
         let username = name(&event.username, event.username_index);
@@ -163,7 +178,7 @@ impl Row {
         match &mut self.registered {
             Some(new) => {
                 new.username = username.unwrap_or_else(|| std::mem::take(&mut new.username));
-                new.email = email.unwrap_or_else(|| std::mem::take(&mut new.email));
+                new.email = email.or(new.email.take());
             }
             None => {
                 self.change.username = username.or(self.change.username.take());
@@ -214,10 +229,11 @@ async fn insert(
         "INSERT INTO users (id, ledger, shard_id, username, username_index, email, email_index, phone_number,
              created_at, password_hash, is_active, failed_login_attempts, locked_until, last_login_at, last_login_ip,
              last_login_ip_sealed, version, updated_at, rights_position, rights_changed_at, totp_enabled, passkeys,
-             email_verified, phone_verified)
+             email_verified, phone_verified, is_service)
          SELECT id, $1, $2, username, username_index, email, email_index, phone_number, created_at, password_hash,
              is_active, failures, locked_until, login_at, login_ip, login_ip_sealed, version, updated_at,
-             rights_position, rights_changed_at, coalesce(totp_enabled, false), passkeys, email_verified, phone_verified
+             rights_position, rights_changed_at, coalesce(totp_enabled, false), passkeys, email_verified, phone_verified,
+             email_index IS NULL
          FROM unnest($3::uuid[], $4::text[], $5::bytea[], $6::text[], $7::bytea[], $8::text[], $9::timestamptz[],
              $10::text[], $11::bool[], $12::int4[], $13::timestamptz[], $14::timestamptz[], $15::inet[], $16::text[],
              $17::int8[], $18::timestamptz[], $19::int8[], $20::timestamptz[], $21::bool[], $22::int4[], $23::bool[],
@@ -231,8 +247,8 @@ async fn insert(
     .bind(each().map(|(id, _, _)| *id).collect::<Vec<_>>())
     .bind(each().map(|(_, new, _)| new.username.0.as_str()).collect::<Vec<_>>())
     .bind(each().map(|(_, new, _)| new.username.1.as_slice()).collect::<Vec<_>>())
-    .bind(each().map(|(_, new, _)| new.email.0.as_str()).collect::<Vec<_>>())
-    .bind(each().map(|(_, new, _)| new.email.1.as_slice()).collect::<Vec<_>>())
+    .bind(each().map(|(_, new, _)| new.email.as_ref().map(|name| name.0.as_str())).collect::<Vec<_>>())
+    .bind(each().map(|(_, new, _)| new.email.as_ref().map(|name| name.1.as_slice())).collect::<Vec<_>>())
     .bind(each().map(|(_, _, it)| it.phone_number.as_ref().and_then(Option::as_deref)).collect::<Vec<_>>())
     .bind(each().map(|(_, new, _)| new.created_at).collect::<Vec<_>>())
     .bind(each().map(|(_, _, it)| it.password_hash.as_deref()).collect::<Vec<_>>())

@@ -2,6 +2,7 @@
 
 mod catalog;
 mod factors;
+mod programs;
 
 use std::collections::BTreeMap;
 
@@ -36,6 +37,7 @@ pub struct History {
     pub step: i64,
     sequences: BTreeMap<String, i64>,
     users: Vec<Person>,
+    programs: Vec<programs::Program>,
     roles: Vec<(RoleId, Option<RoleId>)>,
     permissions: Vec<PermissionId>,
     attached: Vec<(RoleId, PermissionId)>,
@@ -61,6 +63,7 @@ impl History {
             step: 3_000_000,
             sequences: BTreeMap::new(),
             users: vec![],
+            programs: vec![],
             roles: vec![],
             permissions: vec![],
             attached: vec![],
@@ -224,6 +227,10 @@ impl History {
     }
 
     fn happen(&mut self) {
+        if self.rng.random_ratio(1, 10) {
+            self.happen_to_programs();
+            return;
+        }
         let i = self.pick(self.users.len());
         let id = self.users[i].id;
         let event = match self.pick(13) {

@@ -18,10 +18,10 @@ INSERT INTO role_permissions (id, role_id, permission_id, granted_at)
 SELECT numbered('attached', n), numbered('role', 1 + n % 500), numbered('permission', 1 + n / 5), '2026-01-01Z'
 FROM generate_series(1, 4999) n;
 
-INSERT INTO users (id, ledger, shard_id, username, username_index, email, email_index, password_hash, is_active,
+INSERT INTO users (id, ledger, shard_id, username, username_index, email, email_index, password_hash, is_service, is_active,
                    locked_until, created_at, updated_at, version, rights_position, rights_changed_at)
 SELECT numbered('user', n), 0, 0, md5('name' || n), decode(md5('name' || n), 'hex'), md5('mail' || n),
-       decode(md5('mail' || n), 'hex'), repeat(md5('password' || n), 4), true,
+       decode(md5('mail' || n), 'hex'), repeat(md5('password' || n), 4), false, true,
        CASE WHEN n % 100 = 0 THEN '2026-01-01Z'::timestamptz + n * interval '1 minute' END,
        '2026-01-01Z', '2026-01-01Z', 1, n, '2026-01-01Z'
 FROM generate_series(1, 5000) n;
@@ -35,6 +35,8 @@ FROM generate_series(1, 10000) n;
 
 INSERT INTO user_passkeys (id, user_id, ledger, shard_id, name, is_backed_up, created_at)
 SELECT numbered('passkey', n), numbered('user', n), 0, 0, '', false, '2026-01-01Z' FROM generate_series(1, 5000) n;
+INSERT INTO service_keys (id, user_id, ledger, shard_id, issued_at)
+SELECT numbered('key', n), numbered('user', n), 0, 0, '2026-01-01Z' FROM generate_series(1, 5000) n;
 INSERT INTO password_history (id, user_id, ledger, shard_id, password_hash, created_at, version)
 SELECT numbered('password', n), numbered('user', n), 0, 0, '', '2026-01-01Z', 1 FROM generate_series(1, 5000) n;
 

@@ -14,7 +14,7 @@ use super::Plain;
 /// What a message may repeat of the caller's own input.
 const ECHO: usize = 200;
 
-/// Who wants to do it: a user, by id.
+/// Who wants to do it: a user or a service account, by id.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct Subject<'a> {
     #[serde(rename = "type", borrow)]
@@ -23,6 +23,17 @@ pub struct Subject<'a> {
     #[serde(borrow)]
     #[schema(value_type = String, example = "01890a5d-ac96-774b-bcce-b302099a8057")]
     pub id: Cow<'a, str>,
+    #[serde(borrow)]
+    pub properties: Option<SubjectProperties<'a>>,
+}
+
+/// What narrows a subject.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+pub struct SubjectProperties<'a> {
+    /// With this key of the service account: only what the key is for counts. `jti` of its introspection.
+    #[serde(borrow)]
+    #[schema(value_type = Option<Uuid>)]
+    pub key_id: Option<Cow<'a, str>>,
 }
 
 /// What they want to do.

@@ -1,7 +1,7 @@
 //! From a body to a decision.
 
 use domain::rolecall_permissions::Permission;
-use schemas::{Timestamp, UserId};
+use schemas::{KeyId, Timestamp, UserId};
 use service_kit::auth::Caller;
 use service_kit::consistency::ConsistencyToken;
 use service_kit::problem::Problem;
@@ -16,7 +16,7 @@ pub const MAX_EVALUATIONS: usize = 1_000;
 /// A whole question: may this subject do that?
 #[derive(Debug)]
 pub struct Question<'a> {
-    subject: Result<UserId, Answer>,
+    subject: Result<(UserId, Option<KeyId>), Answer>,
     action: Action<'a>,
     resource: Resource<'a>,
 }
@@ -26,7 +26,7 @@ impl<'a> Question<'a> {
     pub fn of(asked: Evaluation<'a>) -> Result<Self, &'static str> {
         let subject = asked.subject.ok_or("subject is missing")?;
         Ok(Self {
-            subject: user(&subject),
+            subject: whom(&subject),
             action: asked.action.ok_or("action is missing")?,
             resource: asked.resource.ok_or("resource is missing")?,
         })
@@ -46,15 +46,18 @@ impl<'a> Question<'a> {
 
     /// Whom the question is about, where that could be somebody.
     pub fn user(&self) -> Option<UserId> {
-        self.subject.as_ref().ok().copied()
+        self.subject.as_ref().ok().map(|(user, _)| *user)
     }
 }
 
-fn user(subject: &Subject<'_>) -> Result<UserId, Answer> {
+fn whom(subject: &Subject<'_>) -> Result<(UserId, Option<KeyId>), Answer> {
     if subject.kind != "user" {
         return Err(Answer::unknown_subject_type());
     }
-    subject.id.parse().map_err(|_| Answer::unknown_user())
+    let user = subject.id.parse().map_err(|_| Answer::unknown_user())?;
+    let key = subject.properties.as_ref().and_then(|it| it.key_id.as_ref());
+    let key = key.map(|id| id.parse().map_err(|_| Answer::unknown_user()));
+    Ok((user, key.transpose()?))
 }
 
 impl App {
@@ -90,10 +93,13 @@ impl App {
         token
     }
 
-    pub fn decide(&self, question: &Question<'_>, now: Timestamp) -> Answer {
+    /// Who calls with a key and asks about their own account asks about the key.
+    pub fn decide(&self, caller: Caller, question: &Question<'_>, now: Timestamp) -> Answer {
+        let (resource, action) = (&question.resource.kind, &question.action.name);
+        let own = |user: UserId| caller.key_id().filter(|_| user == caller.user_id);
         let answer = match &question.subject {
-            Ok(user) => self
-                .check(*user, &question.resource.kind, &question.action.name, now)
+            Ok((user, key)) => self
+                .check(*user, key.or_else(|| own(*user)), resource, action, now)
                 .into(),
             Err(answer) => answer.clone(),
         };

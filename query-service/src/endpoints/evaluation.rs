@@ -51,6 +51,6 @@ pub async fn answer_one(
     app.reach(caller, at_least).await?;
     app.may_ask(caller, [&question])?;
     let token = app.token_of_answers([&question]);
-    let answer = app.decide(&question, Timestamp::now());
+    let answer = app.decide(caller, &question, Timestamp::now());
     Ok((token, Json(answer)).into_response())
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use schemas::Timestamp;
+use service_kit::auth::Caller;
 use service_kit::json::Json;
 
 use crate::app::App;
@@ -56,16 +57,21 @@ pub async fn evaluations(
     app.reach(caller, &at_least).await?;
     app.may_ask(caller, questions.iter().flatten())?;
     let token = app.token_of_answers(questions.iter().flatten());
-    let evaluations = decide(&app, questions, semantic);
+    let evaluations = decide(&app, caller, questions, semantic);
     Ok((token, Json(Answers { evaluations })).into_response())
 }
 
-fn decide(app: &App, questions: Vec<Result<Question<'_>, String>>, semantic: Semantic) -> Vec<Answer> {
+fn decide(
+    app: &App,
+    caller: Caller,
+    questions: Vec<Result<Question<'_>, String>>,
+    semantic: Semantic,
+) -> Vec<Answer> {
     let now = Timestamp::now();
     let mut answers = Vec::with_capacity(questions.len());
     for question in questions {
         let answer = match question {
-            Ok(question) => app.decide(&question, now),
+            Ok(question) => app.decide(caller, &question, now),
             Err(message) => Answer::broken(message),
         };
         let stop = semantic.stops_after(answer.decision);

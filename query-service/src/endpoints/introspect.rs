@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use access_node::KeyStanding;
 use axum::Form;
 use axum::extract::State;
 use axum::extract::rejection::FormRejection;
@@ -15,11 +16,12 @@ use service_kit::auth::{Authenticate, Caller, SessionState};
 use service_kit::json::Json;
 use service_kit::jwt::AccessClaims;
 use service_kit::problem::{Problem, ProblemDetails, ProblemType};
+use service_kit::service_key::ServiceKey;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::freshness::not_yet;
+use crate::freshness::{WAIT, not_yet};
 
 #[derive(Deserialize, ToSchema)]
 pub struct IntrospectRequest {
@@ -56,20 +58,27 @@ pub struct IntrospectedClaims {
     aud: String,
     #[schema(value_type = String)]
     client_id: Arc<str>,
-    #[schema(value_type = Uuid)]
-    sid: SessionId,
+    /// Absent for a key of a service account, as is `iat`; of such a key `client_id` is the account and `jti` the key.
+    #[schema(value_type = Option<Uuid>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sid: Option<SessionId>,
     jti: Uuid,
     /// Seconds since the Unix epoch.
-    iat: i64,
-    exp: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    iat: Option<i64>,
+    /// Absent for a key that is good until it is revoked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exp: Option<i64>,
     /// When the user last proved who they are, in seconds since the Unix epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     auth_time: Option<i64>,
-    /// How sure it is: `aal2` after two factors of different kinds, else `aal1`.
-    acr: Assurance,
-    /// How they did (RFC 8176).
-    #[schema(value_type = Vec<String>)]
-    amr: Arc<[String]>,
+    /// How sure it is: `aal2` after two factors of different kinds, else `aal1`. Absent for a key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acr: Option<Assurance>,
+    /// How they did (RFC 8176). Absent for a key.
+    #[schema(value_type = Option<Vec<String>>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    amr: Option<Arc<[String]>>,
 }
 
 /// Whether a token is good at this moment
@@ -98,6 +107,10 @@ pub async fn introspect(
     let Form(request) = form.map_err(|rejection| refused(&rejection))?;
     app.reach(caller, &at_least).await?;
     app.require(caller, Permission::TokenIntrospect)?;
+    if let Some(key) = ServiceKey::parse(&request.token) {
+        let token = app.basis(key.user_id);
+        return Ok((token, Json(of_key(&app, &key).await?)).into_response());
+    }
     let Ok(claims) = app.verifier.verify(&request.token, app.now()) else {
         // That a token is no token of ours rests on no position.
         return Ok((app.token([]), Json(INACTIVE)).into_response());
@@ -135,18 +148,47 @@ fn active(app: &App, claims: AccessClaims) -> Introspection {
         sub: claims.user_id,
         aud: app.tokens.audience.clone(),
         client_id: claims.client_id,
-        sid: claims.session_id,
+        sid: Some(claims.session_id),
         jti: claims.token_id,
-        iat: seconds(claims.issued_at),
-        exp: seconds(claims.expires_at),
+        iat: Some(seconds(claims.issued_at)),
+        exp: Some(seconds(claims.expires_at)),
         auth_time: claims.authentication.at.map(seconds),
-        acr: claims.authentication.assurance(),
-        amr: claims.authentication.methods,
+        acr: Some(claims.authentication.assurance()),
+        amr: Some(claims.authentication.methods),
     }))
 }
 
 fn seconds(time: Timestamp) -> i64 {
     time.as_micros().div_euclid(1_000_000)
+}
+
+/// As of the end of the account's partition where the key is not known.
+async fn of_key(app: &App, key: &ServiceKey) -> Result<Introspection, Problem> {
+    let (user, id, now) = (key.user_id, key.key_id, app.now());
+    let standing = app
+        .node
+        .settled_key_standing(user, id, key.hash(), now, WAIT)
+        .await;
+    let expires_at = match standing {
+        KeyStanding::Good { expires_at } => expires_at,
+        KeyStanding::Bad => return Ok(INACTIVE),
+        KeyStanding::Unknown => return Err(not_yet()),
+    };
+    Ok(Introspection::Active(Box::new(IntrospectedClaims {
+        active: true,
+        token_type: "Bearer",
+        iss: app.tokens.issuer.clone(),
+        sub: user,
+        aud: app.tokens.audience.clone(),
+        client_id: user.to_string().into(),
+        sid: None,
+        jti: id.as_uuid(),
+        iat: None,
+        exp: expires_at.map(seconds),
+        auth_time: None,
+        acr: None,
+        amr: None,
+    })))
 }
 
 /// OAuth clients look for `error`; the rest is as everywhere.

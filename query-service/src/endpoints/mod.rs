@@ -9,6 +9,7 @@ pub mod jwks;
 mod limit;
 pub mod permissions;
 pub mod roles;
+pub mod service_keys;
 pub mod user;
 pub mod user_audit;
 pub mod user_grants;

@@ -28,6 +28,8 @@ pub struct UserAnswer {
     email: Option<String>,
     phone_number: Option<String>,
     erased: bool,
+    /// An account for a program, which has no e-mail address and no password but keys.
+    is_service: bool,
     active: bool,
     email_verified: bool,
     phone_verified: bool,
@@ -85,9 +87,10 @@ fn answer(row: UserRow, personal: &PersonalData) -> Result<UserAnswer, Problem> 
     Ok(UserAnswer {
         id: row.id,
         username: personal.open(field::USERNAME, &row.username)?,
-        email: personal.open(field::EMAIL, &row.email)?,
+        email: personal.open_some(field::EMAIL, row.email.as_ref())?,
         phone_number: personal.open_some(field::PHONE_NUMBER, row.phone_number.as_ref())?,
         erased: personal.is_erased(),
+        is_service: row.is_service,
         active: row.is_active,
         email_verified: row.email_verified,
         phone_verified: row.phone_verified,

@@ -53,7 +53,7 @@ pub struct AuditEvent {
     description: String,
     #[schema(value_type = String, format = DateTime)]
     occurred_at: Timestamp,
-    /// `user:<id>`, `system` or `anonymous`.
+    /// `user:<id>`, `service:<id>` of a service account, `system` or `anonymous`.
     #[schema(value_type = String)]
     actor: Actor,
     #[schema(value_type = Option<Uuid>)]

@@ -117,7 +117,7 @@ fn answer(
     Ok(SessionAnswer {
         id: row.id,
         live: row.is_active && now < row.ends_at,
-        current: row.id == caller.session_id,
+        current: Some(row.id) == caller.session_id(),
         device_id: row.device_id,
         assurance: Assurance::of(&row.methods),
         methods: row.methods,

@@ -16,8 +16,8 @@ async fn insert_bob(pool: &PgPool, key: &DataKey, ledger: i32) {
     let seal = |field, text| key.seal(LOG, BOB, field, text).unwrap().to_base64();
     sqlx::query(
         "INSERT INTO users (id, ledger, shard_id, username, username_index, email, email_index, password_hash,
-                            is_active, created_at, updated_at, version, rights_position, rights_changed_at)
-         VALUES ($1, $2::int::smallint, 0, $3, '', $4, '', '', true, 'epoch', 'epoch', 1, 0, 'epoch')",
+                            is_service, is_active, created_at, updated_at, version, rights_position, rights_changed_at)
+         VALUES ($1, $2::int::smallint, 0, $3, '', $4, '', '', false, true, 'epoch', 'epoch', 1, 0, 'epoch')",
     )
     .bind(BOB.as_uuid())
     .bind(ledger)

@@ -9,6 +9,18 @@ use super::roles::RoleNames;
 pub(super) fn describe(event: &UserEvent, roles: &RoleNames) -> String {
     match event {
         UserEvent::Registered(e) => format!("claim {}", e.claim_id),
+        UserEvent::ServiceAccountCreated(e) => format!("claim {}", e.claim_id),
+        UserEvent::ServiceKeyIssued(e) => {
+            let of = |ids: &Vec<RoleId>| {
+                ids.iter()
+                    .map(|id| role(*id, roles))
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            };
+            let scope = e.roles.as_ref().map_or_else(|| "all roles".to_owned(), of);
+            format!("key {} for {scope}{}", e.key_id, until(e.expires_at))
+        }
+        UserEvent::ServiceKeyRevoked(e) => format!("key {}", e.key_id),
         UserEvent::ClaimAbandoned(e) => format!("claim {}", e.claim_id),
         UserEvent::ProfileChanged(e) => match e.claim_id {
             Some(claim) => format!("claim {claim}"),
@@ -109,6 +121,9 @@ pub(super) fn role_of(event: &UserEvent) -> Option<RoleId> {
         UserEvent::RoleRevoked(e) => Some(e.role_id),
         UserEvent::RoleGrantExpired(e) => Some(e.role_id),
         UserEvent::Registered(_)
+        | UserEvent::ServiceAccountCreated(_)
+        | UserEvent::ServiceKeyIssued(_)
+        | UserEvent::ServiceKeyRevoked(_)
         | UserEvent::ClaimAbandoned(_)
         | UserEvent::ProfileChanged(_)
         | UserEvent::NamesReleased(_)

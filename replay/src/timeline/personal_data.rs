@@ -102,6 +102,8 @@ pub(super) fn sealed_fields(event: &UserEvent) -> Vec<(&'static str, Field, &Sea
             (field::PHONE_NUMBER, Personal, e.phone_number.as_ref()),
             (field::PASSWORD_HASH, Secret, Some(&e.password_hash)),
         ],
+        UserEvent::ServiceAccountCreated(e) => vec![(field::USERNAME, Personal, Some(&e.username))],
+        UserEvent::ServiceKeyIssued(e) => vec![(field::NONCE, Secret, Some(&e.nonce))],
         UserEvent::ProfileChanged(e) => vec![
             (field::USERNAME, Personal, e.username.as_ref()),
             (field::EMAIL, Personal, e.email.as_ref()),
@@ -146,6 +148,7 @@ pub(super) fn sealed_fields(event: &UserEvent) -> Vec<(&'static str, Field, &Sea
             (field::PASSKEY_NAME, Personal, Some(&e.name)),
         ],
         UserEvent::ClaimAbandoned(_)
+        | UserEvent::ServiceKeyRevoked(_)
         | UserEvent::NamesReleased(_)
         | UserEvent::Unlocked(_)
         | UserEvent::Erased(_)

@@ -57,7 +57,7 @@ impl Row {
     /// Time, offset, event, actor and a few words, aligned for offsets below `end`.
     pub fn line(&self, end: i64, user: UserId, data: &PersonalData, roles: &RoleNames) -> String {
         let actor = match self.meta.actor {
-            Actor::User(id) if id == user => "self".to_owned(),
+            Actor::User(id) | Actor::Service(id) if id == user => "self".to_owned(),
             other => other.to_string(),
         };
         let (at, offset) = (self.meta.occurred_at, self.position.offset);

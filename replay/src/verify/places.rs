@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use event_log::KafkaConfig;
 use event_log::identity::IdentityError;
-use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaRespErr;
@@ -64,11 +63,7 @@ impl Partitions {
 }
 
 fn count(config: &KafkaConfig) -> Result<Partitions, KafkaError> {
-    let client: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", &config.bootstrap)
-        .set("client.id", "rolecall")
-        .set("log_level", "4")
-        .create()?;
+    let client: BaseConsumer = config.client().create()?;
     let topics = config.topics();
     let mut chained = BTreeMap::new();
     for stream in Stream::ALL {

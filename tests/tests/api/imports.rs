@@ -149,7 +149,10 @@ pub async fn each_line_is_imported_or_rejected_with_its_reason(world: Arc<World>
 }
 
 pub async fn of_lines_with_the_same_name_the_first_is_imported(world: Arc<World>) {
-    let (names, strange) = ((0..400).map(|_| unique("twin")).collect::<Vec<_>>(), unique("strange"));
+    let (names, strange) = (
+        (0..400).map(|_| unique("twin")).collect::<Vec<_>>(),
+        unique("strange"),
+    );
     let mut lines: Vec<String> = names.iter().map(|name| row(name).to_string()).collect();
     // Every second line comes again: as it is, or with one name of its own.
     let mut expected = Vec::new();
@@ -175,10 +178,15 @@ pub async fn of_lines_with_the_same_name_the_first_is_imported(world: Arc<World>
         let lines: Vec<String> = match &key {
             None => lines.clone(),
             // Other people, the same way.
-            Some(key) => lines.iter().map(|line| line.replace("twin", key).replace("strange", key)).collect(),
+            Some(key) => lines
+                .iter()
+                .map(|line| line.replace("twin", key).replace("strange", key))
+                .collect(),
         };
         for _ in 0..2 {
-            let answer = import(&world, &world.admin, key.as_deref(), &lines).await.expect(200);
+            let answer = import(&world, &world.admin, key.as_deref(), &lines)
+                .await
+                .expect(200);
             assert_eq!(answer.body["imported"], 401, "{}", answer.text);
             assert_eq!(rejections(&answer), expected);
             if key.is_none() {
@@ -197,9 +205,13 @@ pub async fn many_lines_are_imported_though_half_of_them_are_not(world: Arc<Worl
     let of = |numbers: std::ops::Range<usize>| -> Vec<String> {
         names[numbers].iter().map(|name| row(name).to_string()).collect()
     };
-    let answer = import(&world, &world.admin, None, &of(0..1_500)).await.expect(200);
+    let answer = import(&world, &world.admin, None, &of(0..1_500))
+        .await
+        .expect(200);
     assert_eq!(answer.body["imported"], 1_500);
-    let answer = import(&world, &world.admin, None, &of(0..3_000)).await.expect(200);
+    let answer = import(&world, &world.admin, None, &of(0..3_000))
+        .await
+        .expect(200);
     assert_eq!(answer.body["imported"], 1_500);
     let expected: Vec<_> = (1..=1_500).map(|line| (line, "email-taken".to_owned())).collect();
     assert_eq!(rejections(&answer), expected);

@@ -82,9 +82,8 @@ pub async fn records_carry_cloud_events_and_confluent_framing(world: Arc<World>)
 }
 
 async fn registry(world: &World, path: &str) -> Value {
-    let answer = reqwest::get(format!("{}{path}", world.stack.registry_url()))
-        .await
-        .unwrap();
+    let url = format!("{}{path}", world.stack.registry_url());
+    let answer = world.http().get(url).send().await.unwrap();
     assert!(answer.status().is_success(), "{path}: {}", answer.status());
     answer.json().await.unwrap()
 }

@@ -88,7 +88,7 @@ async fn started_again(world: &World) {
 async fn loaded(world: &World, name: &str) -> Vec<f64> {
     let mut all = Vec::new();
     for url in [world.rolecall.command_url(), world.rolecall.query_url()] {
-        all.push(metric_of(&url, name).await);
+        all.push(metric_of(world, &url, name).await);
     }
     all
 }
@@ -150,7 +150,12 @@ pub async fn rights_that_were_edited_are_not_believed(world: Arc<World>) {
     assert!(edited > 0.0);
     // The command service first would save others; the query service alone meets the edited ones.
     world.rolecall.query().restart().await.unwrap();
-    let refused = metric_of(&world.rolecall.query_url(), "access_snapshots_refused_total").await;
+    let refused = metric_of(
+        &world,
+        &world.rolecall.query_url(),
+        "access_snapshots_refused_total",
+    )
+    .await;
     assert!(refused > 0.0, "{edited} were edited");
     assert!(!reader.may_read(&world, &revoked).await);
     let granted = world.admin.grant(reader.bob.id, &reader.role).await;

@@ -5,17 +5,18 @@ use std::time::Duration;
 use domain::access::{Standing, UserAccess};
 use event_log::Instance;
 use read_model::access_snapshots::Part;
-use schemas::{ChainHead, RoleId, SessionId, Sha256Digest, Timestamp, UserId, WriterId};
+use schemas::{ChainHead, KeyId, RoleId, SessionId, Sha256Digest, Timestamp, UserId, WriterId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::seal::SealKey;
+use crate::keys::KeyRow;
 use crate::model::Reach;
 use crate::partition::Rows;
 use crate::sessions::{Session, SessionRow};
 
 /// Raised with every change of what is written here.
-pub(crate) const FORMAT: i32 = 2;
+pub(crate) const FORMAT: i32 = 3;
 /// Users or sessions in one part.
 const PER_PART: usize = 20_000;
 
@@ -59,12 +60,16 @@ struct Owner {
 struct Content {
     users: Vec<(Uuid, Standing, Vec<StoredGrant>)>,
     sessions: Vec<StoredSession>,
+    keys: Vec<StoredKey>,
 }
 
 /// Role, and microseconds of its expiry.
 type StoredGrant = (Uuid, Option<i64>);
 /// Id, user, microseconds of its end by itself, of its last possible end and of idling, and whether it was ended.
 type StoredSession = (Uuid, Uuid, i64, i64, Option<u64>, bool);
+
+/// Id, user, hash, roles, and microseconds of its expiry.
+type StoredKey = (Uuid, Uuid, [u8; 32], Option<Vec<Uuid>>, Option<i64>);
 
 /// Seals a ledger's rows.
 pub(crate) fn make(
@@ -78,13 +83,20 @@ pub(crate) fn make(
     let users = rows.users.chunks(PER_PART).map(|users| Content {
         users: users.iter().map(store_user).collect(),
         sessions: Vec::new(),
+        keys: Vec::new(),
     });
     let sessions = rows.sessions.chunks(PER_PART).map(|sessions| Content {
         users: Vec::new(),
         sessions: sessions.iter().map(store_session).collect(),
+        keys: Vec::new(),
+    });
+    let keys = rows.keys.chunks(PER_PART).map(|keys| Content {
+        users: Vec::new(),
+        sessions: Vec::new(),
+        keys: keys.iter().map(store_key).collect(),
     });
     let mut parts = Vec::new();
-    for (number, content) in (1..).zip(users.chain(sessions)) {
+    for (number, content) in (1..).zip(users.chain(sessions).chain(keys)) {
         let content = postcard::to_stdvec(&content)?;
         let seal = key.seal(ledger, number, id, &content);
         parts.push(Part { content, seal });
@@ -134,6 +146,7 @@ pub(crate) fn open(key: &SealKey, ledger: i32, parts: &[Part]) -> Result<Loaded,
         rows.push(Rows {
             users: content.users.into_iter().map(load_user).collect(),
             sessions: content.sessions.into_iter().map(load_session).collect(),
+            keys: content.keys.into_iter().map(load_key).collect(),
         });
     }
     Ok(Loaded {
@@ -196,6 +209,25 @@ fn load_session((id, user, until, expires_at, idles_for, ended): StoredSession) 
 
 fn micros(span: Duration) -> u64 {
     u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn store_key(row: &KeyRow) -> StoredKey {
+    let roles = row
+        .roles
+        .as_ref()
+        .map(|roles| roles.iter().map(|role| role.as_uuid()).collect());
+    let until = row.until.map(Timestamp::as_micros);
+    (row.id.as_uuid(), row.user.as_uuid(), row.hash.0, roles, until)
+}
+
+fn load_key((id, user, hash, roles, until): StoredKey) -> KeyRow {
+    KeyRow {
+        id: KeyId::from_uuid(id),
+        user: UserId::from_uuid(user),
+        hash: Sha256Digest(hash),
+        roles: roles.map(|roles| roles.into_iter().map(RoleId::from_uuid).collect()),
+        until: until.map(Timestamp::from_micros),
+    }
 }
 
 #[cfg(test)]

@@ -146,6 +146,13 @@ impl CompiledCatalog {
         role.actions.iter().any(|action| self.dangerous.contains(action))
     }
 
+    /// What the role gives that takes two people to give; by name of the permission.
+    pub fn dangers_of(&self, role: &CompiledRole) -> impl Iterator<Item = (&str, ActionIndex)> {
+        self.permissions_of(role)
+            .map(|permission| (permission.name.as_str(), permission.action_index))
+            .filter(|(_, action)| self.dangerous.contains(action.0))
+    }
+
     /// Changes that wait for a second person, and grants that may still have to be made. No check needs them.
     pub fn approvals(&self) -> &BTreeMap<ApprovalId, Approval> {
         &self.approvals

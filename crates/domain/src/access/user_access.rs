@@ -82,6 +82,15 @@ impl UserAccess {
         self.grants.get(index.ok()?)
     }
 
+    /// As far as it may be used by whoever is limited to these roles.
+    pub fn limited_to(&self, roles: &[RoleId]) -> Self {
+        let kept = self.grants.iter().filter(|grant| roles.contains(&grant.role_id));
+        Self {
+            grants: kept.copied().collect(),
+            standing: self.standing,
+        }
+    }
+
     /// The next moment after `now` at which an answer may change by itself.
     pub fn next_expiry(&self, now: Timestamp) -> Option<Timestamp> {
         self.grants
@@ -94,7 +103,7 @@ impl UserAccess {
     /// `at`: when it occurred.
     pub fn apply(&mut self, event: &UserEvent, at: Timestamp) {
         match event {
-            UserEvent::Registered(_) | UserEvent::Reactivated(_) => {
+            UserEvent::Registered(_) | UserEvent::ServiceAccountCreated(_) | UserEvent::Reactivated(_) => {
                 self.standing = Standing::Active;
             }
             UserEvent::Deactivated(_) => self.standing = Standing::Inactive,
@@ -107,6 +116,8 @@ impl UserAccess {
             UserEvent::RoleGrantExpired(e) => self.revoke(e.role_id),
             // None of these gives or takes a right. A lock refuses sign-in, not what is signed in.
             UserEvent::ClaimAbandoned(_)
+            | UserEvent::ServiceKeyIssued(_)
+            | UserEvent::ServiceKeyRevoked(_)
             | UserEvent::ProfileChanged(_)
             | UserEvent::NamesReleased(_)
             | UserEvent::Unlocked(_)
@@ -215,6 +226,18 @@ mod tests {
         again.apply(&user_granted(role(0), None), NOW);
         again.apply(&user_revoked(role(0)), NOW);
         assert_eq!(again, whole);
+    }
+
+    #[test]
+    fn whoever_is_limited_to_roles_has_of_them_what_the_user_has() {
+        let grants = [(role(1), None), (role(2), Some(NOW)), (role(3), None)];
+        let user = UserAccess::new(Standing::Active, grants);
+        let limited = user.limited_to(&[role(2), role(3), role(4)]);
+        let left = [(role(2), Some(NOW)), (role(3), None)];
+        assert_eq!(limited, UserAccess::new(Standing::Active, left));
+        assert_eq!(user.limited_to(&[]), UserAccess::new(Standing::Active, []));
+        let inactive = UserAccess::new(Standing::Inactive, grants);
+        assert!(!inactive.limited_to(&[role(1)]).is_active());
     }
 
     #[test]

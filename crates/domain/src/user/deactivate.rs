@@ -11,7 +11,7 @@ pub struct Deactivate {}
 
 impl Decide<User> for Deactivate {
     fn decide(self, user: &User, ctx: &Context) -> Result<Vec<UserEvent>, Error> {
-        if user.registered()?.deactivated {
+        if user.deactivated()? {
             return Ok(vec![]);
         }
         let revoked_sessions = user.live_session_ids(ctx.now, None);

@@ -29,7 +29,7 @@ impl Decide<User> for Erase {
         if user.erased.is_some() {
             return Ok(vec![]);
         }
-        user.registered()?;
+        user.deactivated()?;
         if self
             .credentials
             .is_some_and(|checked| checked != user.credentials)
@@ -67,6 +67,9 @@ impl User {
         if let Some(account) = self.account.take() {
             self.given_up.extend(account.names());
         }
+        if let Some(service) = self.service.take() {
+            self.given_up.push(service.name());
+        }
         self.erased = Some(Erasure::Open);
         self.sent = Sent::default();
         self.sessions.clear();
@@ -84,10 +87,12 @@ impl User {
 mod tests {
     use super::*;
     use crate::testing::{
-        Given, claim, given, logged_in, registered, registration, role, session, user_deactivated,
-        user_granted,
+        Given, claim, given, key_issued, logged_in, registered, registration, role, service_created,
+        service_creation, session, user_deactivated, user_granted,
     };
-    use crate::user::{AbandonClaim, GrantRole, NoteReleased, Reactivate, Register, Status};
+    use crate::user::{
+        AbandonClaim, CreateServiceAccount, GrantRole, NoteReleased, Reactivate, Register, Status,
+    };
 
     fn erase() -> Erase {
         Erase { credentials: None }
@@ -115,6 +120,18 @@ mod tests {
     #[test]
     fn erasing_twice_records_one_event() {
         erased().when(erase()).then_nothing();
+    }
+
+    #[test]
+    fn a_service_account_is_erased_with_its_keys() {
+        let user = given([service_created(), key_issued(1, None)]).and(erase());
+        let state = user.state();
+        assert_eq!((state.status(), &state.service), (Status::Erased, &None));
+        assert_eq!(state.given_up.len(), 1);
+        let create = CreateServiceAccount {
+            created: service_creation(),
+        };
+        user.when(create).then_error(Error::AlreadyRegistered);
     }
 
     #[test]

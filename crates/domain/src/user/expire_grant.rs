@@ -17,7 +17,7 @@ pub struct ExpireGrant {
 
 impl Decide<User> for ExpireGrant {
     fn decide(self, user: &User, ctx: &Context) -> Result<Vec<UserEvent>, Error> {
-        user.registered()?;
+        user.deactivated()?;
         let Self { role_id, expires_at } = self;
         let is_over = user.grants.get(&role_id) == Some(&Some(expires_at)) && expires_at <= ctx.now;
         let expired = is_over.then_some(UserEvent::RoleGrantExpired(RoleGrantExpired {

@@ -17,7 +17,7 @@ pub struct GrantRole {
 
 impl Decide<User> for GrantRole {
     fn decide(self, user: &User, ctx: &Context) -> Result<Vec<UserEvent>, Error> {
-        user.registered()?;
+        user.deactivated()?;
         let Self {
             role_id,
             expires_at,

@@ -8,7 +8,7 @@ use schemas::identifier::IdentifierKind;
 use schemas::user::{HeldName, NamesReleased, ProfileChanged, UserEvent};
 use serde::{Deserialize, Serialize};
 
-use super::{Account, Error, User};
+use super::{Account, Error, ServiceAccount, User};
 use crate::decider::{Context, Decide};
 
 /// Names given up and not released yet; more are refused until some are.
@@ -35,14 +35,19 @@ impl Account {
 impl User {
     /// Whether the claim still stands behind a name that is the user's, or was until its release.
     pub fn uses(&self, claim: ClaimId) -> bool {
-        let holds = self.account.as_ref().is_some_and(|it| it.holds_under(claim));
-        holds || self.given_up.iter().any(|name| name.claim_id == claim)
+        self.names().any(|name| name.claim_id == claim)
+            || self.given_up.iter().any(|name| name.claim_id == claim)
     }
 
     /// Whether this very name is the user's, under this very claim.
     pub fn holds(&self, name: HeldName) -> bool {
-        let account = self.account.as_ref();
-        account.is_some_and(|account| account.names().any(|own| own == name))
+        self.names().any(|own| own == name)
+    }
+
+    /// Of a person or a service account.
+    fn names(&self) -> impl Iterator<Item = HeldName> {
+        let persons = self.account.iter().flat_map(Account::names);
+        persons.chain(self.service.iter().map(ServiceAccount::name))
     }
 
     pub(super) fn change_profile(&mut self, event: &ProfileChanged) {

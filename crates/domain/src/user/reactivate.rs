@@ -11,7 +11,7 @@ pub struct Reactivate {}
 
 impl Decide<User> for Reactivate {
     fn decide(self, user: &User, _: &Context) -> Result<Vec<UserEvent>, Error> {
-        if user.registered()?.deactivated {
+        if user.deactivated()? {
             Ok(vec![UserEvent::Reactivated(UserReactivated {})])
         } else {
             Ok(vec![])

@@ -19,6 +19,7 @@ impl Decide<User> for Register {
             _ if user.abandoned_claims.contains(&claim_id) => Err(Error::ClaimAbandoned),
             Some(_) => Err(Error::AlreadyRegistered),
             None if user.erased.is_some() => Err(Error::AlreadyRegistered),
+            None if user.service.is_some() => Err(Error::AlreadyRegistered),
             None => Ok(vec![UserEvent::Registered(self.registration)]),
         }
     }

@@ -14,7 +14,7 @@ pub struct RevokeRole {
 
 impl Decide<User> for RevokeRole {
     fn decide(self, user: &User, _: &Context) -> Result<Vec<UserEvent>, Error> {
-        user.registered()?;
+        user.deactivated()?;
         if !user.grants.contains_key(&self.role_id) {
             return Ok(vec![]);
         }

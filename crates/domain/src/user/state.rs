@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::erase::Erasure;
 use super::factors::Factors;
 use super::one_time::{Sent, SentCode, SentToken};
+use super::service_account::ServiceAccount;
 use super::unwritten::Unwritten;
 use super::{Error, FAILURES_TO_LOCK};
 use crate::decider::Context;
@@ -34,6 +35,8 @@ pub struct User {
     pub account: Option<Account>,
     /// There was an account.
     pub erased: Option<Erasure>,
+    /// Instead of an account: nobody's, for programs.
+    pub service: Option<ServiceAccount>,
     pub abandoned_claims: BTreeSet<ClaimId>,
     /// Names that were the user's until their release, which is not known to be done.
     pub given_up: Vec<HeldName>,
@@ -180,12 +183,19 @@ pub struct ReplacedToken {
 
 impl User {
     pub fn status(&self) -> Status {
-        match &self.account {
-            None if self.erased.is_some() => Status::Erased,
-            None => Status::Unregistered,
-            Some(account) if account.deactivated => Status::Deactivated,
-            Some(_) => Status::Active,
+        match self.deactivated() {
+            Err(_) if self.erased.is_some() => Status::Erased,
+            Err(_) => Status::Unregistered,
+            Ok(true) => Status::Deactivated,
+            Ok(false) => Status::Active,
         }
+    }
+
+    /// Of a person or a service account.
+    pub(super) fn deactivated(&self) -> Result<bool, Error> {
+        let account = self.account.as_ref().map(|it| it.deactivated);
+        let service = || self.service.as_ref().map(|it| it.deactivated);
+        account.or_else(service).ok_or(Error::NotFound)
     }
 
     /// Until when sign-in is refused, if it is.
@@ -320,6 +330,17 @@ impl User {
             }
             UserEvent::RoleGrantExpired(e) => {
                 self.grants.remove(&e.role_id);
+            }
+            UserEvent::ServiceAccountCreated(e) => self.service = Some(ServiceAccount::of(e)),
+            UserEvent::ServiceKeyIssued(e) => {
+                if let Some(service) = &mut self.service {
+                    service.issue(e);
+                }
+            }
+            UserEvent::ServiceKeyRevoked(e) => {
+                if let Some(service) = &mut self.service {
+                    service.keys.remove(&e.key_id);
+                }
             }
             UserEvent::Deactivated(_) => {
                 self.deactivate(true);
@@ -512,6 +533,9 @@ impl User {
     fn deactivate(&mut self, deactivated: bool) {
         if let Some(account) = &mut self.account {
             account.deactivated = deactivated;
+        }
+        if let Some(service) = &mut self.service {
+            service.deactivated = deactivated;
         }
     }
 }

@@ -12,8 +12,9 @@ use schemas::identifier::{IdentifierConfirmed, IdentifierKind, IdentifierRelease
 use schemas::user::{
     ClaimAbandoned, DeviceFailures, EmailVerificationRequested, LockReason, LoginFailed, PasskeyAdded,
     PasswordChangeCause, PasswordChanged, PasswordRehashed, PhoneVerificationFailed,
-    PhoneVerificationRequested, ProfileChanged, RoleGranted, SessionRefreshed, TotpEnabled,
-    TotpEnrolmentStarted, UserDeactivated, UserErased, UserLocked, UserLoggedIn, UserRegistered,
+    PhoneVerificationRequested, ProfileChanged, RoleGranted, ServiceAccountCreated, ServiceKeyIssued,
+    ServiceKeyRevoked, SessionRefreshed, TotpEnabled, TotpEnrolmentStarted, UserDeactivated, UserErased,
+    UserLocked, UserLoggedIn, UserRegistered,
 };
 use schemas::{Actor, BlindIndex, Idempotency, Meta, Position, Sealed, Sha256Digest, Stored, Timestamp};
 use uuid::Uuid;
@@ -114,6 +115,11 @@ fn is_frozen<A: LedgerAggregate>(name: &str, events: Vec<A::Event>) {
 #[test]
 fn the_state_of_a_user_is_frozen() {
     is_frozen::<User>("user", user_events());
+}
+
+#[test]
+fn the_state_of_a_service_account_is_frozen() {
+    is_frozen::<User>("service_account", service_account_events());
 }
 
 #[test]
@@ -263,6 +269,29 @@ fn user_events() -> Vec<UserEvent> {
         UserEvent::Erased(UserErased {
             revoked_sessions: vec![],
         }),
+    ]
+}
+
+fn service_account_events() -> Vec<UserEvent> {
+    let key = |number, expires_at| {
+        UserEvent::ServiceKeyIssued(ServiceKeyIssued {
+            key_id: id(number),
+            nonce: sealed(3),
+            key_hash: hash(4),
+            roles: Some(vec![id(40)]),
+            expires_at,
+        })
+    };
+    vec![
+        UserEvent::ServiceAccountCreated(ServiceAccountCreated {
+            user_id: id(2),
+            claim_id: id(30),
+            username: sealed(1),
+            username_index: BlindIndex(hash(2)),
+        }),
+        key(50, None),
+        key(51, Some(at(1_000))),
+        UserEvent::ServiceKeyRevoked(ServiceKeyRevoked { key_id: id(50) }),
     ]
 }
 

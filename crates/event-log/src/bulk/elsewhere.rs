@@ -41,7 +41,9 @@ impl Bus {
     ) -> Settled<A> {
         let mut settled = Settled::default();
         let Some(peers) = self.peers.as_ref() else {
-            settled.left.extend(routed.into_iter().flat_map(|(_, orders)| orders));
+            settled
+                .left
+                .extend(routed.into_iter().flat_map(|(_, orders)| orders));
             return settled;
         };
         let mut calls = Vec::new();
@@ -55,7 +57,10 @@ impl Bus {
             let answers = ask::<A>(peers, &instance, &orders, context, deadline).await;
             (orders, answers)
         });
-        let answers: Vec<_> = futures::stream::iter(asked).buffer_unordered(CALLS).collect().await;
+        let answers: Vec<_> = futures::stream::iter(asked)
+            .buffer_unordered(CALLS)
+            .collect()
+            .await;
         for (orders, answers) in answers {
             for (place, outcome) in sorted::<A>(orders, answers) {
                 match outcome {

@@ -69,7 +69,9 @@ impl Bus {
     pub fn unsaved(&self) -> usize {
         let groups: HashMap<_, _> = {
             let groups = self.groups.load();
-            let named = groups.values().map(|group| (Arc::as_ptr(group), Arc::clone(group)));
+            let named = groups
+                .values()
+                .map(|group| (Arc::as_ptr(group), Arc::clone(group)));
             named.collect()
         };
         let snapshots = groups.values().filter_map(|group| group.snapshots());

@@ -54,7 +54,10 @@ pub async fn many_commands_come_to_what_each_would<L: WriterLog>(log: &Arc<L>) {
     sent.extend(orders(&[first], |_| grant(8)));
     sent.extend(orders(&[users[2]], |_| revoke(7)));
     let done = owner.bus.execute_all::<User>(sent, &system()).await;
-    let is_new: Vec<_> = done.iter().map(|it| it.as_ref().ok().map(|it| it.is_new)).collect();
+    let is_new: Vec<_> = done
+        .iter()
+        .map(|it| it.as_ref().ok().map(|it| it.is_new))
+        .collect();
     assert_eq!(is_new, [Some(true), None, Some(false), Some(true), Some(false)]);
     assert!(matches!(done[1], Err(BusError::Refused(user::Error::NotFound))));
     assert_eq!(history(log, &first.to_string()).len(), 3);
@@ -72,9 +75,18 @@ pub async fn many_commands_come_to_what_each_would<L: WriterLog>(log: &Arc<L>) {
     let other = UserId::new_v7();
     let sent = vec![to_name(mail, reserve(other)), to_name(name, reserve(other))];
     let done = owner.bus.execute_all::<Identifier>(sent, &system()).await;
-    assert!(matches!(done[0], Err(BusError::Refused(identifier::Error::Taken))));
+    assert!(matches!(
+        done[0],
+        Err(BusError::Refused(identifier::Error::Taken))
+    ));
     assert!(done[1].is_ok());
-    assert!(owner.bus.execute_all::<User>(Vec::new(), &system()).await.is_empty());
+    assert!(
+        owner
+            .bus
+            .execute_all::<User>(Vec::new(), &system())
+            .await
+            .is_empty()
+    );
     owner.bus.shut_down().await;
     owner.given_up().await;
     // And the next owner reads it back.
@@ -111,11 +123,15 @@ pub async fn single_commands_and_many_share_the_writer<L: WriterLog>(log: &Arc<L
     let others = join_all((0..200).map(|_| owner.registered()));
     // Some of them are the same users: both ways come to one event each.
     let same = join_all(users[..50].iter().map(|id| owner.user(*id, register(*id))));
-    let again = owner.bus.execute_all::<User>(orders(&users[..500], register), &context);
+    let again = owner
+        .bus
+        .execute_all::<User>(orders(&users[..500], register), &context);
     let (many, others, same, again) = tokio::join!(many, others, same, again);
     assert_eq!(others.len(), 200);
     assert!(many.iter().chain(&again).all(Result::is_ok));
     assert!(same.iter().all(Result::is_ok));
-    let registered = events(log).into_iter().filter(|it| matches!(it.data, Event::User(_)));
+    let registered = events(log)
+        .into_iter()
+        .filter(|it| matches!(it.data, Event::User(_)));
     assert_eq!(registered.count(), 2_200);
 }

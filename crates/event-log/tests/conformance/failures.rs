@@ -57,10 +57,18 @@ async fn many_commands_in_doubt_are_settled_by_the_log() {
         let owner = Owner::claim(&log).await;
         let users: Vec<UserId> = (0..3_000).map(|_| UserId::new_v7()).collect();
         log.fail_next(&[failure]);
-        let done = owner.bus.execute_all::<User>(orders(&users, register), &system()).await;
+        let done = owner
+            .bus
+            .execute_all::<User>(orders(&users, register), &system())
+            .await;
         // What was not applied is done again, one by one.
-        assert!(done.iter().all(|it| it.as_ref().is_ok_and(|it| it.is_new)), "{failure:?}");
-        let registered = events(&log).into_iter().filter(|it| matches!(it.data, Event::User(_)));
+        assert!(
+            done.iter().all(|it| it.as_ref().is_ok_and(|it| it.is_new)),
+            "{failure:?}"
+        );
+        let registered = events(&log)
+            .into_iter()
+            .filter(|it| matches!(it.data, Event::User(_)));
         assert_eq!(registered.count(), users.len());
         chain_is_whole(&log);
     }

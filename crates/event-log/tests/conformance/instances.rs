@@ -130,13 +130,28 @@ async fn many_commands_reach_the_owner_in_a_few_calls() {
     let pair = pair().await;
     let users: Vec<UserId> = (0..200).map(|_| UserId::new_v7()).collect();
     let before = pair.road.calls.load(Ordering::Relaxed);
-    let done = pair.other.execute_all::<User>(orders(&users, register), &system()).await;
-    assert!(done.iter().all(|it| it.as_ref().is_ok_and(|it| it.is_new)), "{done:?}");
+    let done = pair
+        .other
+        .execute_all::<User>(orders(&users, register), &system())
+        .await;
+    assert!(
+        done.iter().all(|it| it.as_ref().is_ok_and(|it| it.is_new)),
+        "{done:?}"
+    );
     assert_eq!(pair.road.calls.load(Ordering::Relaxed) - before, 4);
     // Refusals travel too, each to its own place.
-    let known = |number: usize| if number.is_multiple_of(2) { users[number] } else { UserId::new_v7() };
+    let known = |number: usize| {
+        if number.is_multiple_of(2) {
+            users[number]
+        } else {
+            UserId::new_v7()
+        }
+    };
     let mixed: Vec<UserId> = (0..200).map(known).collect();
-    let done = pair.other.execute_all::<User>(orders(&mixed, |_| grant(1)), &system()).await;
+    let done = pair
+        .other
+        .execute_all::<User>(orders(&mixed, |_| grant(1)), &system())
+        .await;
     for (number, outcome) in done.iter().enumerate() {
         assert_eq!(outcome.is_ok(), number.is_multiple_of(2), "{number}: {outcome:?}");
     }
@@ -151,13 +166,20 @@ async fn of_many_commands_whose_answer_is_lost_none_is_done_twice() {
     let (other, sent) = (pair.other.clone(), orders(&users, register));
     let waiting = tokio::spawn(async move { other.execute_all::<User>(sent, &system()).await });
     // All has been done once when the way is mended.
-    while users.iter().any(|id| history(&pair.log, &id.to_string()).is_empty()) {
+    while users
+        .iter()
+        .any(|id| history(&pair.log, &id.to_string()).is_empty())
+    {
         tokio::task::yield_now().await;
     }
     pair.road.set(Way::Fine);
     let done = waiting.await.unwrap();
     assert!(done.iter().all(Result::is_ok), "{done:?}");
-    assert!(users.iter().all(|id| history(&pair.log, &id.to_string()).len() == 1));
+    assert!(
+        users
+            .iter()
+            .all(|id| history(&pair.log, &id.to_string()).len() == 1)
+    );
 }
 
 fn learn_claims(log: &Arc<MemoryLog>, owners: &Owners) {

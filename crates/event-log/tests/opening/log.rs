@@ -3,7 +3,7 @@
 use event_log::identity::LogIdentity;
 use event_log::{CreateError, KafkaConfig, LogSpec, create_log};
 use local_stack::Stack;
-use schemas::KeyEncryptionKey;
+use schemas::{KeyEncryptionKey, Registry};
 
 pub fn spec(ledgers: i32, groups: i32) -> LogSpec {
     LogSpec {
@@ -19,8 +19,12 @@ pub fn key(byte: u8) -> KeyEncryptionKey {
     KeyEncryptionKey::parse(&[byte; 32]).unwrap()
 }
 
+pub fn registry(stack: &Stack) -> Registry {
+    Registry::new(&stack.registry_url(), reqwest::Client::builder()).unwrap()
+}
+
 pub async fn open(stack: &Stack, config: &KafkaConfig, spec: &LogSpec) -> Result<LogIdentity, CreateError> {
-    create_log(config, spec, &key(7), &stack.registry_url()).await
+    create_log(config, spec, &key(7), &registry(stack)).await
 }
 
 pub async fn opened(stack: &Stack, config: &KafkaConfig, spec: &LogSpec) -> LogIdentity {

@@ -6,6 +6,7 @@
 mod audit;
 mod passkeys;
 mod roles;
+mod service_keys;
 mod sessions;
 mod users;
 
@@ -15,6 +16,7 @@ use sqlx::{PgConnection, PgPool, Postgres, Row, Transaction};
 pub use audit::{AuditCursor, AuditRow, audit_of_user};
 pub use passkeys::{PasskeyRow, passkeys_of_user};
 pub use roles::{GrantRow, RoleCacheRow, grants_of_user, role_cache_of_user};
+pub use service_keys::{ServiceKeyRow, service_keys_of};
 pub use sessions::{SessionRow, session_by_id, sessions_of_user};
 pub use users::{UserRow, rights_positions, user_by_id};
 

@@ -4,7 +4,7 @@ use schemas::{EventId, RoleId, Sealed, Timestamp, UserId};
 use sqlx::Row;
 use uuid::Uuid;
 
-use super::{Snapshot, optional_time, sealed, time};
+use super::{Snapshot, optional_sealed, optional_time, sealed, time};
 use crate::Error;
 
 /// An unrevoked grant; whether it has expired is for the reader's clock to say.
@@ -24,7 +24,7 @@ pub struct GrantRow {
 pub struct RoleCacheRow {
     pub user_id: UserId,
     pub username: Sealed,
-    pub email: Sealed,
+    pub email: Option<Sealed>,
     pub user_active: bool,
     pub role_names: Vec<String>,
     pub permission_names: Vec<String>,
@@ -73,7 +73,7 @@ pub async fn role_cache_of_user(
         Ok(RoleCacheRow {
             user_id: row.try_get::<Uuid, _>("user_id")?.into(),
             username: sealed(&row, "username")?,
-            email: sealed(&row, "email")?,
+            email: optional_sealed(&row, "email")?,
             user_active: row.try_get("user_active")?,
             role_names: row.try_get("role_names")?,
             permission_names: row.try_get("permission_names")?,

@@ -13,7 +13,9 @@ pub struct UserRow {
     pub id: UserId,
     pub ledger: i32,
     pub username: Sealed,
-    pub email: Sealed,
+    /// None of a service account.
+    pub email: Option<Sealed>,
+    pub is_service: bool,
     pub phone_number: Option<Sealed>,
     pub email_verified: bool,
     pub phone_verified: bool,
@@ -35,7 +37,7 @@ pub struct UserRow {
 
 pub async fn user_by_id(snapshot: &mut Snapshot, id: UserId) -> Result<Option<UserRow>, Error> {
     let row = sqlx::query(
-        "SELECT id, ledger, username, email, phone_number, email_verified, phone_verified, is_active,
+        "SELECT id, ledger, username, email, is_service, phone_number, email_verified, phone_verified, is_active,
                 failed_login_attempts, locked_until, created_at, updated_at, last_login_at,
                 last_login_ip::text AS last_login_ip, last_login_ip_sealed, deleted_at, totp_enabled, passkeys,
                 version, rights_position
@@ -66,7 +68,8 @@ fn read(row: &PgRow) -> Result<UserRow, Error> {
         id: row.try_get::<Uuid, _>("id")?.into(),
         ledger: i32::from(row.try_get::<i16, _>("ledger")?),
         username: sealed(row, "username")?,
-        email: sealed(row, "email")?,
+        email: optional_sealed(row, "email")?,
+        is_service: row.try_get("is_service")?,
         phone_number: optional_sealed(row, "phone_number")?,
         email_verified: row.try_get("email_verified")?,
         phone_verified: row.try_get("phone_verified")?,

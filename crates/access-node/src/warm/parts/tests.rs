@@ -54,7 +54,19 @@ fn rows() -> Rows {
         session(None, true),
         session(Some(Duration::from_micros(98)), false),
     ];
-    Rows { users, sessions }
+    let key = |roles| KeyRow {
+        id: KeyId::new_v7(),
+        user: users[0].0,
+        hash: Sha256Digest([3; 32]),
+        roles,
+        until: Some(Timestamp::from_micros(7)),
+    };
+    let keys = vec![key(None), key(Some([RoleId::new_v7()].into()))];
+    Rows {
+        users,
+        sessions,
+        keys,
+    }
 }
 
 fn made(key: &SealKey) -> (Vec<Part>, Rows) {
@@ -67,13 +79,14 @@ fn what_was_saved_is_loaded() {
     let key = key(1, LogId::new_v7());
     let (rows, owner) = (rows(), owner());
     let parts = make(&key, LEDGER, reach(), owner.clone(), &rows).unwrap();
-    assert_eq!(parts.len(), 4);
+    assert_eq!(parts.len(), 5);
     let loaded = open(&key, LEDGER, &parts).unwrap();
     assert_eq!((loaded.reach, loaded.owner), (reach(), owner));
     let mut whole = Rows::default();
     for part in loaded.rows {
         whole.users.extend(part.users);
         whole.sessions.extend(part.sessions);
+        whole.keys.extend(part.keys);
     }
     assert_eq!(whole, rows);
 }
@@ -106,7 +119,7 @@ fn parts_of_another_snapshot_or_order_or_number_are_refused() {
     assert_eq!(
         fewer,
         Some(Refused::Parts {
-            expected: 3,
+            expected: 4,
             found: 2
         })
     );
