@@ -30,3 +30,23 @@ pub fn cpu(pid: u32) -> Result<Duration> {
         .sum();
     Ok(Duration::from_secs_f64(ticks / TICKS))
 }
+
+/// Processor time that all processes of the machine used so far.
+pub fn machine_cpu() -> Result<Duration> {
+    let text = std::fs::read_to_string("/proc/stat").context("reading the machine's times")?;
+    let line = text.lines().next().context("no line of times")?;
+    // User, nice, system, idle, waiting, interrupts.
+    let ticks: Vec<f64> = line
+        .split_whitespace()
+        .skip(1)
+        .filter_map(|n| n.parse::<f64>().ok())
+        .collect();
+    let busy: f64 = ticks
+        .iter()
+        .take(7)
+        .enumerate()
+        .filter(|(at, _)| !matches!(at, 3 | 4))
+        .map(|(_, n)| n)
+        .sum();
+    Ok(Duration::from_secs_f64(busy / TICKS))
+}

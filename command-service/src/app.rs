@@ -58,6 +58,8 @@ pub struct App {
     pub recordings: Recordings,
     /// Places for imports: each holds its lines in memory.
     pub imports: Arc<Semaphore>,
+    /// Aggregates that may have changed since they were saved when an import begins.
+    pub most_unsaved: usize,
     pub registration: Registration,
     pub sessions: SessionConfig,
     pub places: Places,

@@ -89,6 +89,10 @@ pub struct Config {
     /// Aggregates (users, identifiers) that stay in memory, if there are shards.
     #[arg(long, env = "ROLECALL_RESIDENT_AGGREGATES", default_value_t = 200_000)]
     pub resident_aggregates: usize,
+    /// Aggregates that may wait to be saved when an import of users begins; they stay in memory until then, about a kilobyte
+    /// each. A user is three.
+    #[arg(long, env = "ROLECALL_UNSAVED_AGGREGATES", default_value_t = 600_000)]
+    pub unsaved_aggregates: usize,
     /// Events of a ledger after which the rights of its users are saved again, at least; a large ledger is saved
     /// after an eighth of its users.
     #[arg(long, env = "ROLECALL_ACCESS_SNAPSHOT_EVENTS", default_value_t = 2_000, value_parser = clap::value_parser!(i64).range(1..))]

@@ -3,6 +3,8 @@
 //! Reserve the names on their ledgers, record the user event (the commit point), confirm. One claim
 //! id names the whole. Names that the event gives up are released after it, and the user is told so.
 
+mod bulk;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -18,6 +20,8 @@ use service_kit::problem::{Problem, ProblemType};
 
 use crate::guesses::state_of;
 use crate::refusals::problem;
+
+pub use bulk::Registration;
 
 /// After this a contender may ask the holder's ledger to abandon the claim.
 const RESERVED_FOR: Duration = Duration::from_secs(60);
@@ -97,13 +101,7 @@ impl Names {
         let receipt = match self.bus.execute::<User>(&user, command, context).await {
             Ok(receipt) => receipt,
             Err(error) => {
-                let certain = match &error {
-                    BusError::Refused(_) | BusError::KeyReused => true,
-                    BusError::NotApplied | BusError::Busy => !claim.shared,
-                    // Applied or not: the reservations stay until a contender asks the ledger.
-                    BusError::OutcomeUnknown | BusError::Unavailable | BusError::Internal(_) => false,
-                };
-                if certain {
+                if leaves_nothing(&error, claim.shared) {
                     self.withdraw(claim, &steps).await;
                 }
                 return Err(problem(error));
@@ -279,6 +277,16 @@ impl Names {
         let found = self.bus.inspect_proven::<Identifier>(&index.to_hex()).await;
         let found = found.map_err(problem)?.aggregate;
         Ok(found.holder().map(|holder| holder.user_id))
+    }
+}
+
+/// Whether a claim whose user event came to this is over, for sure.
+fn leaves_nothing(error: &BusError<user::Error>, shared: bool) -> bool {
+    match error {
+        BusError::Refused(_) | BusError::KeyReused => true,
+        BusError::NotApplied | BusError::Busy => !shared,
+        // Applied or not: the reservations stay until a contender asks the ledger.
+        BusError::OutcomeUnknown | BusError::Unavailable | BusError::Internal(_) => false,
     }
 }
 

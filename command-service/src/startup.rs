@@ -363,6 +363,7 @@ pub(crate) fn app(
         reminders: Reminders::default(),
         recordings: Recordings::default(),
         imports: Arc::new(Semaphore::new(IMPORTS)),
+        most_unsaved: config.unsaved_aggregates,
         registration: config.registration,
         relying_party_name: config.relying_party.relying_party_name.clone(),
         sessions: config.sessions,

@@ -1,5 +1,7 @@
 //! CloudEvents 1.0 binary-mode headers (Kafka protocol binding) and W3C trace context.
 
+use std::borrow::Cow;
+
 use crate::events::{Event, EventType, find_event_type};
 use crate::id::LogId;
 use crate::meta::Meta;
@@ -33,25 +35,30 @@ pub enum HeaderError {
 
 /// The headers that repeat what the value says, so that a consumer can route unopened records.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CloudEventHeaders(Vec<(&'static str, String)>);
+pub struct CloudEventHeaders(Vec<(&'static str, Cow<'static, str>)>);
 
 impl CloudEventHeaders {
     pub fn of(log_id: LogId, event: &Event, meta: &Meta) -> Self {
         let event_type = event.event_type();
         Self(vec![
-            (ce::SPEC_VERSION, "1.0".to_owned()),
-            (ce::ID, meta.event_id.to_string()),
-            (ce::TYPE, event_type.name.to_owned()),
-            (ce::SOURCE, format!("urn:rolecall:{log_id}")),
-            (ce::TIME, meta.occurred_at.to_string()),
-            (ce::SUBJECT, meta.aggregate_id.clone()),
-            (ce::DATA_SCHEMA, data_schema(event_type)),
-            (ce::CONTENT_TYPE, "application/avro".to_owned()),
+            (ce::SPEC_VERSION, "1.0".into()),
+            (ce::ID, meta.event_id.to_string().into()),
+            (ce::TYPE, event_type.name.into()),
+            (ce::SOURCE, format!("urn:rolecall:{log_id}").into()),
+            (ce::TIME, meta.occurred_at.to_string().into()),
+            (ce::SUBJECT, meta.aggregate_id.clone().into()),
+            (ce::DATA_SCHEMA, data_schema(event_type).into()),
+            (ce::CONTENT_TYPE, "application/avro".into()),
         ])
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        self.0.iter().map(|(name, value)| (*name, value.as_str()))
+        self.0.iter().map(|(name, value)| (*name, value.as_ref()))
+    }
+
+    /// Names and values, to be sent.
+    pub fn into_vec(self) -> Vec<(&'static str, Cow<'static, str>)> {
+        self.0
     }
 
     /// Compares with what stands in a record; `find` gives a header's value.
@@ -61,7 +68,7 @@ impl CloudEventHeaders {
             if found != expected.as_bytes() {
                 return Err(HeaderError::Differs {
                     name,
-                    expected: expected.clone(),
+                    expected: expected.clone().into_owned(),
                     found: String::from_utf8_lossy(found).into_owned(),
                 });
             }

@@ -80,6 +80,8 @@ fn main() -> ExitCode {
         mails::a_busy_mail_server_gets_it_again_and_one_that_refuses_does_not,
         imports::users_are_imported_with_the_passwords_they_have,
         imports::each_line_is_imported_or_rejected_with_its_reason,
+        imports::of_lines_with_the_same_name_the_first_is_imported,
+        imports::many_lines_are_imported_though_half_of_them_are_not,
         imports::an_import_repeated_with_its_key_repeats_nothing,
         imports::only_those_with_the_permission_import,
         imports::a_program_imports_files_and_goes_on_after_an_interruption,

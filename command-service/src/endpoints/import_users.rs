@@ -45,7 +45,7 @@ struct Fingerprint {}
     (status = 403, body = ProblemDetails),
     (status = 413, body = ProblemDetails, description = "Too many lines: nothing was imported"),
     (status = 415, body = ProblemDetails),
-    (status = 429, body = ProblemDetails, description = "Other imports run"),
+    (status = 429, body = ProblemDetails, description = "Other imports run, or what they imported is not saved yet"),
     (status = "default", body = ProblemDetails),
 ))]
 #[tracing::instrument(name = "http.user.import", skip_all)]
@@ -63,9 +63,10 @@ pub async fn import_users(
     // Each holds its lines in memory.
     let place = Arc::clone(&app.imports).try_acquire_owned();
     let _place = place.map_err(|_| Problem::new(ProblemType::Busy).detail("other imports run"))?;
+    app.await_saved().await?;
     let lines = lines::read(body).await?;
     let context = call.context(&app, "import", &Fingerprint {}, basis.clone());
-    let outcome = app.import(lines, context).await;
+    let outcome = app.import(lines, context).await?;
     metrics::counter!("users_imported_total").increment(outcome.imported);
     let rejected = outcome.rejected.into_iter().map(|(line, problem)| Rejected {
         line,

@@ -6,8 +6,8 @@ use std::sync::atomic::AtomicUsize;
 
 use domain::user::{ChangeProfile, Erase, NewName, Register, Status};
 use event_log::{
-    CommitError, Committed, Group, GroupSpec, Instance, MemoryLog, Outgoing, Owners, Record, Target,
-    WriterLog, WriterLogError, WriterTransaction,
+    CommitError, Committed, Group, GroupSpec, Instance, MemoryLog, NewDataKey, Outgoing, Owners, Record,
+    Target, WriterLog, WriterLogError, WriterTransaction,
 };
 use schemas::user::UserRegistered;
 use schemas::{LogId, RequestId, SchemaIds, Sealed, Sha256Digest, Stream};
@@ -354,4 +354,149 @@ async fn a_contender_gets_what_was_reserved_anew_under_a_claim_used_up() {
         identifier(&names, username).await,
         Identifier::Held { .. }
     ));
+}
+
+fn registration(number: u128, texts: &[String; 2], shared: bool) -> Registration {
+    let user = UserId::from_uuid(uuid::Uuid::from_u128(number));
+    let id = ClaimId::from_uuid(uuid::Uuid::from_u128(number));
+    let claim = Claim {
+        user,
+        id,
+        shared,
+        ..claim(user, [&texts[0], &texts[1]])
+    };
+    let registered = UserRegistered {
+        user_id: user,
+        claim_id: id,
+        username: sealed(&texts[0]),
+        username_index: claim.names[0].1,
+        email: sealed(&texts[1]),
+        email_index: claim.names[1].1,
+        phone_number: None,
+        password_hash: sealed("hash"),
+        email_verified: false,
+        phone_verified: false,
+    };
+    let key = schemas::KeyEncryptionKey::parse(&[7; 32]).unwrap();
+    let wrapped = key
+        .wrap(LogId::new_v7(), user, &schemas::DataKey::generate())
+        .unwrap();
+    let new_data_key = NewDataKey {
+        user_id: user,
+        wrapped,
+        key_encryption_key_id: key.id(),
+    };
+    Registration {
+        claim,
+        registered,
+        new_data_key,
+    }
+}
+
+/// Half of them want a name that somebody has.
+fn half_taken(shared: bool) -> Vec<Registration> {
+    let texts = |number: u128| match number % 4 {
+        1 => ["taken".to_owned(), format!("u{number}@example.org")],
+        3 => [format!("u{number}"), "taken@example.org".to_owned()],
+        _ => [format!("u{number}"), format!("u{number}@example.org")],
+    };
+    (10..22)
+        .map(|number| registration(number, &texts(number), shared))
+        .collect()
+}
+
+/// Each user has both names or neither, and no name is kept for nobody.
+async fn all_or_nothing(names: &Names, registrations: &[Registration]) -> usize {
+    let mut registered = 0;
+    for Registration { claim, .. } in registrations {
+        let is_there = user(names, claim.user).await.account.is_some();
+        registered += usize::from(is_there);
+        for name in claim.held() {
+            let found = identifier(names, name).await;
+            let is_own = found.holder().is_some_and(|holder| holder.claim_id == claim.id);
+            if is_there {
+                assert!(is_own && matches!(found, Identifier::Held { .. }), "{found:?}");
+            } else if is_own {
+                // Reserved by nobody who lives: a contender gets it.
+                assert!(names.take_from(claim.user, name, &system()).await.unwrap());
+            }
+        }
+    }
+    registered
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_at_any_step_of_many_registrations_leaves_each_whole_or_undone() {
+    let holder = claim(UserId::new_v7(), ["taken", "taken@example.org"]);
+    for (crash, shared) in [
+        (Crash::BeforeCommit, false),
+        (Crash::AfterCommit, false),
+        (Crash::BeforeCommit, true),
+        (Crash::AfterCommit, true),
+    ] {
+        let mut seen = std::collections::BTreeSet::new();
+        for at in 0.. {
+            let log = MemoryLog::new(LogId::new_v7());
+            register(
+                &names_on(log.clone()).await,
+                &holder,
+                ["taken", "taken@example.org"],
+            )
+            .await;
+            let died = die(&log, at, crash, async |names| {
+                let outcomes = names.register_all(half_taken(shared), &system()).await;
+                for (number, outcome) in (10..).zip(outcomes) {
+                    assert_eq!(outcome.is_ok(), number % 2 == 0, "{number}");
+                }
+            })
+            .await;
+            let names = names_on(log.clone()).await;
+            finish(&names, &log).await;
+            seen.insert(all_or_nothing(&names, &half_taken(shared)).await);
+            // With a key, and so with the same claims, the rest is done by the next try.
+            if died && shared {
+                let log = log.clone();
+                let names = names_on(log).await;
+                names.register_all(half_taken(true), &system()).await;
+                let registered = all_or_nothing(&names, &half_taken(true)).await;
+                assert!(registered <= 6);
+            }
+            if !died {
+                assert!(
+                    at > 2,
+                    "reserve, register, confirm and release: {at} commits only"
+                );
+                break;
+            }
+        }
+        assert_eq!(seen.into_iter().collect::<Vec<_>>(), [0, 6], "{crash:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_registrations_are_told_apart() {
+    let log = MemoryLog::new(LogId::new_v7());
+    let names = names_on(log).await;
+    let holder = claim(UserId::new_v7(), ["taken", "taken@example.org"]);
+    register(&names, &holder, ["taken", "taken@example.org"]).await;
+    let told = |outcomes: Vec<Result<event_log::Done, Problem>>| -> Vec<Option<ProblemType>> {
+        outcomes
+            .into_iter()
+            .map(|outcome| outcome.err().map(|problem| problem.kind))
+            .collect()
+    };
+    let expected = [
+        None,
+        Some(ProblemType::EmailTaken),
+        None,
+        Some(ProblemType::UsernameTaken),
+    ];
+    let expected: Vec<_> = expected.into_iter().cycle().take(12).collect();
+    let first = told(names.register_all(half_taken(true), &system()).await);
+    assert_eq!(first, expected);
+    assert_eq!(all_or_nothing(&names, &half_taken(true)).await, 6);
+    // The same again changes nothing of those that are there.
+    let again = names.register_all(half_taken(true), &system()).await;
+    assert!(again.iter().flatten().all(|done| !done.is_new));
+    assert_eq!(all_or_nothing(&names, &half_taken(true)).await, 6);
 }

@@ -8,6 +8,7 @@ use domain::user::User;
 use schemas::Stream;
 
 use crate::aggregate::LedgerAggregate;
+use crate::bulk::InboundMany;
 use crate::bus::Bus;
 use crate::forward::{Envelope, Inbound};
 
@@ -27,6 +28,11 @@ impl Bus {
                 Stream::Users => self.answer_of::<User>(id, within, body).await,
                 Stream::Identifiers => self.answer_of::<Identifier>(id, within, body).await,
                 Stream::Catalog => self.answer_of::<Catalog>(id, within, body).await,
+            },
+            Envelope::Many { stream, within } => match stream {
+                Stream::Users => self.answers_of::<User>(within, body).await,
+                Stream::Identifiers => self.answers_of::<Identifier>(within, body).await,
+                Stream::Catalog => self.answers_of::<Catalog>(within, body).await,
             },
             Envelope::Pause {
                 stream,
@@ -48,5 +54,16 @@ impl Bus {
         let deadline = Instant::now() + within.min(LONGEST);
         let answer = self.answer_here::<A>(id, ask, deadline).await;
         Ok(serde_json::to_vec(&answer)?)
+    }
+
+    async fn answers_of<A: LedgerAggregate>(
+        &self,
+        within: Duration,
+        body: &[u8],
+    ) -> Result<Vec<u8>, NotAQuestion> {
+        let InboundMany { context, orders } = serde_json::from_slice::<InboundMany<A::Command>>(body)?;
+        let deadline = Instant::now() + within.min(LONGEST);
+        let answers = self.answer_all_here::<A>(orders, context, deadline).await;
+        Ok(serde_json::to_vec(&answers)?)
     }
 }

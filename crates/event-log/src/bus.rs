@@ -1,6 +1,6 @@
 //! The one way to run a command: it knows the owner of each ledger, here or elsewhere.
 
-mod patience;
+pub(crate) mod patience;
 mod standing;
 
 use std::collections::{BTreeMap, HashMap};
@@ -275,7 +275,7 @@ impl Bus {
             .unwrap_or_else(|error| Err(BusError::Internal(error.to_string())))
     }
 
-    fn elsewhere<A: LedgerAggregate>(&self, partition: i32) -> Option<(Arc<Peers>, Instance)> {
+    pub(crate) fn elsewhere<A: LedgerAggregate>(&self, partition: i32) -> Option<(Arc<Peers>, Instance)> {
         let peers = self.peers.as_ref()?;
         let owner = self.owner_elsewhere((A::STREAM, partition))?;
         Some((Arc::clone(peers), owner))
@@ -333,7 +333,7 @@ impl Bus {
         }
     }
 
-    fn owner<A: LedgerAggregate>(&self, partition: i32) -> Option<Owner> {
+    pub(crate) fn owner<A: LedgerAggregate>(&self, partition: i32) -> Option<Owner> {
         let groups = self.groups.load();
         let group = groups.get(&(A::STREAM, partition))?;
         let ledger = group.ledger(A::STREAM, partition)?;
@@ -342,6 +342,14 @@ impl Bus {
             ledger,
             partition,
         })
+    }
+
+    /// In a task that [`Self::shut_down`] waits for.
+    pub(crate) fn spawn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> tokio::task::JoinHandle<T> {
+        self.running.spawn(work)
     }
 
     /// Waits for every accepted command, then gives all groups back.

@@ -256,6 +256,13 @@ impl<A: Aggregate> Entry<A> {
         self.note(records);
     }
 
+    /// As [`Self::committed`], of a command without an idempotency key: nothing is kept for whoever asks again.
+    pub(crate) fn committed_unkeyed(&mut self, aggregate: A, last: &Meta, position: Position) {
+        self.aggregate = aggregate;
+        self.sequence = last.sequence;
+        self.last = Some(position);
+    }
+
     fn note(&mut self, records: Vec<Recorded<A::Event>>) {
         let Some(last) = records.last() else { return };
         self.sequence = last.meta.sequence;

@@ -68,6 +68,8 @@ pub(crate) enum Envelope {
         id: String,
         within: Duration,
     },
+    /// Orders go with it, and the context of all: see [`crate::bulk`]. Answered with an outcome for each.
+    Many { stream: Stream, within: Duration },
     /// Somebody is about to take over the group of this partition; see [`crate::pause`]. Answered with true or false.
     Pause {
         stream: Stream,

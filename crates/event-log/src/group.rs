@@ -1,6 +1,6 @@
 //! A writer group: its thread, its ledgers and its standing.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
@@ -14,10 +14,11 @@ use crate::ledger::Ledger;
 use crate::owners::{Instance, Owners};
 use crate::pause::Pause;
 use crate::snapshots::{GroupSnapshots, ScanOf, Snapshots};
+use crate::waiting::{Waiting, Work};
 use crate::worker::Worker;
 use crate::writer_log::{WriterLog, WriterLogError};
 
-/// Appends waiting for the next transaction; a full queue answers "busy".
+/// Commands waiting for a transaction; a full queue answers "busy".
 const QUEUE: usize = 4_096;
 
 /// A writer that is busy for longer has looked by itself.
@@ -114,7 +115,7 @@ pub(crate) struct GroupBusy;
 
 /// A group that this process owns, or wants to.
 pub struct Group {
-    appends: mpsc::Sender<Append>,
+    work: mpsc::Sender<Work>,
     status: watch::Receiver<GroupStatus>,
     ledgers: BTreeMap<(Stream, i32), Arc<Ledger>>,
     ends: Arc<Ends>,
@@ -171,7 +172,7 @@ impl Group {
         ids: Arc<SchemaIds>,
         snapshots: Option<Snapshots>,
     ) -> Self {
-        let (appends, queue) = mpsc::channel(QUEUE);
+        let (work, queue) = mpsc::channel(QUEUE);
         let (status, watch) = watch::channel(GroupStatus::Claiming(None));
         let mut by_partition: HashMap<i32, Arc<Ledger>> = HashMap::new();
         let ledgers: BTreeMap<_, _> = spec
@@ -211,19 +212,18 @@ impl Group {
             reader: L::Reader::default(),
             heads,
             ledgers: ledgers.clone(),
-            queue,
+            waiting: Waiting::new(queue),
             status,
             claimed_before: false,
             replaced: false,
             pause: Arc::clone(&pause),
             snapshots: snapshots.clone(),
             resumed: false,
-            backlog: VecDeque::new(),
             found: HashMap::new(),
         };
         worker.start(thread);
         Self {
-            appends,
+            work,
             status: watch,
             ledgers,
             ends,
@@ -258,8 +258,8 @@ impl Group {
     pub(crate) fn heartbeat(&self) -> Result<(), GroupBusy> {
         let users = |(stream, partition): &(Stream, i32)| (*stream == Stream::Users).then_some(*partition);
         for partition in self.ledgers.keys().filter_map(users) {
-            self.appends
-                .try_send(Append::heartbeat(partition))
+            self.work
+                .try_send(Work::one(Append::heartbeat(partition)))
                 .map_err(|_| GroupBusy)?;
         }
         Ok(())
@@ -271,7 +271,7 @@ impl Group {
             deadline: Instant::now() + PROOF,
             ..Append::of_log(stream, partition, Vec::new())
         };
-        self.appends.try_send(nothing).ok();
+        self.work.try_send(Work::one(nothing)).ok();
     }
 
     pub fn status(&self) -> watch::Receiver<GroupStatus> {
@@ -296,7 +296,7 @@ impl Group {
         self.is_serving().then_some(end)
     }
 
-    pub(crate) fn appends(&self) -> mpsc::Sender<Append> {
-        self.appends.clone()
+    pub(crate) fn work(&self) -> mpsc::Sender<Work> {
+        self.work.clone()
     }
 }

@@ -11,9 +11,9 @@ use schemas::{
     SchemaIdError, SchemaIds, Stored, Stream, Timestamp, ce, encode_body, frame, key::KEY_STORED,
     key::KeyStored, log::LogEvent, user::UserEvent,
 };
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
-use crate::entry::CommandContext;
+use crate::entry::{CommandContext, NewDataKey};
 use crate::record::{DecodeError, Record, decode};
 use crate::topics::HEARTBEAT_KEY;
 use crate::writer_log::{Committed, Outgoing, Target, WriterLogError};
@@ -48,9 +48,31 @@ pub(crate) struct Append {
     pub events: Vec<Event>,
     /// Writes a heartbeat to the ledger's partition of the keys topic.
     pub heartbeat: bool,
-    pub context: CommandContext,
+    /// Shared by those that came together.
+    pub context: Arc<CommandContext>,
+    pub new_data_key: Option<NewDataKey>,
     pub deadline: Instant,
-    pub reply: oneshot::Sender<Result<Vec<(Meta, Position)>, AppendError>>,
+    pub reply: Reply,
+}
+
+/// Metas and positions of an append's events, if they are in the log.
+pub(crate) type Outcome = Result<Vec<(Meta, Position)>, AppendError>;
+
+/// Where an append's outcome goes. Who is let go without one knows nothing.
+pub(crate) enum Reply {
+    One(oneshot::Sender<Outcome>),
+    /// One of many that are waited for together, by its place among them. There is room for each.
+    OfMany(usize, mpsc::Sender<(usize, Outcome)>),
+}
+
+impl Reply {
+    /// A command that nobody waits for any more is committed all the same.
+    fn send(self, outcome: Outcome) {
+        match self {
+            Self::One(reply) => reply.send(outcome).unwrap_or(()),
+            Self::OfMany(place, replies) => replies.try_send((place, outcome)).unwrap_or(()),
+        }
+    }
 }
 
 /// Where a partition stands, as its owner knows it.
@@ -273,12 +295,7 @@ impl GroupLog {
             head.chain = head
                 .chain
                 .after(topic, append.partition, &record.key, &record.value);
-            if let Some(key) = append
-                .context
-                .new_data_key
-                .as_ref()
-                .filter(|_| outgoing.is_empty())
-            {
+            if let Some(key) = append.new_data_key.as_ref().filter(|_| outgoing.is_empty()) {
                 outgoing.push(self.key_record(append.partition, key, meta.event_id)?);
             }
             if let Event::User(UserEvent::Erased(_)) = event {
@@ -301,23 +318,20 @@ impl GroupLog {
         traceparent: Option<&str>,
     ) -> Result<Outgoing, EncodeError> {
         let value = frame(self.ids.id_of(event.event_type())?, &event.encode(meta)?);
-        let headers = CloudEventHeaders::of(self.log_id, event, meta);
+        let mut headers = CloudEventHeaders::of(self.log_id, event, meta).into_vec();
+        headers.extend(traceparent.map(|trace| (ce::TRACE_PARENT, trace.to_owned().into())));
         Ok(Outgoing {
             target: Target::Event(stream, partition),
             key: meta.aggregate_id.clone().into_bytes(),
             value,
-            headers: headers
-                .iter()
-                .map(|(name, value)| (name, value.to_owned()))
-                .chain(traceparent.map(|trace| (ce::TRACE_PARENT, trace.to_owned())))
-                .collect(),
+            headers,
         })
     }
 
     fn key_record(
         &self,
         partition: i32,
-        key: &crate::entry::NewDataKey,
+        key: &NewDataKey,
         event_id: EventId,
     ) -> Result<Outgoing, EncodeError> {
         let stored = KeyStored {
@@ -346,7 +360,7 @@ impl GroupLog {
             target: Target::Key(partition),
             key: stored.user_id.to_string().into_bytes(),
             value: frame(self.ids.id_of(&KEY_STORED)?, &encode_body(&KEY_STORED, stored)?),
-            headers: vec![(ce::CONTENT_TYPE, "application/avro".to_owned())],
+            headers: vec![(ce::CONTENT_TYPE, "application/avro".into())],
         })
     }
 }
@@ -382,9 +396,10 @@ impl Append {
             expected: 0,
             events: events.into_iter().map(Event::Log).collect(),
             heartbeat: false,
-            context: CommandContext::system(RequestId::new_v7()),
+            context: Arc::new(CommandContext::system(RequestId::new_v7())),
+            new_data_key: None,
             deadline: Instant::now(),
-            reply: oneshot::channel().0,
+            reply: Reply::One(oneshot::channel().0),
         }
     }
 
@@ -393,14 +408,13 @@ impl Append {
         self.version.load(Ordering::Acquire) == self.expected
     }
 
-    pub(crate) fn answer(self, outcome: Result<Vec<(Meta, Position)>, AppendError>) {
+    pub(crate) fn answer(self, outcome: Outcome) {
         if let Ok(placed) = &outcome
             && let Some((meta, _)) = placed.last()
         {
             self.version.store(meta.sequence, Ordering::Release);
         }
-        // A command that nobody waits for any more is committed all the same.
-        self.reply.send(outcome).unwrap_or(());
+        self.reply.send(outcome);
     }
 }
 

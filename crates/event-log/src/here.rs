@@ -13,9 +13,10 @@ use crate::bus::{BusError, SETTLE};
 use crate::entry::{CommandContext, Entry, Receipt};
 use crate::forward::{Answer, Ask, Inspected, Reply};
 use crate::group::Group;
-use crate::group_log::{Append, AppendError};
+use crate::group_log::{self, Append, AppendError};
 use crate::ledger::Ledger;
 use crate::store::KafkaEventStore;
+use crate::waiting::Work;
 
 /// Commands that wait for one aggregate at most, each for its turn.
 const WAITING: usize = 512;
@@ -83,7 +84,7 @@ impl Owner {
         {
             return Ok(receipt);
         }
-        let store = KafkaEventStore::<A>::new(entry, self.partition, self.group.appends(), context, deadline);
+        let store = KafkaEventStore::<A>::new(entry, self.partition, self.group.work(), context, deadline);
         let decide_at = Context {
             now: Timestamp::now(),
         };
@@ -177,11 +178,12 @@ impl Owner {
             expected: 0,
             events: Vec::new(),
             heartbeat: false,
-            context: CommandContext::system(RequestId::new_v7()),
+            context: Arc::new(CommandContext::system(RequestId::new_v7())),
+            new_data_key: None,
             deadline,
-            reply,
+            reply: group_log::Reply::One(reply),
         };
-        match tokio::time::timeout_at(deadline.into(), self.group.appends().send(nothing)).await {
+        match tokio::time::timeout_at(deadline.into(), self.group.work().send(Work::one(nothing))).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return Err(BusError::Unavailable),
             Err(_) => return Err(BusError::NotApplied),
@@ -195,7 +197,7 @@ impl Owner {
     }
 }
 
-fn from_append<E>(error: AppendError) -> BusError<E> {
+pub(crate) fn from_append<E>(error: AppendError) -> BusError<E> {
     match error {
         AppendError::NotApplied | AppendError::Expired => BusError::NotApplied,
         AppendError::OutcomeUnknown => BusError::OutcomeUnknown,

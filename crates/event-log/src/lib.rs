@@ -11,6 +11,7 @@ mod aggregate;
 mod aggregates;
 mod answer;
 mod asking;
+mod bulk;
 mod bus;
 mod claimant;
 mod config;
@@ -45,6 +46,7 @@ mod stuck;
 mod tail;
 mod takeover;
 mod topics;
+mod waiting;
 mod watermarks;
 mod worker;
 mod writer_log;
@@ -56,6 +58,7 @@ pub mod identity {
 
 pub use aggregate::LedgerAggregate;
 pub use answer::NotAQuestion;
+pub use bulk::{Done, Order};
 pub use bus::{Bus, BusError, within_one_deadline};
 pub use config::KafkaConfig;
 pub use creation::{CreateError, LogSpec, create_log, register_schemas};

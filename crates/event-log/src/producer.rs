@@ -177,7 +177,7 @@ impl KafkaTransaction {
                 |headers, (key, value)| {
                     headers.insert(Header {
                         key,
-                        value: Some(value),
+                        value: Some(&**value),
                     })
                 },
             );

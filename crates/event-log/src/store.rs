@@ -1,6 +1,7 @@
 //! cqrs-es on the ledgers.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use cqrs_es::{AggregateContext, AggregateError, EventEnvelope, EventStore};
@@ -8,8 +9,9 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedMutexGuard, mpsc, oneshot};
 
 use crate::aggregate::LedgerAggregate;
-use crate::entry::{CommandContext, Entry, Receipt, Recorded};
-use crate::group_log::{Append, AppendError};
+use crate::entry::{CommandContext, Entry, NewDataKey, Receipt, Recorded};
+use crate::group_log::{Append, AppendError, Reply};
+use crate::waiting::Work;
 
 /// The event store of one command: the locked aggregate, and the way to its ledger's writer.
 ///
@@ -17,8 +19,9 @@ use crate::group_log::{Append, AppendError};
 pub struct KafkaEventStore<A: LedgerAggregate> {
     entry: Mutex<Option<OwnedMutexGuard<Entry<A>>>>,
     partition: i32,
-    appends: mpsc::Sender<Append>,
-    context: CommandContext,
+    work: mpsc::Sender<Work>,
+    context: Arc<CommandContext>,
+    new_data_key: Option<NewDataKey>,
     deadline: Instant,
     receipt: Mutex<Option<Receipt<A::Event>>>,
 }
@@ -40,15 +43,16 @@ impl<A: LedgerAggregate> KafkaEventStore<A> {
     pub(crate) fn new(
         entry: OwnedMutexGuard<Entry<A>>,
         partition: i32,
-        appends: mpsc::Sender<Append>,
-        context: CommandContext,
+        work: mpsc::Sender<Work>,
+        mut context: CommandContext,
         deadline: Instant,
     ) -> Self {
         Self {
+            new_data_key: context.new_data_key.take(),
             entry: Mutex::new(Some(entry)),
             partition,
-            appends,
-            context,
+            work,
+            context: Arc::new(context),
             deadline,
             receipt: Mutex::new(None),
         }
@@ -94,16 +98,17 @@ impl<A: LedgerAggregate> EventStore<A> for &KafkaEventStore<A> {
             stream: A::STREAM,
             partition: self.partition,
             aggregate_id: context.id.clone(),
-            version: std::sync::Arc::clone(&context.entry.version),
+            version: Arc::clone(&context.entry.version),
             expected: context.entry.sequence,
             events: events.iter().cloned().map(A::wrap).collect(),
             heartbeat: false,
-            context: self.context.clone(),
+            context: Arc::clone(&self.context),
+            new_data_key: self.new_data_key.clone(),
             deadline: self.deadline,
-            reply,
+            reply: Reply::One(reply),
         };
         // Room that does not come in time: certainly nothing was written.
-        match tokio::time::timeout_at(self.deadline.into(), self.appends.send(append)).await {
+        match tokio::time::timeout_at(self.deadline.into(), self.work.send(Work::one(append))).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return Err(unexpected(AppendError::NotOwner)),
             Err(_) => return Err(unexpected(AppendError::Expired)),

@@ -126,7 +126,7 @@ impl<L: WriterLog> Worker<L> {
             );
             self.status
                 .send_replace(GroupStatus::Claiming(Some(error.to_string())));
-            if self.queue.is_closed() && self.queue.is_empty() {
+            if self.waiting.is_over() {
                 self.end(in_doubt, GroupStatus::GivenUp);
                 return None;
             }
@@ -139,26 +139,14 @@ impl<L: WriterLog> Worker<L> {
     /// Answers those whose deadline passed while the group could not be claimed: they were never
     /// written, so "not applied" is certain.
     fn expire(&mut self) {
-        while let Ok(append) = self.queue.try_recv() {
-            self.backlog.push_back(append);
-        }
-        let now = Instant::now();
-        for append in std::mem::take(&mut self.backlog) {
-            if append.deadline < now {
-                append.answer(Err(AppendError::Expired));
-            } else {
-                self.backlog.push_back(append);
-            }
+        for append in self.waiting.take_expired(Instant::now()) {
+            append.answer(Err(AppendError::Expired));
         }
     }
 
     fn try_take_over(&mut self, in_doubt: &mut InDoubt) -> Result<Option<L::Transaction>, ClaimError> {
         if self.claimed_before {
-            if self.queue.is_closed()
-                && self.queue.is_empty()
-                && self.backlog.is_empty()
-                && in_doubt.is_empty()
-            {
+            if self.waiting.is_over() && in_doubt.is_empty() {
                 return Ok(None);
             }
             // Step 1: look before fencing, so that two owners do not fence each other for ever.
@@ -170,7 +158,7 @@ impl<L: WriterLog> Worker<L> {
         }
         // The history first, while its owner still serves: the rest is short.
         self.load()?;
-        if self.queue.is_closed() || self.is_taken_meanwhile() {
+        if self.waiting.is_closed() || self.is_taken_meanwhile() {
             return Ok(None);
         }
         self.claim(in_doubt)

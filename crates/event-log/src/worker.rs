@@ -1,11 +1,11 @@
 //! The thread of a writer group: takes over (`takeover.rs`), commits batch after batch, settles doubts.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
 use schemas::{EventId, Meta, Position, Stream, Timestamp};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use crate::claimant::Claimant;
 use crate::group::{GroupStatus, Halt};
@@ -13,10 +13,8 @@ use crate::group_log::{Append, AppendError, GroupLog, Prepared};
 use crate::ledger::Ledger;
 use crate::pause::Pause;
 use crate::snapshots::GroupSnapshots;
+use crate::waiting::Waiting;
 use crate::writer_log::{CommitError, WriterLog, WriterTransaction};
-
-/// Appends in one transaction.
-const BATCH: usize = 512;
 
 pub(crate) struct Worker<L: WriterLog> {
     pub log: Arc<L>,
@@ -27,7 +25,7 @@ pub(crate) struct Worker<L: WriterLog> {
     pub reader: L::Reader,
     pub heads: GroupLog,
     pub ledgers: BTreeMap<(Stream, i32), Arc<Ledger>>,
-    pub queue: mpsc::Receiver<Append>,
+    pub waiting: Waiting,
     pub status: watch::Sender<GroupStatus>,
     pub claimed_before: bool,
     /// Whether another instance's claim was read behind one's own. It stays so: the heads have passed it.
@@ -36,8 +34,6 @@ pub(crate) struct Worker<L: WriterLog> {
     pub snapshots: Option<Arc<GroupSnapshots>>,
     /// Whether the heads stand where a snapshot, or the lack of one, put them at first.
     pub resumed: bool,
-    /// Appends that came while the group was claimed, oldest first.
-    pub backlog: VecDeque<Append>,
     /// Events read while appends were in doubt, by id.
     pub found: HashMap<EventId, (Meta, Position)>,
 }
@@ -97,11 +93,7 @@ impl<L: WriterLog> Worker<L> {
         for (append, _) in in_doubt.drain(..) {
             append.answer(Err(AppendError::OutcomeUnknown));
         }
-        self.queue.close();
-        for append in self.backlog.drain(..) {
-            append.answer(Err(AppendError::NotOwner));
-        }
-        while let Ok(append) = self.queue.try_recv() {
+        for append in self.waiting.close() {
             append.answer(Err(AppendError::NotOwner));
         }
     }
@@ -110,21 +102,12 @@ impl<L: WriterLog> Worker<L> {
     fn serve(&mut self, mut transaction: L::Transaction) -> Doubt {
         let pause = Arc::clone(&self.pause);
         loop {
-            let mut batch: Vec<Append> = self.backlog.drain(..).collect();
-            if batch.is_empty() {
-                let Some(first) = self.queue.blocking_recv() else {
-                    return Doubt::Closed;
-                };
-                batch.push(first);
-            }
-            while batch.len() < BATCH
-                && let Ok(next) = self.queue.try_recv()
-            {
-                batch.push(next);
-            }
+            let Some(batch) = self.waiting.next_batch() else {
+                return Doubt::Closed;
+            };
             let Some(_turn) = pause.turn(|| self.knows_rival()) else {
                 // None of these was sent.
-                self.backlog.extend(batch);
+                self.waiting.put_back(batch);
                 return Doubt::Fenced(InDoubt::new());
             };
             if let Some(doubt) = self.commit(&mut transaction, batch) {

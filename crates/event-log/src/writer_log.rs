@@ -1,5 +1,6 @@
 //! What a writer group needs of the log underneath: Kafka in production, memory in tests.
 
+use std::borrow::Cow;
 use std::ops::ControlFlow;
 
 use rdkafka::error::KafkaError;
@@ -22,7 +23,7 @@ pub struct Outgoing {
     pub target: Target,
     pub key: Vec<u8>,
     pub value: Vec<u8>,
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(&'static str, Cow<'static, str>)>,
 }
 
 /// A transaction that did not end in a clear "committed".

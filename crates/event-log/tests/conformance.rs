@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+#[path = "conformance/bulk.rs"]
+mod bulk;
 #[path = "conformance/cases.rs"]
 mod cases;
 #[path = "conformance/failures.rs"]
@@ -40,7 +42,7 @@ macro_rules! on_a_new_log {
         $(
             println!("{}", stringify!($case));
             let log = $log(stringify!($case)).await;
-            cases::$case(&log).await;
+            $case(&log).await;
             owner::chain_is_whole(&log);
         )+
     };
@@ -48,6 +50,8 @@ macro_rules! on_a_new_log {
 
 macro_rules! conforms {
     ($log:expr) => {
+        use bulk::*;
+        use cases::*;
         on_a_new_log!($log =>
             commands_are_recorded_in_order,
             a_new_owner_reads_everything_back,
@@ -59,6 +63,9 @@ macro_rules! conforms {
             of_two_owners_at_once_one_remains,
             what_is_given_up_is_refused_at_once,
             a_key_is_stored_with_the_first_event,
+            many_commands_come_to_what_each_would,
+            a_replaced_owner_says_yes_to_none_of_many,
+            single_commands_and_many_share_the_writer,
         )
     };
 }

@@ -148,6 +148,78 @@ pub async fn each_line_is_imported_or_rejected_with_its_reason(world: Arc<World>
     assert_eq!(answer.body["imported"], 1);
 }
 
+pub async fn of_lines_with_the_same_name_the_first_is_imported(world: Arc<World>) {
+    let (names, strange) = (
+        (0..400).map(|_| unique("twin")).collect::<Vec<_>>(),
+        unique("strange"),
+    );
+    let mut lines: Vec<String> = names.iter().map(|name| row(name).to_string()).collect();
+    // Every second line comes again: as it is, or with one name of its own.
+    let mut expected = Vec::new();
+    for (number, name) in names.iter().enumerate().step_by(2) {
+        let mut again = row(name);
+        let (by_email, other) = (number.is_multiple_of(4), format!("{strange}-{number}"));
+        if by_email {
+            again["username"] = json!(other);
+        } else {
+            again["email"] = json!(format!("{other}@example.org"));
+        }
+        lines.push(again.to_string());
+        let slug = if by_email { "email-taken" } else { "username-taken" };
+        expected.push((lines.len() as u64, slug.to_owned()));
+    }
+    // A line that is rejected for itself takes no name from a later one.
+    let mut unusable = row(&strange);
+    unusable["password_hash"] = json!("5f4dcc3b5aa765d61d8327deb882cf99");
+    lines.push(unusable.to_string());
+    expected.push((lines.len() as u64, "unusable-hash".to_owned()));
+    lines.push(row(&strange).to_string());
+    for key in [None, Some(unique("twins"))] {
+        let lines: Vec<String> = match &key {
+            None => lines.clone(),
+            // Other people, the same way.
+            Some(key) => lines
+                .iter()
+                .map(|line| line.replace("twin", key).replace("strange", key))
+                .collect(),
+        };
+        for _ in 0..2 {
+            let answer = import(&world, &world.admin, key.as_deref(), &lines)
+                .await
+                .expect(200);
+            assert_eq!(answer.body["imported"], 401, "{}", answer.text);
+            assert_eq!(rejections(&answer), expected);
+            if key.is_none() {
+                break;
+            }
+        }
+        // The free names of rejected lines are free.
+        let free = lines[400].replace("@example.org", "@other.example.org");
+        let answer = import(&world, &world.admin, None, &[free]).await.expect(200);
+        assert_eq!(answer.body["imported"], 1, "{}", answer.text);
+    }
+}
+
+pub async fn many_lines_are_imported_though_half_of_them_are_not(world: Arc<World>) {
+    let names: Vec<String> = (0..3_000).map(|_| unique("half")).collect();
+    let of = |numbers: std::ops::Range<usize>| -> Vec<String> {
+        names[numbers].iter().map(|name| row(name).to_string()).collect()
+    };
+    let answer = import(&world, &world.admin, None, &of(0..1_500))
+        .await
+        .expect(200);
+    assert_eq!(answer.body["imported"], 1_500);
+    let answer = import(&world, &world.admin, None, &of(0..3_000))
+        .await
+        .expect(200);
+    assert_eq!(answer.body["imported"], 1_500);
+    let expected: Vec<_> = (1..=1_500).map(|line| (line, "email-taken".to_owned())).collect();
+    assert_eq!(rejections(&answer), expected);
+    for name in [&names[0], &names[2_999]] {
+        Person::log_in(&world.client, name, ITS_PASSWORD).await;
+    }
+}
+
 pub async fn an_import_repeated_with_its_key_repeats_nothing(world: Arc<World>) {
     let names: Vec<String> = (0..20).map(|_| unique("again")).collect();
     let lines: Vec<String> = names.iter().map(|name| row(name).to_string()).collect();

@@ -17,7 +17,7 @@ pub async fn within_one_deadline<F: Future>(work: F) -> F::Output {
     UNTIL.scope(Instant::now() + DEADLINE, work).await
 }
 
-pub(super) fn deadline() -> Instant {
+pub(crate) fn deadline() -> Instant {
     UNTIL
         .try_with(|until| *until)
         .unwrap_or_else(|_| Instant::now() + DEADLINE)

@@ -1,6 +1,7 @@
 //! What is served, by whom, and why not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use schemas::Stream;
 
@@ -61,6 +62,20 @@ impl Bus {
             let here = groups.get(&place).is_some_and(|group| group.is_serving());
             here || self.owner_elsewhere(place).is_some()
         })
+    }
+
+    /// Aggregates of the groups here that changed since they were last saved, where they are saved at all. They cannot leave
+    /// memory.
+    pub fn unsaved(&self) -> usize {
+        let groups: HashMap<_, _> = {
+            let groups = self.groups.load();
+            let named = groups
+                .values()
+                .map(|group| (Arc::as_ptr(group), Arc::clone(group)));
+            named.collect()
+        };
+        let snapshots = groups.values().filter_map(|group| group.snapshots());
+        snapshots.map(|snapshots| snapshots.marks().count()).sum()
     }
 
     /// Waits until every routed group serves or can never serve.

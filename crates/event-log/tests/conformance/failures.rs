@@ -3,13 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::user::User;
 use event_log::{BusError, Failure, Group, GroupStatus, Halt, Instance, MemoryLog, Owners, Target};
 use futures::future::join_all;
 use proptest::prelude::*;
 use schemas::user::UserEvent;
 use schemas::{Event, LogId, Position, SchemaIds, Stream, Timestamp, UserId};
 
-use crate::owner::{LEDGERS, Owner, chain_is_whole, events, grant, history, is_not_done, keyed, role, specs};
+use crate::bulk::orders;
+use crate::owner::{
+    LEDGERS, Owner, chain_is_whole, events, grant, history, is_not_done, keyed, register, role, specs, system,
+};
 
 fn new_log() -> Arc<MemoryLog> {
     Arc::new(MemoryLog::new(LogId::new_v7()))
@@ -44,6 +48,30 @@ async fn what_did_not_reach_the_log_is_not_applied() {
         2
     );
     chain_is_whole(&log);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_commands_in_doubt_are_settled_by_the_log() {
+    for failure in [Failure::AfterCommit, Failure::BeforeCommit] {
+        let log = new_log();
+        let owner = Owner::claim(&log).await;
+        let users: Vec<UserId> = (0..3_000).map(|_| UserId::new_v7()).collect();
+        log.fail_next(&[failure]);
+        let done = owner
+            .bus
+            .execute_all::<User>(orders(&users, register), &system())
+            .await;
+        // What was not applied is done again, one by one.
+        assert!(
+            done.iter().all(|it| it.as_ref().is_ok_and(|it| it.is_new)),
+            "{failure:?}"
+        );
+        let registered = events(&log)
+            .into_iter()
+            .filter(|it| matches!(it.data, Event::User(_)));
+        assert_eq!(registered.count(), users.len());
+        chain_is_whole(&log);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,6 +13,7 @@ use schemas::log::LogEvent;
 use schemas::user::UserEvent;
 use schemas::{Event, LogId, Position, SchemaIds, Timestamp, UserId};
 
+use crate::bulk::orders;
 use crate::owner::{LEDGERS, grant, history, keyed, records, register, revoke, role, specs, system};
 
 /// What goes wrong on the way to the other instance.
@@ -122,6 +123,63 @@ async fn pair() -> Pair {
         road,
         back,
     }
+}
+
+#[tokio::test]
+async fn many_commands_reach_the_owner_in_a_few_calls() {
+    let pair = pair().await;
+    let users: Vec<UserId> = (0..200).map(|_| UserId::new_v7()).collect();
+    let before = pair.road.calls.load(Ordering::Relaxed);
+    let done = pair
+        .other
+        .execute_all::<User>(orders(&users, register), &system())
+        .await;
+    assert!(
+        done.iter().all(|it| it.as_ref().is_ok_and(|it| it.is_new)),
+        "{done:?}"
+    );
+    assert_eq!(pair.road.calls.load(Ordering::Relaxed) - before, 4);
+    // Refusals travel too, each to its own place.
+    let known = |number: usize| {
+        if number.is_multiple_of(2) {
+            users[number]
+        } else {
+            UserId::new_v7()
+        }
+    };
+    let mixed: Vec<UserId> = (0..200).map(known).collect();
+    let done = pair
+        .other
+        .execute_all::<User>(orders(&mixed, |_| grant(1)), &system())
+        .await;
+    for (number, outcome) in done.iter().enumerate() {
+        assert_eq!(outcome.is_ok(), number.is_multiple_of(2), "{number}: {outcome:?}");
+    }
+}
+
+/// Whoever sends many commands sends such as bear repeating.
+#[tokio::test]
+async fn of_many_commands_whose_answer_is_lost_none_is_done_twice() {
+    let pair = pair().await;
+    let users: Vec<UserId> = (0..70).map(|_| UserId::new_v7()).collect();
+    pair.road.set(Way::AnswerLost);
+    let (other, sent) = (pair.other.clone(), orders(&users, register));
+    let waiting = tokio::spawn(async move { other.execute_all::<User>(sent, &system()).await });
+    // All has been done once when the way is mended.
+    while users
+        .iter()
+        .any(|id| history(&pair.log, &id.to_string()).is_empty())
+    {
+        tokio::task::yield_now().await;
+    }
+    pair.road.set(Way::Fine);
+    let done = waiting.await.unwrap();
+    assert!(done.iter().all(Result::is_ok), "{done:?}");
+    assert!(
+        users
+            .iter()
+            .all(|id| history(&pair.log, &id.to_string()).len() == 1)
+    );
 }
 
 fn learn_claims(log: &Arc<MemoryLog>, owners: &Owners) {
