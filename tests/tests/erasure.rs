@@ -58,15 +58,30 @@ async fn files_with(folder: &Path, bytes: &[u8]) -> String {
     let part = parts.max_by_key(|part| part.len()).unwrap();
     assert!(part.len() >= 8, "too short to be sure");
     let pattern: String = part.iter().map(|byte| format!("\\x{byte:02x}")).collect();
-    let found = Command::new("grep")
-        .env("LC_ALL", "C")
-        .args(["-rlaP", &pattern])
-        .arg(folder)
-        .output()
-        .await
-        .unwrap();
-    assert!(found.status.code().is_some_and(|code| code < 2), "{found:?}");
-    String::from_utf8(found.stdout).unwrap()
+    for _ in 0..20 {
+        let found = Command::new("grep")
+            .env("LC_ALL", "C")
+            .args(["-rlaP", &pattern])
+            .arg(folder)
+            .output()
+            .await
+            .unwrap();
+        let errors = String::from_utf8(found.stderr).unwrap();
+        // Servers remove files while it reads; then it looks again.
+        if errors.is_empty() {
+            assert!(
+                found.status.code().is_some_and(|code| code < 2),
+                "{}",
+                found.status
+            );
+            return String::from_utf8(found.stdout).unwrap();
+        }
+        assert!(
+            errors.lines().all(|line| line.contains("No such file")),
+            "{errors}"
+        );
+    }
+    panic!("files below {} vanish all the time", folder.display());
 }
 
 async fn an_erased_person_is_found_nowhere_and_everything_else_stays(world: Arc<World>) {
