@@ -6,7 +6,7 @@ use service_kit::serve::shutdown_signal;
 use service_kit::{problem, telemetry};
 
 /// Also for librdkafka, which makes and frees a dozen blocks for each record, in different threads: with glibc's that is a third
-/// of an import. It gives large blocks, such as the 19 MiB of a password's hash, back to the system at once.
+/// of this service's time in an import. It gives large blocks, such as the 19 MiB of a password's hash, back to the system at once.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
