@@ -68,7 +68,8 @@ async fn conforms(world: &World, url: &str) {
         // It has no serialiser for a JSON object a line; and whoever ends the caller's session ends the run.
         .args(["--exclude-path", "/v1/imports"])
         .args(ENDING.iter().flat_map(|it| ["--exclude-operation-id", *it]))
-        .args(["--max-examples", "12", "--workers", "2", "--seed", &seed])
+        // One worker: two threads that parse Python at once fail in CPython 3.11 now and then (its issue 106905).
+        .args(["--max-examples", "12", "--workers", "1", "--seed", &seed])
         .args([
             "--request-timeout",
             "30",
