@@ -8,11 +8,15 @@ use std::path::PathBuf;
 use std::process::{ExitCode, Stdio};
 use std::sync::Arc;
 
+use local_rolecall::LocalRolecall;
+use local_stack::Stack;
 use tests::{Suite, World, scenarios};
 use tokio::process::Command;
 
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,\
     response_schema_conformance,response_headers_conformance";
+
+const SHARDS: usize = 2;
 
 /// Operations that may end the caller's session.
 const ENDING: [&str; 6] = [
@@ -32,9 +36,17 @@ fn main() -> ExitCode {
     Suite {
         scenarios,
         at_once: 1,
-        shards: 2,
+        shards: SHARDS,
     }
-    .main()
+    .main_on(plain())
+}
+
+/// Without TLS: where a service answers before it has read a long body, and closes, the tool's client takes the end of
+/// a TLS connection for a failure and does not read the answer, which without TLS it does.
+async fn plain() -> World {
+    let stack = Stack::builder().shards(SHARDS).start().await;
+    let stack = stack.unwrap_or_else(|error| panic!("{error}"));
+    World::on(stack, LocalRolecall::builder()).await
 }
 
 async fn the_command_service_does_what_its_document_says(world: Arc<World>) {
@@ -54,12 +66,6 @@ async fn conforms(world: &World, url: &str) {
     let output = Command::new(schemathesis())
         .arg("run")
         .arg(format!("{url}/openapi.json"))
-        .args(world.rolecall.certificates().iter().flat_map(|certificates| {
-            [
-                "--tls-verify".to_owned(),
-                certificates.authority().display().to_string(),
-            ]
-        }))
         .args([
             "--header",
             &format!("Authorization:Bearer {}", caller.access_token),
