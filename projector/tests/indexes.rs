@@ -52,11 +52,13 @@ const CONSTRAINTS: [&str; 13] = [
 ];
 
 /// Of tables with few rows, which are read whole.
-const OF_SMALL_TABLES: [&str; 6] = [
+const OF_SMALL_TABLES: [&str; 8] = [
     "_sqlx_migrations_pkey",
     "projection_checkpoint_pkey",
     "projection_failure_pkey",
     "projection_identity_pkey",
+    "shard_map_pkey",
+    "shard_placement_pkey",
     "snapshot_positions_pkey",
     "time_series_pkey",
 ];

@@ -75,18 +75,18 @@ fn observed(dsns: &[String]) -> Shards {
 
 /// While nobody works: whoever was stopped half way has not left a transaction open in its pool.
 async fn nothing_stays_open(pool: &PgPool) {
-    let sql = "SELECT count(*) FROM pg_stat_activity
+    let sql = "SELECT coalesce(string_agg(quote_literal(query), '; '), '') FROM pg_stat_activity
                WHERE application_name = 'rolecall-projector' AND state LIKE 'idle in transaction%'";
     let began = Instant::now();
     loop {
-        let open: i64 = sqlx::query_scalar(sql).fetch_one(pool).await.unwrap();
-        if open == 0 {
+        let open: String = sqlx::query_scalar(sql).fetch_one(pool).await.unwrap();
+        if open.is_empty() {
             return;
         }
         // Long before the database itself ends it.
         assert!(
             began.elapsed() < Duration::from_secs(4),
-            "{open} transactions are left"
+            "transactions are left, last: {open}"
         );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

@@ -97,6 +97,10 @@ impl Kafka {
             &self.bootstrap,
             "--topic-prefix",
             prefix,
+            "--kafka-security",
+            "plaintext",
+            "--plaintext",
+            "allowed",
         ];
         replay::run(Cli::parse_from(arguments)).await
     }

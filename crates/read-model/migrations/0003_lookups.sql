@@ -32,6 +32,3 @@ CREATE TABLE session_shard_lookup (
     expires_at    timestamptz NOT NULL,
     created_at    timestamptz NOT NULL
 );
-
-CREATE INDEX email_shard_lookup_by_user_ledger ON email_shard_lookup (user_ledger);
-CREATE INDEX username_shard_lookup_by_user_ledger ON username_shard_lookup (user_ledger);

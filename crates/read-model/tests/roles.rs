@@ -295,8 +295,8 @@ const PEOPLE: &str = "
     INSERT INTO security_audit_log (id, user_id, event_type, event_status, event_description, request_id, risk_score,
                                     is_suspicious, occurred_at, partition_date, actor, ledger, log_offset)
     SELECT id, id, '', 'success', '', id, 0, false, '2026-03-02Z', '2026-03-02', 'system', 0, 0 FROM person;
-    INSERT INTO email_shard_lookup SELECT text, id, 0, 0, id, 'epoch', 'epoch' FROM person;
-    INSERT INTO username_shard_lookup SELECT text, id, 0, 0, id, 'epoch', 'epoch' FROM person;
+    INSERT INTO email_shard_lookup SELECT text, id, 0, 0, 0, id, 'epoch', 'epoch' FROM person;
+    INSERT INTO username_shard_lookup SELECT text, id, 0, 0, 0, id, 'epoch', 'epoch' FROM person;
     INSERT INTO session_shard_lookup SELECT text, id, 0, 0, 'epoch', 'epoch' FROM person;";
 
 /// Whose rows are seen in each table.

@@ -44,11 +44,11 @@ INSERT INTO user_roles (id, user_id, role_id, ledger, shard_id, granted_at, is_a
 SELECT numbered('grant', n), numbered('user', 1 + n % 5000), numbered('role', 1 + n / 20), 0, 0, '2026-01-01Z', n % 7 > 0
 FROM generate_series(1, 9999) n;
 
-INSERT INTO email_shard_lookup (email, user_id, shard_id, ledger, claim_id, created_at, updated_at)
-SELECT md5('mail' || n), numbered('user', n), 0, 0, numbered('claim', n), '2026-01-01Z', '2026-01-01Z'
+INSERT INTO email_shard_lookup (email, user_id, shard_id, user_ledger, ledger, claim_id, created_at, updated_at)
+SELECT md5('mail' || n), numbered('user', n), 0, n % 16, 0, numbered('claim', n), '2026-01-01Z', '2026-01-01Z'
 FROM generate_series(1, 5000) n;
-INSERT INTO username_shard_lookup (username, user_id, shard_id, ledger, claim_id, created_at, updated_at)
-SELECT md5('name' || n), numbered('user', n), 0, 0, numbered('claim', n), '2026-01-01Z', '2026-01-01Z'
+INSERT INTO username_shard_lookup (username, user_id, shard_id, user_ledger, ledger, claim_id, created_at, updated_at)
+SELECT md5('name' || n), numbered('user', n), 0, n % 16, 0, numbered('claim', n), '2026-01-01Z', '2026-01-01Z'
 FROM generate_series(1, 5000) n;
 INSERT INTO session_shard_lookup (session_token, user_id, shard_id, ledger, expires_at, created_at)
 SELECT md5('token' || n), numbered('user', 1 + n % 5000), 0, 0, '2026-02-01Z', '2026-01-01Z'
