@@ -58,12 +58,30 @@ pub enum TakenUp {
 
 /// Takes a partition up as the shard map of this version wants it: anew if it was retired before, since what it missed
 /// is not known to those who read it then. `filling` says that nobody may read it by this map or an older one.
+///
+/// In a task: dropped half way, it would leave a transaction open with a connection of the pool, and what uses that
+/// next would be part of it.
 pub async fn take_up(
     pool: &PgPool,
     (stream, topic): (Stream, &str),
     partition: i32,
     map_version: i32,
     filling: bool,
+) -> Result<TakenUp, Error> {
+    let (pool, topic) = (pool.clone(), topic.to_owned());
+    let since_map = if filling { map_version } else { 0 };
+    let taking = tokio::spawn(async move {
+        take_up_whole(&pool, (stream, &topic), partition, map_version, since_map).await
+    });
+    taking.await?
+}
+
+async fn take_up_whole(
+    pool: &PgPool,
+    (stream, topic): (Stream, &str),
+    partition: i32,
+    map_version: i32,
+    since_map: i32,
 ) -> Result<TakenUp, Error> {
     let mut tx = pool.begin().await?;
     sqlx::query(
@@ -73,7 +91,7 @@ pub async fn take_up(
     .bind(topic)
     .bind(partition)
     .bind(GENESIS.0.as_slice())
-    .bind(if filling { map_version } else { 0 })
+    .bind(since_map)
     .execute(&mut *tx)
     .await?;
     let row = sqlx::query(
