@@ -86,14 +86,15 @@ async fn one_client(world: &World, producer: &BareProducer) -> Result<(Samples, 
 
 /// Grants a second by clients that each wait for their answer, and what each took.
 pub async fn many_clients(world: &World, clients: usize, round: Duration) -> Result<(f64, Samples)> {
-    load(world.command, clients, round, || world.next_grant()).await
+    load(world.command, clients, round, 200, || world.next_grant()).await
 }
 
-/// Runs `clients` connections side by side for a while; `next` makes each request.
+/// Runs `clients` connections side by side for a while; `next` makes each request, and every answer has this status.
 pub async fn load(
     address: std::net::SocketAddr,
     clients: usize,
     round: Duration,
+    status: u16,
     next: impl Fn() -> Vec<u8>,
 ) -> Result<(f64, Samples)> {
     let began = Instant::now();
@@ -104,7 +105,7 @@ pub async fn load(
         while began.elapsed() < round {
             let request = next();
             let sent = Instant::now();
-            connection.send(&request).await?.expect(200)?;
+            connection.send(&request).await?.expect(status)?;
             samples.push(sent.elapsed());
         }
         Ok(samples)

@@ -1,10 +1,11 @@
 //! Logins a second against bare argon2id with the same parameters on as many threads.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use crate::ack::load;
 use crate::bare_hash::{self, PASSWORD};
 use crate::client::{Connection, request};
 use crate::process;
@@ -79,24 +80,10 @@ async fn register(world: &World) -> Result<()> {
 
 async fn log_in(world: &World) -> Result<(f64, Samples)> {
     let next = AtomicUsize::new(0);
-    let began = Instant::now();
-    let (next, began_ref) = (&next, &began);
-    let runs = (0..CLIENTS).map(async |_| -> Result<Samples> {
-        let mut connection = Connection::open(world.command).await?;
-        let mut samples = Samples::default();
-        while began_ref.elapsed() < ROUND {
-            let name = format!("signs-in-{}", next.fetch_add(1, Ordering::Relaxed) % PEOPLE);
-            let body = serde_json::json!({ "username": name, "password": PASSWORD }).to_string();
-            let request = request("POST", "/v1/sessions", &[], &body);
-            let sent = Instant::now();
-            connection.send(&request).await?.expect(201)?;
-            samples.push(sent.elapsed());
-        }
-        Ok(samples)
-    });
-    let mut all = Samples::default();
-    for samples in futures::future::try_join_all(runs).await? {
-        all.extend(samples);
-    }
-    Ok((all.len() as f64 / began.elapsed().as_secs_f64(), all))
+    load(world.command, CLIENTS, ROUND, 201, || {
+        let name = format!("signs-in-{}", next.fetch_add(1, Ordering::Relaxed) % PEOPLE);
+        let body = serde_json::json!({ "username": name, "password": PASSWORD }).to_string();
+        request("POST", "/v1/sessions", &[], &body)
+    })
+    .await
 }

@@ -1,12 +1,13 @@
 //! Registrations a second against bare argon2id with the same parameters on as many threads.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Result;
 
+use crate::ack::load;
 use crate::bare_hash::{self, PASSWORD};
-use crate::client::{Connection, request};
+use crate::client::request;
 use crate::report::{Row, Section};
 use crate::stats::{Samples, count, median, millis};
 use crate::world::World;
@@ -53,23 +54,10 @@ pub async fn run(world: &World) -> Result<Section> {
 }
 
 async fn register(world: &World, next: &AtomicUsize) -> Result<(f64, Samples)> {
-    let began = Instant::now();
-    let runs = (0..CLIENTS).map(async |_| -> Result<Samples> {
-        let mut connection = Connection::open(world.command).await?;
-        let mut samples = Samples::default();
-        while began.elapsed() < ROUND {
-            let name = format!("registers-{}", next.fetch_add(1, Ordering::Relaxed));
-            let body = serde_json::json!({ "username": name, "email": format!("{name}@example.org"), "password": PASSWORD });
-            let request = request("POST", "/v1/users", &[], &body.to_string());
-            let sent = Instant::now();
-            connection.send(&request).await?.expect(201)?;
-            samples.push(sent.elapsed());
-        }
-        Ok(samples)
-    });
-    let mut all = Samples::default();
-    for samples in futures::future::try_join_all(runs).await? {
-        all.extend(samples);
-    }
-    Ok((all.len() as f64 / began.elapsed().as_secs_f64(), all))
+    load(world.command, CLIENTS, ROUND, 201, || {
+        let name = format!("registers-{}", next.fetch_add(1, Ordering::Relaxed));
+        let body = serde_json::json!({ "username": name, "email": format!("{name}@example.org"), "password": PASSWORD });
+        request("POST", "/v1/users", &[], &body.to_string())
+    })
+    .await
 }

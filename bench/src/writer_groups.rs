@@ -46,7 +46,8 @@ pub async fn run(stack: &Stack) -> Result<Section> {
             candidate.one_client().await?;
         }
         for candidate in &mut candidates {
-            let (rate, samples) = load(candidate.address, CLIENTS, ROUND, || candidate.next_grant()).await?;
+            let (rate, samples) =
+                load(candidate.address, CLIENTS, ROUND, 200, || candidate.next_grant()).await?;
             candidate.rates.push(rate);
             candidate.many.extend(samples);
         }
