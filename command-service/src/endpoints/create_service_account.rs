@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::extract::State;
 use domain::rolecall_permissions::Permission;
 use event_log::CommandContext;
-use schemas::{ClaimId, UserId};
 use serde::{Deserialize, Serialize};
 use service_kit::at_least::{Written, WrittenBody};
 use service_kit::json::Json;
@@ -15,7 +14,9 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::call::Call;
-use crate::endpoints::register::derived;
+use crate::endpoints::register::ids;
+
+const IDS: [&str; 2] = ["service-account-user", "service-account-claim"];
 
 #[derive(Clone, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -48,18 +49,7 @@ pub async fn create_service_account(
         .authorise_at_latest(&call, Permission::ServiceAccountCreate)
         .await?;
     let context = call.context(&app, "create-service-account", &request, basis.clone());
-    // With a key the ids follow from it, so that a retry meets the same ledger and the same claim.
-    let (user_id, claim_id) = context.idempotency.map_or_else(
-        || (UserId::new_v7(), ClaimId::new_v7()),
-        |key| {
-            let of = |purpose, parts: &[&[u8]]| derived(app.index_key.digest(purpose, parts).0);
-            let (key, request) = (key.key_digest.0.as_slice(), key.request_digest.0.as_slice());
-            (
-                of("service-account-user", &[key]).into(),
-                of("service-account-claim", &[key, request]).into(),
-            )
-        },
-    );
+    let (user_id, claim_id) = ids(&app, context.idempotency, IDS);
     let written = |receipt| {
         let user_id = user_id.as_uuid();
         let token = call.open.token(&app, &basis, &receipt);

@@ -87,7 +87,7 @@ pub async fn register(
         phone_number: request.phone_number.as_deref(),
     };
     let context = call.context(&app, "register", &fingerprint, Vec::new());
-    let (user_id, claim_id) = ids(&app, context.idempotency);
+    let (user_id, claim_id) = ids(&app, context.idempotency, OF_REGISTRATION);
     if let Some(receipt) = app.replayed(user_id, &context).await? {
         check_replay(&app, &call, user_id, request.password, context).await?;
         return Ok(answer(&app, &call, user_id, &receipt));
@@ -159,19 +159,20 @@ async fn authorise(app: &App, call: OpenCall, headers: &HeaderMap) -> Result<Ope
     Err(ProblemType::Forbidden.into())
 }
 
+pub const OF_REGISTRATION: [&str; 2] = ["registration-user", "registration-claim"];
+
 /// Of a user to be, and of the claim on both names. With a key they follow from it, so that a retry meets the same ledger
 /// and the same claim.
-pub fn ids(app: &App, idempotency: Option<Idempotency>) -> (UserId, ClaimId) {
+/// `purposes` keep the keys of other calls apart: that of the user's id, and that of the claim's.
+pub fn ids(app: &App, idempotency: Option<Idempotency>, purposes: [&'static str; 2]) -> (UserId, ClaimId) {
     let Some(key) = idempotency else {
         return (UserId::new_v7(), ClaimId::new_v7());
     };
+    let [user, claim] = purposes;
     let of = |purpose, parts: &[&[u8]]| derived(app.index_key.digest(purpose, parts).0);
     let (key, request) = (key.key_digest.0.as_slice(), key.request_digest.0.as_slice());
     // Another request under the same key must not hold what the first one claimed.
-    (
-        of("registration-user", &[key]).into(),
-        of("registration-claim", &[key, request]).into(),
-    )
+    (of(user, &[key]).into(), of(claim, &[key, request]).into())
 }
 
 /// An id that follows from what was digested.

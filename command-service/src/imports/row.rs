@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use service_kit::problem::{Problem, ProblemType};
 
 use crate::app::App;
-use crate::endpoints::register::{NewUser, ids, sealed_registration};
+use crate::endpoints::register::{NewUser, OF_REGISTRATION, ids, sealed_registration};
 use crate::imports::lines::{LONGEST, Line};
 
 #[derive(Deserialize)]
@@ -71,7 +71,7 @@ impl Row {
         app: &App,
         idempotency: Option<Idempotency>,
     ) -> Result<(UserRegistered, NewDataKey), Problem> {
-        let (user_id, claim_id) = ids(app, idempotency);
+        let (user_id, claim_id) = ids(app, idempotency, OF_REGISTRATION);
         let new = NewUser {
             user_id,
             claim_id,
