@@ -331,7 +331,7 @@ mod tests {
         let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
-        let served = tokio::spawn(serve(listener, router, shutdown.clone(), Duration::ZERO));
+        let served = tokio::spawn(serve(listener, router, shutdown.clone(), BODY_TIMEOUT));
         for (body, expected) in [
             ("{}", "HTTP/1.1 200"),
             ("{", "HTTP/1.1 408"),

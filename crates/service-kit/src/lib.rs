@@ -9,6 +9,7 @@ pub mod at_least;
 pub mod auth;
 pub mod buckets;
 pub mod client_info;
+mod connection;
 pub mod consistency;
 pub mod docs_ui;
 pub mod health;

@@ -1,6 +1,5 @@
 //! Serving until told to stop, and stopping without losing a request in flight.
 
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,27 +7,16 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::Router;
-use axum::body::Body;
-use axum::extract::ConnectInfo;
-use axum::http::Request;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
 use transport::Certificate;
 
+use crate::connection::speak;
 use crate::listener::{Beginning, Listener, begin, refusing};
 
-/// A client that dribbles its headers holds a connection no longer than this.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Out of file descriptors: wait for some to come free instead of spinning.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -52,7 +40,7 @@ impl Doors {
         self.0.store(Arc::new(router));
     }
 
-    fn router(&self) -> Router {
+    pub(crate) fn router(&self) -> Router {
         Router::clone(&self.0.load())
     }
 }
@@ -80,7 +68,6 @@ pub async fn serve(
         tls,
         stopping: shutdown.clone(),
     };
-    let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -90,7 +77,7 @@ pub async fn serve(
         };
         match accepted {
             Ok((stream, peer)) => {
-                connections.spawn(open.clone().connection(stream, peer, graceful.watcher()));
+                connections.spawn(open.clone().connection(stream, peer));
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
@@ -104,11 +91,13 @@ pub async fn serve(
         following.abort();
     }
     tokio::select! {
-        () = graceful.shutdown() => Ok(()),
-        () = tokio::time::sleep(grace) => {
-            while connections.try_join_next().is_some() {}
-            Err(ServeError::Grace { open: connections.len(), grace })
-        }
+        () = async { while connections.join_next().await.is_some() {} } => return Ok(()),
+        () = tokio::time::sleep(grace) => {}
+    }
+    while connections.try_join_next().is_some() {}
+    match connections.len() {
+        0 => Ok(()),
+        open => Err(ServeError::Grace { open, grace }),
     }
 }
 
@@ -123,41 +112,19 @@ struct Open {
 }
 
 impl Open {
-    async fn connection(self, stream: TcpStream, peer: SocketAddr, watcher: Watcher) {
+    async fn connection(self, stream: TcpStream, peer: SocketAddr) {
         // Answers are small: without this, Nagle's algorithm holds them back for 40 ms.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
         let Some(tls) = &self.tls else {
-            return speak(stream, peer, self.doors, watcher).await;
+            return speak(stream, peer, self.doors, &self.stopping).await;
         };
         match begin(stream, tls, &self.stopping).await {
-            Some(Beginning::Tls(stream)) => speak(*stream, peer, self.doors, watcher).await,
-            Some(Beginning::Plain(stream)) => speak(stream, peer, self.refusing, watcher).await,
+            Some(Beginning::Tls(stream)) => speak(*stream, peer, self.doors, &self.stopping).await,
+            Some(Beginning::Plain(stream)) => speak(stream, peer, self.refusing, &self.stopping).await,
             None => {}
         }
-    }
-}
-
-/// HTTP/1.1, until one of both ends it.
-async fn speak<S>(stream: S, peer: SocketAddr, doors: Doors, watcher: Watcher)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let service = service_fn(move |request: Request<Incoming>| {
-        let router = doors.router();
-        async move {
-            let mut request = request.map(Body::new);
-            request.extensions_mut().insert(ConnectInfo(peer));
-            router.oneshot(request).await.map_err(|never: Infallible| never)
-        }
-    });
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = watcher.watch(served).await {
-        tracing::debug!(%error, "A connection broke off");
     }
 }
 
@@ -187,6 +154,7 @@ pub fn shutdown_signal() -> io::Result<CancellationToken> {
 
 #[cfg(test)]
 mod tests {
+    use axum::extract::ConnectInfo;
     use axum::routing::get;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
