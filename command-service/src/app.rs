@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use access_node::{AccessNode, KeyStanding, SessionStanding};
+use access_node::AccessNode;
 use event_log::{Bus, Instance, KeyRing};
-use schemas::{IndexKey, KeyEncryptionKey, KeyId, LogId, SessionId, Timestamp, UserId};
+use schemas::{IndexKey, KeyEncryptionKey, LogId};
 use service_kit::at_least::LogIdentity;
-use service_kit::auth::{Authenticate, KeyState, SessionState};
+use service_kit::auth::Authenticate;
 use service_kit::client_info::TrustsProxy;
 use service_kit::jwt::{Signer, Verifier};
 use service_kit::keys::TokenKey;
-use service_kit::service_key::{KeyGuesses, ServiceKey};
+use service_kit::service_key::KeyGuesses;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
@@ -26,9 +26,6 @@ use crate::passwords::Passwords;
 use crate::peers::Numbers;
 use crate::places::Places;
 use crate::recordings::Recordings;
-
-/// How long a session not heard of is waited for.
-const SETTLE: Duration = Duration::from_secs(1);
 
 /// Shared by all requests.
 pub struct App {
@@ -75,75 +72,18 @@ pub struct App {
 }
 
 impl Authenticate for App {
+    type Standings = AccessNode;
+
     fn verifier(&self) -> &Verifier {
         &self.verifier
     }
 
-    fn session_state(&self, user: UserId, session: SessionId) -> SessionState {
-        // A node that stopped following knows of no revocation any more.
-        if self.node.trouble().is_some() {
-            return SessionState::Unknown;
-        }
-        state(self.node.session_standing(user, session, Timestamp::now()))
-    }
-
-    /// A session may have begun a moment ago: what is in the log by now decides.
-    async fn settle_session(&self, user: UserId, session: SessionId) -> SessionState {
-        if self.node.trouble().is_some() {
-            return SessionState::Unknown;
-        }
-        let now = Timestamp::now();
-        state(
-            self.node
-                .settled_session_standing(user, session, now, SETTLE)
-                .await,
-        )
-    }
-
-    fn key_state(&self, key: &ServiceKey) -> KeyState {
-        if self.node.trouble().is_some() {
-            return KeyState::Unknown;
-        }
-        let now = Timestamp::now();
-        key_state(self.node.key_standing(key.user_id, key.key_id, key.hash(), now))
-    }
-
-    async fn settle_key(&self, key: &ServiceKey) -> KeyState {
-        if self.node.trouble().is_some() {
-            return KeyState::Unknown;
-        }
-        let (user, id, hash) = (key.user_id, key.key_id, key.hash());
-        let settled = self
-            .node
-            .settled_key_standing(user, id, hash, Timestamp::now(), SETTLE);
-        key_state(settled.await)
-    }
-
-    fn has_key(&self, user: UserId, key: KeyId) -> Option<bool> {
-        if self.node.trouble().is_some() {
-            return None;
-        }
-        self.node.has_key(user, key, Timestamp::now())
+    fn standings(&self) -> &AccessNode {
+        &self.node
     }
 
     fn key_guesses(&self) -> &KeyGuesses {
         &self.key_guesses
-    }
-}
-
-const fn key_state(standing: KeyStanding) -> KeyState {
-    match standing {
-        KeyStanding::Good { .. } => KeyState::Good,
-        KeyStanding::Bad => KeyState::Bad,
-        KeyStanding::Unknown => KeyState::Unknown,
-    }
-}
-
-fn state(standing: SessionStanding) -> SessionState {
-    match standing {
-        SessionStanding::Live => SessionState::Live,
-        SessionStanding::Ended => SessionState::Ended,
-        SessionStanding::Unknown => SessionState::Unknown,
     }
 }
 

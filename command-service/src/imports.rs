@@ -2,7 +2,7 @@
 
 pub mod lines;
 mod mentions;
-mod row;
+pub mod row;
 
 use std::sync::Arc;
 use std::time::Duration;

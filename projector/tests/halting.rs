@@ -8,7 +8,9 @@ use common::{LogBuilder, VecLog, databases, empty};
 use projector::{Ended, Ending, Lane, Projection};
 use read_model::checkpoint;
 use read_model::digest::{DigestsAt, digests};
-use read_model::queries::{Snapshot, audit_of_user, grants_of_user, sessions_of_user, user_by_id};
+use read_model::queries::{
+    AuditFilter, AuditOf, Snapshot, audit, grants_of_user, sessions_of_user, user_by_id,
+};
 use read_model::{PoolSettings, Shards, schema};
 use schemas::user::{RoleGranted, UserEvent};
 use schemas::{Event, RoleId, Stream, UserId};
@@ -195,11 +197,14 @@ async fn a_row_that_cannot_be_halts_exactly_there() {
     assert!(row.version < 1000);
     sessions_of_user(&mut snapshot, id, 10).await.unwrap();
     grants_of_user(&mut snapshot, id).await.unwrap();
-    let all = audit_of_user(&mut snapshot, id, None, 1000).await.unwrap();
-    let first = audit_of_user(&mut snapshot, id, None, 3).await.unwrap();
-    let rest = audit_of_user(&mut snapshot, id, Some(first.last().unwrap().cursor()), 1000)
-        .await
-        .unwrap();
+    let (of, everything) = (AuditOf::User(id), AuditFilter::default());
+    let all = audit(&mut snapshot, of, &everything, 1000).await.unwrap();
+    let first = audit(&mut snapshot, of, &everything, 3).await.unwrap();
+    let behind = AuditFilter {
+        before: Some(first.last().unwrap().cursor()),
+        ..AuditFilter::default()
+    };
+    let rest = audit(&mut snapshot, of, &behind, 1000).await.unwrap();
     assert_eq!([first, rest].concat(), all);
     assert_eq!(all.last().unwrap().event_type, "user.registered");
     stack.shutdown().await.unwrap();

@@ -10,11 +10,11 @@ use common::history::{History, Mix};
 use common::{VecLog, databases};
 use projector::{Ended, Projection};
 use read_model::queries::{
-    Snapshot, audit_of_user, grants_of_user, passkeys_of_user, role_cache_of_user, service_keys_of,
-    session_by_id, sessions_of_user, user_by_id,
+    AuditFilter, AuditOf, Name, Snapshot, audit, grants_of_user, holder_of_name, passkeys_of_user,
+    role_cache_of_user, service_keys_of, session_by_id, sessions_of_user, user_by_id, user_by_name,
 };
 use read_model::{Error, PoolSettings, Shards, access_snapshots, schema, snapshots};
-use schemas::{LogId, SessionId, UserId};
+use schemas::{BlindIndex, LogId, SessionId, Sha256Digest, UserId};
 use service_kit::Readiness;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
@@ -35,7 +35,7 @@ const OF_PROJECTOR: [&str; 10] = [
 ];
 
 /// They keep keys unique, and no query goes by them.
-const CONSTRAINTS: [&str; 13] = [
+const CONSTRAINTS: [&str; 11] = [
     "password_history_pkey",
     "password_history_user_id_version_key",
     "permissions_living_name",
@@ -47,8 +47,6 @@ const CONSTRAINTS: [&str; 13] = [
     "user_roles_pkey",
     "user_sessions_refresh_token_hash_key",
     "user_sessions_session_token_key",
-    "users_email",
-    "users_username",
 ];
 
 /// Of tables with few rows, which are read whole.
@@ -111,6 +109,12 @@ async fn numbered(pool: &PgPool, kind: &str) -> Uuid {
 async fn reads(pool: &PgPool) -> Vec<String> {
     let user = UserId::from(numbered(pool, "user").await);
     let session = SessionId::from(numbered(pool, "session").await);
+    let name = BlindIndex(Sha256Digest([7; 32]));
+    let everything = AuditFilter::default();
+    let suspicious = AuditFilter {
+        suspicious: true,
+        ..AuditFilter::default()
+    };
     let mut used = vec![
         read_by(pool, "users_pkey", async |s| user_by_id(s, user).await).await,
         read_by(pool, "user_sessions_by_user", async |s| {
@@ -138,7 +142,31 @@ async fn reads(pool: &PgPool) -> Vec<String> {
         })
         .await,
         read_by(pool, "security_audit_log_by_user", async |s| {
-            audit_of_user(s, user, None, 10).await
+            audit(s, AuditOf::User(user), &everything, 10).await
+        })
+        .await,
+        read_by(pool, "security_audit_log_by_time", async |s| {
+            audit(s, AuditOf::Ledger(0), &everything, 10).await
+        })
+        .await,
+        read_by(pool, "security_audit_log_suspicious", async |s| {
+            audit(s, AuditOf::Ledger(0), &suspicious, 10).await
+        })
+        .await,
+        read_by(pool, "users_username", async |s| {
+            user_by_name(s, 0, Name::Username(name)).await
+        })
+        .await,
+        read_by(pool, "users_email", async |s| {
+            user_by_name(s, 0, Name::Email(name)).await
+        })
+        .await,
+        read_by(pool, "username_shard_lookup_pkey", async |s| {
+            holder_of_name(s, Name::Username(name)).await
+        })
+        .await,
+        read_by(pool, "email_shard_lookup_pkey", async |s| {
+            holder_of_name(s, Name::Email(name)).await
         })
         .await,
     ];

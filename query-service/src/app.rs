@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use access_node::{AccessNode, KeyStanding, SessionStanding};
+use access_node::AccessNode;
 use domain::access::{CompiledCatalog, Decision, Standing, UserAccess};
 use metrics::{Counter, counter};
-use schemas::{KeyId, LogId, Position, SessionId, Timestamp, UserId};
+use schemas::{IndexKey, KeyId, LogId, Position, Timestamp, UserId};
 use service_kit::at_least::LogIdentity;
-use service_kit::auth::{Authenticate, KeyState, SessionState};
+use service_kit::auth::Authenticate;
 use service_kit::consistency::ConsistencyToken;
 use service_kit::jwt::{TokenConfig, Verifier};
 use service_kit::problem::{Problem, ProblemType};
-use service_kit::service_key::{KeyGuesses, ServiceKey};
+use service_kit::service_key::KeyGuesses;
 
-use crate::freshness::{WAIT, not_yet};
+use crate::freshness::not_yet;
 use crate::personal_data::DataKeys;
 use crate::reads::ShardReads;
 
@@ -23,6 +23,8 @@ pub struct App {
     pub verifier: Verifier,
     pub tokens: TokenConfig,
     pub data_keys: DataKeys,
+    /// To find people by their names with; not every service has it.
+    pub index_key: Option<IndexKey>,
     pub shards: ShardReads,
     /// Root URL of this service as callers know it.
     pub public_url: String,
@@ -95,71 +97,19 @@ impl App {
     }
 }
 
-const fn state_of(standing: SessionStanding) -> SessionState {
-    match standing {
-        SessionStanding::Live => SessionState::Live,
-        SessionStanding::Ended => SessionState::Ended,
-        SessionStanding::Unknown => SessionState::Unknown,
-    }
-}
-
 impl Authenticate for App {
+    type Standings = AccessNode;
+
     fn verifier(&self) -> &Verifier {
         &self.verifier
     }
 
-    /// A node that still reads the log, or cannot read on, knows nothing for sure: every caller is
-    /// told to come back.
-    fn session_state(&self, user: UserId, session: SessionId) -> SessionState {
-        if self.node.trouble().is_some() {
-            return SessionState::Unknown;
-        }
-        state_of(self.node.session_standing(user, session, self.now()))
-    }
-
-    async fn settle_session(&self, user: UserId, session: SessionId) -> SessionState {
-        if self.node.trouble().is_some() {
-            return SessionState::Unknown;
-        }
-        let now = self.now();
-        let settled = self.node.settled_session_standing(user, session, now, WAIT);
-        state_of(settled.await)
-    }
-
-    fn key_state(&self, key: &ServiceKey) -> KeyState {
-        if self.node.trouble().is_some() {
-            return KeyState::Unknown;
-        }
-        let now = self.now();
-        key_state(self.node.key_standing(key.user_id, key.key_id, key.hash(), now))
-    }
-
-    async fn settle_key(&self, key: &ServiceKey) -> KeyState {
-        if self.node.trouble().is_some() {
-            return KeyState::Unknown;
-        }
-        let (user, id, hash) = (key.user_id, key.key_id, key.hash());
-        let settled = self.node.settled_key_standing(user, id, hash, self.now(), WAIT);
-        key_state(settled.await)
-    }
-
-    fn has_key(&self, user: UserId, key: KeyId) -> Option<bool> {
-        if self.node.trouble().is_some() {
-            return None;
-        }
-        self.node.has_key(user, key, self.now())
+    fn standings(&self) -> &AccessNode {
+        &self.node
     }
 
     fn key_guesses(&self) -> &KeyGuesses {
         &self.key_guesses
-    }
-}
-
-const fn key_state(standing: KeyStanding) -> KeyState {
-    match standing {
-        KeyStanding::Good { .. } => KeyState::Good,
-        KeyStanding::Bad => KeyState::Bad,
-        KeyStanding::Unknown => KeyState::Unknown,
     }
 }
 

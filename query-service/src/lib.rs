@@ -14,6 +14,7 @@ mod authzen;
 mod config;
 mod endpoints;
 mod freshness;
+mod names;
 mod personal_data;
 mod reads;
 mod routes;

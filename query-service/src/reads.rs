@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use access_node::AccessNode;
 use event_log::Topics;
+use futures::{StreamExt as _, TryStreamExt as _};
 use read_model::checkpoint::{Placed, Standing};
 use read_model::queries::Snapshot;
 use read_model::schema::Identity;
@@ -24,6 +25,8 @@ use crate::servers::{Server, Servers};
 
 /// Of everything a request does in its shard; beyond it the shard counts as gone.
 const LIMIT: Duration = Duration::from_secs(4);
+/// Sources that one request reads at once; more would take the connections of other requests.
+const SOURCES_AT_ONCE: usize = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
@@ -35,7 +38,7 @@ pub struct ShardReads {
     foreign: OnceLock<String>,
     /// How far the node had come in each ledger, and in the catalog, a short while ago: no replica is read that has
     /// not come so far.
-    floor: RwLock<HashMap<i32, Vec<Position>>>,
+    floor: RwLock<HashMap<Source, Vec<Position>>>,
     topics: Topics,
     log_id: LogId,
     ledgers: i32,
@@ -50,9 +53,57 @@ struct Moment {
 /// What an endpoint reads of a moment; at another server again, if that one fails.
 pub type Reading<'a, T> = Pin<Box<dyn Future<Output = Result<T, read_model::Error>> + Send + 'a>>;
 
+/// Rows that one projector keeps up at one server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    Ledger(i32),
+    /// What the catalog's events alone say.
+    Catalog,
+}
+
+impl Source {
+    /// The partition whose rows these are.
+    const fn place(self) -> (Stream, i32) {
+        match self {
+            Self::Ledger(ledger) => (Stream::Users, ledger),
+            Self::Catalog => (Stream::Catalog, 0),
+        }
+    }
+
+    /// All partitions that its rows come from.
+    fn places(self) -> Vec<(Stream, i32)> {
+        match self {
+            Self::Ledger(_) => vec![self.place(), (Stream::Catalog, 0)],
+            Self::Catalog => vec![self.place()],
+        }
+    }
+
+    /// The last records of it that the node has seen.
+    fn basis(self, node: &AccessNode) -> Vec<Position> {
+        match self {
+            Self::Ledger(ledger) => node.basis_of_ledger(ledger),
+            Self::Catalog => node.catalog_basis().into_iter().collect(),
+        }
+    }
+
+    /// What is demanded, as far as its rows can reflect it. `latest` becomes the last records that the node has then
+    /// seen: the end of the log itself is often no record, and a checkpoint need not move for what is none.
+    fn demanded(self, node: &AccessNode, at_least: &AtLeast) -> Vec<Position> {
+        let places = self.places();
+        let tokens = at_least.token.iter().flat_map(ConsistencyToken::positions);
+        let mut wanted: Vec<_> = tokens
+            .filter(|p| places.contains(&(p.stream, p.partition)))
+            .collect();
+        if at_least.latest {
+            wanted.extend(self.basis(node));
+        }
+        wanted
+    }
+}
+
 /// What is asked of a moment.
 struct Wanted<'a> {
-    ledger: i32,
+    source: Source,
     positions: &'a [Position],
 }
 
@@ -60,10 +111,8 @@ struct Wanted<'a> {
 pub enum ReadError {
     #[error("the shard has not applied what is demanded yet")]
     NotYet,
-    #[error(
-        "the copy of ledger {0} that this node knows of was given up: it has not heard of a newer shard map"
-    )]
-    Retired(i32),
+    #[error("the copy of {0:?} that this node knows of was given up: it has not heard of a newer shard map")]
+    Retired(Source),
     #[error("reading a shard")]
     Shard(#[from] read_model::Error),
     #[error("the shard gave no answer in {LIMIT:?}")]
@@ -123,9 +172,12 @@ impl ShardReads {
         }
     }
 
-    /// The servers of a ledger's shard, as configured now.
-    fn servers(&self, ledger: i32) -> Result<Arc<Servers>, read_model::Error> {
-        let shard = self.shards.of_ledger(ledger)?;
+    /// The servers of the shard where the rows lie, as configured now.
+    fn servers(&self, source: Source) -> Result<Arc<Servers>, read_model::Error> {
+        let shard = match source {
+            Source::Ledger(ledger) => self.shards.of_ledger(ledger)?,
+            Source::Catalog => self.shards.of_catalog_audit()?,
+        };
         let known = self.servers.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = known.get(&shard.id).filter(|known| known.are_of(&shard)) {
             return Ok(Arc::clone(known));
@@ -155,13 +207,13 @@ impl ShardReads {
     async fn moment(&self, server: &Server, wanted: &Wanted<'_>) -> Result<Moment, ReadError> {
         let mut snapshot = Snapshot::begin(server.pool()).await?;
         let placed = snapshot.checkpoints().await?;
-        let standing = self.standing(&placed, wanted.ledger);
-        // Not there yet: the rows of the ledger are not either.
+        let standing = self.standing(&placed, wanted.source);
+        // Not there yet: the rows are not either.
         let standing = standing.ok_or(ReadError::NotYet)?;
         if standing.retired_by_map.is_some() {
-            return Err(ReadError::Retired(wanted.ledger));
+            return Err(ReadError::Retired(wanted.source));
         }
-        let token = self.reflected(wanted.ledger, &placed);
+        let token = self.reflected(wanted.source, &placed);
         let covers = |p: &Position| token.offset(p.stream, p.partition) >= Some(p.offset);
         if standing.serves(self.shards.map().version()) && wanted.positions.iter().all(covers) {
             return Ok(Moment { snapshot, token });
@@ -175,7 +227,7 @@ impl ShardReads {
         let mut pause = FIRST_PAUSE;
         loop {
             self.follow(node);
-            let servers = self.servers(wanted.ledger)?;
+            let servers = self.servers(wanted.source)?;
             self.prove(servers.primary(), servers.shard_id()).await?;
             let outcome = self.moment(servers.primary(), wanted).await;
             let error = match outcome {
@@ -190,17 +242,22 @@ impl ShardReads {
         }
     }
 
-    fn standing(&self, placed: &[Placed], ledger: i32) -> Option<Standing> {
-        let users = self.topics.of(Stream::Users);
-        let mut of_ledger = placed
+    fn standing(&self, placed: &[Placed], source: Source) -> Option<Standing> {
+        let (stream, partition) = source.place();
+        let topic = self.topics.of(stream);
+        let mut own = placed
             .iter()
-            .filter(|it| it.topic == users && it.partition == ledger);
-        of_ledger.next().map(|it| it.standing)
+            .filter(|it| it.topic == topic && it.partition == partition);
+        own.next().map(|it| it.standing)
     }
 
-    fn reflected(&self, ledger: i32, placed: &[Placed]) -> ConsistencyToken {
+    fn reflected(&self, source: Source, placed: &[Placed]) -> ConsistencyToken {
         let mut token = ConsistencyToken::new(self.log_id);
-        let places = places_of(ledger).map(|place| (self.topics.of(place.0), place));
+        let places: Vec<_> = source
+            .places()
+            .into_iter()
+            .map(|place| (self.topics.of(place.0), place))
+            .collect();
         for placed in placed {
             for (topic, (stream, partition)) in &places {
                 if placed.topic == *topic && placed.partition == *partition {
@@ -218,16 +275,24 @@ impl ShardReads {
     }
 
     /// Remembers how far the node has come, for replicas to be measured against from the next call on.
-    pub fn raise_floor(&self, node: &AccessNode, now: &mut HashMap<i32, Vec<Position>>) {
-        let ledgers = 0..self.ledgers;
-        let seen = ledgers.map(|ledger| (ledger, node.basis_of_ledger(ledger)));
+    pub fn raise_floor(&self, node: &AccessNode, now: &mut HashMap<Source, Vec<Position>>) {
+        let seen = self.sources().map(|source| (source, source.basis(node)));
         let before = std::mem::replace(now, seen.collect());
         *self.floor.write().unwrap_or_else(PoisonError::into_inner) = before;
     }
 
-    fn floor(&self, ledger: i32) -> Vec<Position> {
+    fn floor(&self, source: Source) -> Vec<Position> {
         let floor = self.floor.read().unwrap_or_else(PoisonError::into_inner);
-        floor.get(&ledger).cloned().unwrap_or_default()
+        floor.get(&source).cloned().unwrap_or_default()
+    }
+
+    pub const fn ledgers(&self) -> i32 {
+        self.ledgers
+    }
+
+    /// All that rows come from.
+    pub fn sources(&self) -> impl Iterator<Item = Source> + use<> {
+        (0..self.ledgers).map(Source::Ledger).chain([Source::Catalog])
     }
 
     /// Reads at a replica that has come far enough, if there is one, else at the primary.
@@ -238,10 +303,10 @@ impl ShardReads {
         read: impl Fn(&mut Snapshot) -> Reading<'_, T> + Send + Sync,
     ) -> Result<(T, ConsistencyToken), ReadError> {
         self.follow(node);
-        let servers = self.servers(wanted.ledger)?;
-        let at_least = [wanted.positions, &self.floor(wanted.ledger)].concat();
+        let servers = self.servers(wanted.source)?;
+        let at_least = [wanted.positions, &self.floor(wanted.source)].concat();
         let of_replica = Wanted {
-            ledger: wanted.ledger,
+            source: wanted.source,
             positions: &at_least,
         };
         for replica in servers.replicas() {
@@ -262,11 +327,6 @@ impl ShardReads {
     }
 }
 
-/// The partitions that rows of a ledger's users come from.
-const fn places_of(ledger: i32) -> [(Stream, i32); 2] {
-    [(Stream::Users, ledger), (Stream::Catalog, 0)]
-}
-
 impl App {
     /// Reads about a user in a moment of their shard that reflects what the request demands, all
     /// of it in bounded time. The node must have reached that already.
@@ -276,14 +336,62 @@ impl App {
         at_least: &AtLeast,
         read: impl Fn(&mut Snapshot) -> Reading<'_, T> + Send + Sync,
     ) -> Result<(T, ConsistencyToken), Problem> {
-        let positions = self.wanted_of_shard(user, at_least);
-        let wanted = Wanted {
-            ledger: self.node.ledger(user),
-            positions: &positions,
-        };
-        let reading = self.shards.read(&self.node, &wanted, read);
+        let source = Source::Ledger(self.node.ledger(user));
+        self.read_of(source, at_least, read).await
+    }
+
+    /// As [`Self::read`], of one source.
+    pub async fn read_of<T>(
+        &self,
+        source: Source,
+        at_least: &AtLeast,
+        read: impl Fn(&mut Snapshot) -> Reading<'_, T> + Send + Sync,
+    ) -> Result<(T, ConsistencyToken), Problem> {
+        let reading = self.read_source(source, at_least, read);
         let in_time = tokio::time::timeout(LIMIT, reading).await;
         Ok(in_time.unwrap_or(Err(ReadError::TimedOut))?)
+    }
+
+    /// As [`Self::read`], of all users and of the catalog: a moment of each, in no order.
+    pub async fn read_all<T>(
+        &self,
+        at_least: &AtLeast,
+        read: impl for<'a> Fn(Source, &'a mut Snapshot) -> Reading<'a, T> + Send + Sync,
+    ) -> Result<(Vec<T>, ConsistencyToken), Problem> {
+        let read = &read;
+        let readings = self.shards.sources().map(async |source| {
+            let reading = self.read_source(source, at_least, |snapshot| read(source, snapshot));
+            let (rows, reflected) = reading.await?;
+            Ok::<_, ReadError>((rows, reflected.position(source.place())))
+        });
+        let all = futures::stream::iter(readings)
+            .buffer_unordered(SOURCES_AT_ONCE)
+            .try_collect::<Vec<_>>();
+        let in_time = tokio::time::timeout(LIMIT, all).await;
+        let found = in_time.unwrap_or(Err(ReadError::TimedOut))?;
+        let mut token = ConsistencyToken::new(self.shards.log_id);
+        let mut rows = Vec::with_capacity(found.len());
+        for (of_source, position) in found {
+            rows.push(of_source);
+            if let Some(position) = position {
+                token.include(position);
+            }
+        }
+        Ok((rows, token))
+    }
+
+    async fn read_source<T>(
+        &self,
+        source: Source,
+        at_least: &AtLeast,
+        read: impl Fn(&mut Snapshot) -> Reading<'_, T> + Send + Sync,
+    ) -> Result<(T, ConsistencyToken), ReadError> {
+        let positions = source.demanded(&self.node, at_least);
+        let wanted = Wanted {
+            source,
+            positions: &positions,
+        };
+        self.shards.read(&self.node, &wanted, read).await
     }
 
     /// Why rows of some ledger cannot be read: the configuration has not every shard, or one that is not of the log.
@@ -292,21 +400,6 @@ impl App {
         let misfit = self.shards.shards.misfit(self.shards.ledgers);
         let misfit = misfit.map(|error| error.to_string());
         misfit.or_else(|| self.shards.foreign.get().cloned())
-    }
-
-    /// What the request demands, as far as the user's rows can reflect it. `latest` becomes the
-    /// last records that the node has then seen: the end of the log itself is often no record, and
-    /// a checkpoint need not move for what is none.
-    fn wanted_of_shard(&self, user: UserId, at_least: &AtLeast) -> Vec<Position> {
-        let places = places_of(self.node.ledger(user));
-        let tokens = at_least.token.iter().flat_map(ConsistencyToken::positions);
-        let mut wanted: Vec<_> = tokens
-            .filter(|p| places.contains(&(p.stream, p.partition)))
-            .collect();
-        if at_least.latest {
-            wanted.extend(self.node.basis(user));
-        }
-        wanted
     }
 }
 

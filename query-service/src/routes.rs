@@ -16,8 +16,9 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::endpoints::{
-    approvals, authzen_configuration, evaluation, evaluations, introspect, jwks, permissions, roles,
+    approvals, audit, authzen_configuration, evaluation, evaluations, introspect, jwks, permissions, roles,
     service_keys, user, user_audit, user_grants, user_passkeys, user_permissions, user_roles, user_sessions,
+    users,
 };
 
 /// A batch may be as long as its most items need.
@@ -35,6 +36,7 @@ const BATCH_LIMIT: usize = 512 * 1024;
         (name = "access", description = "OpenID AuthZEN Authorization API 1.0"),
         (name = "tokens", description = "Access tokens"),
         (name = "users", description = "What is stored of people"),
+        (name = "audit", description = "What happened"),
         (name = "catalog", description = "Roles and permissions"),
     ),
     security(("bearer" = [])),
@@ -90,6 +92,8 @@ pub fn api() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(user_sessions::user_sessions))
         .routes(routes!(user_passkeys::user_passkeys))
         .routes(routes!(user_audit::user_audit))
+        .routes(routes!(users::users))
+        .routes(routes!(audit::audit))
         .routes(routes!(roles::roles))
         .routes(routes!(permissions::permissions))
         .routes(routes!(approvals::approvals))

@@ -116,21 +116,20 @@ async fn start(config: &Config, public_url: String) -> Result<Arc<App>, StartErr
     let holdings = shards.holdings().await?;
     holdings.check(log_id, ledgers, log.shard_map.as_ref())?;
     tracing::info!(log.id = %log_id, "Following log {log_id} with {ledgers} ledgers");
-    let warm = match config.keys.index_key_file {
-        Some(_) => Some(WarmStart::new(
-            shards.clone(),
-            &config.keys.index_key()?,
-            &kafka,
-            &log,
-        )),
+    let index_key = match config.keys.index_key_file {
+        Some(_) => Some(config.keys.index_key()?),
         None => None,
     };
+    let warm = index_key
+        .as_ref()
+        .map(|key| WarmStart::new(shards.clone(), key, &kafka, &log));
     let data_keys = DataKeys::Log(KeyRing::open(&kafka, ledgers, log_id, key)?);
     Ok(Arc::new(App {
         node: AccessNode::start(&kafka, &log, warm)?,
         verifier,
         tokens: config.tokens.clone(),
         data_keys,
+        index_key,
         shards: ShardReads::new(shards, kafka.topics(), log_id, ledgers),
         public_url,
         decisions: Decisions::default(),

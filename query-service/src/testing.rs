@@ -14,7 +14,9 @@ use read_model::Shards;
 use schemas::catalog::{CatalogEvent, PermissionAttached, PermissionDefined, RoleDefined};
 use schemas::user::{RevokeReason, RoleRevoked, UserRegistered};
 use schemas::user::{RoleGranted, SessionRevoked, UserDeactivated, UserEvent, UserLoggedIn};
-use schemas::{BlindIndex, DataKey, DeviceId, LogId, PermissionId, RoleId, Sealed, SessionId, Sha256Digest};
+use schemas::{
+    BlindIndex, DataKey, DeviceId, IndexKey, LogId, PermissionId, RoleId, Sealed, SessionId, Sha256Digest,
+};
 use schemas::{ClaimId, Position, Timestamp, UserId};
 use serde_json::Value;
 use service_kit::assurance::Authentication;
@@ -86,6 +88,7 @@ impl TestApp {
             verifier: Verifier::new(Arc::clone(&keys), tokens.clone()),
             tokens: tokens.clone(),
             data_keys: DataKeys::Fixed(data_key),
+            index_key: Some(IndexKey::parse(&[7; 32]).unwrap()),
             shards: ShardReads::new(shards, Topics::new("rolecall"), LOG, LEDGERS),
             public_url: "https://pdp.example.org".to_owned(),
             decisions: Decisions::default(),

@@ -4,6 +4,8 @@
 
 #[path = "api/approvals.rs"]
 mod approvals;
+#[path = "api/audit.rs"]
+mod audit;
 #[path = "api/authorisation.rs"]
 mod authorisation;
 #[path = "api/contract.rs"]
@@ -53,6 +55,9 @@ fn main() -> ExitCode {
         approvals::rights_that_were_lost_meanwhile_approve_nothing,
         approvals::an_approval_is_withdrawn_or_refused,
         approvals::a_key_gives_the_same_approval_and_the_same_answer,
+        audit::what_happened_to_everybody_is_told_in_pages,
+        audit::the_audit_log_is_searched_by_type_and_suspicion,
+        audit::a_person_is_found_by_a_name,
         authorisation::every_call_says_who_may_make_it_and_refuses_all_others,
         authorisation::public_calls_do_not_look_at_a_token,
         contract::broken_bodies_are_told_apart,

@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 use crate::app::App;
 use crate::call::Call;
 use crate::imports::lines;
+use crate::imports::row::Row;
 
 const NDJSON: [&str; 3] = ["application/x-ndjson", "application/ndjson", "application/jsonl"];
 
@@ -36,11 +37,11 @@ pub struct Rejected {
 #[derive(Serialize)]
 struct Fingerprint {}
 
-/// Each line is an object with `username`, `email`, and if there is one `password_hash` (argon2, bcrypt, scrypt or PBKDF2
-/// as PHC or modular crypt string), `phone_number`, `email_verified` and `phone_verified`. At most 20,000 lines of 8 KiB.
+/// One JSON object a line, at most 20,000 lines of 8 KiB.
 /// A line is imported whole or not at all; repeated with the same key and lines, none is imported twice.
 #[utoipa::path(post, path = "/v1/imports", tag = "users", security(("bearer" = [])),
-    request_body(content = String, content_type = "application/x-ndjson"), responses(
+    request_body(content = Row, content_type = "application/x-ndjson",
+        description = "One such object a line"), responses(
     (status = 200, body = WrittenBody<Imported>, description = "Also where lines were rejected"),
     (status = 403, body = ProblemDetails),
     (status = 413, body = ProblemDetails, description = "Too many lines: nothing was imported"),

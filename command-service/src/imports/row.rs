@@ -6,13 +6,16 @@ use schemas::Idempotency;
 use schemas::user::UserRegistered;
 use serde::{Deserialize, Serialize};
 use service_kit::problem::{Problem, ProblemType};
+use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::endpoints::register::{NewUser, OF_REGISTRATION, ids, sealed_registration};
 use crate::imports::lines::{LONGEST, Line};
 
-#[derive(Deserialize)]
+/// One line of the body.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = ImportRow)]
 pub struct Row {
     username: String,
     email: String,
@@ -21,7 +24,7 @@ pub struct Row {
     phone_number: Option<String>,
     #[serde(default)]
     phone_verified: bool,
-    /// A PHC or modular crypt string. Without one nobody signs in until the password is reset.
+    /// argon2, bcrypt, scrypt or PBKDF2, as PHC or modular crypt string. Without one nobody signs in until the password is reset.
     password_hash: Option<String>,
 }
 

@@ -3,6 +3,7 @@
 #[cfg(feature = "testing")]
 mod fed;
 
+mod callers;
 mod keys;
 
 use std::sync::Arc;

@@ -54,7 +54,8 @@ REVOKE EXECUTE ON FUNCTION reading_user FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION reading_user TO rolecall_reader;
 
 -- User data. Row-level security binds the owner too: whoever makes the tables does not thereby read them. `secret`
--- columns are the projector's alone; `sealed` ones are ciphertext, which the query service opens and readers never see.
+-- columns are the projector's alone; `sealed` ones are ciphertext or blind indexes, for whose keys only the query service
+-- has, and readers never see.
 DO $$
 DECLARE
     it record;
@@ -62,8 +63,8 @@ DECLARE
 BEGIN
     FOR it IN
         SELECT * FROM (VALUES
-            ('users', 'id', true, '{password_hash,username_index,email_index}'::text[],
-             '{username,email,phone_number,last_login_ip_sealed}'::text[]),
+            ('users', 'id', true, '{password_hash}'::text[],
+             '{username,username_index,email,email_index,phone_number,last_login_ip_sealed}'::text[]),
             ('user_sessions', 'user_id', true, '{session_token,refresh_token_hash}',
              '{ip_address_sealed,user_agent,device_fingerprint,city}'),
             ('user_passkeys', 'user_id', true, '{}', '{name}'),
@@ -72,8 +73,8 @@ BEGIN
             ('user_roles', 'user_id', true, '{}', '{}'),
             ('user_role_cache', 'user_id', true, '{}', '{username,email}'),
             ('security_audit_log', 'user_id', true, '{}', '{user_agent}'),
-            ('email_shard_lookup', 'user_id', false, '{email}', '{}'),
-            ('username_shard_lookup', 'user_id', false, '{username}', '{}'),
+            ('email_shard_lookup', 'user_id', true, '{}', '{email}'),
+            ('username_shard_lookup', 'user_id', true, '{}', '{username}'),
             ('session_shard_lookup', 'user_id', false, '{session_token}', '{}')
         ) AS t (name, user_column, queried, secret, sealed)
     LOOP

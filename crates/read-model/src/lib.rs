@@ -29,7 +29,7 @@ pub use options::ShardOptions;
 pub use pools::PoolSettings;
 pub use rights::touches_rights;
 pub use shard_map::{Duty, ShardId, ShardMap, heaviest};
-pub use shards::{Shard, Shards};
+pub use shards::{AUDITS_CATALOG, Shard, Shards};
 
 /// The `session_token` column: a hash, so that the table gives no usable token away.
 pub fn session_token(session: schemas::SessionId) -> String {

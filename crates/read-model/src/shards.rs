@@ -10,9 +10,13 @@ use schemas::catalog::ShardMapChanged;
 use sqlx::PgPool;
 use tokio::sync::{OnceCell, watch};
 
+use crate::digest::CATALOG_LEDGER;
 use crate::pools::{PoolSettings, refuse_same_database};
 use crate::schema::{self, Identity};
 use crate::{Error, ShardId, ShardMap};
+
+/// Each shard has a copy of the catalog; its audit log is kept by one, else each would tell it again.
+pub const AUDITS_CATALOG: ShardId = 0;
 
 /// One shard's servers. Clones share their connections.
 #[derive(Clone, Debug)]
@@ -186,6 +190,15 @@ impl Shards {
             version: map.version(),
             ledger,
             shard,
+        })
+    }
+
+    /// The shard that tells the catalog's events in its audit log.
+    pub fn of_catalog_audit(&self) -> Result<Shard, Error> {
+        self.get(AUDITS_CATALOG).ok_or_else(|| Error::NoSuchShard {
+            version: self.map().version(),
+            ledger: i32::from(CATALOG_LEDGER),
+            shard: AUDITS_CATALOG,
         })
     }
 

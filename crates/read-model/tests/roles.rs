@@ -17,7 +17,7 @@ const TABLES: [(&str, [&str; 4]); 24] = [
     ("_sqlx_migrations", ["S", "S", "S", ""]),
     ("access_snapshots", ["", "SID", "S", ""]),
     ("aggregate_snapshots", ["", "SIUD", "", ""]),
-    ("email_shard_lookup", ["SIUD", "", "", "S"]),
+    ("email_shard_lookup", ["SIUD", "", "S", "S"]),
     ("password_history", ["SIUD", "", "", "S"]),
     ("permissions", ["SIU", "", "", "S"]),
     ("projection_checkpoint", ["SIU", "", "S", "S"]),
@@ -36,7 +36,7 @@ const TABLES: [(&str, [&str; 4]); 24] = [
     ("user_role_cache", ["SIUD", "", "S", "S"]),
     ("user_roles", ["SIUD", "", "S", "S"]),
     ("user_sessions", ["SIUD", "", "S", "S"]),
-    ("username_shard_lookup", ["SIUD", "", "", "S"]),
+    ("username_shard_lookup", ["SIUD", "", "S", "S"]),
     ("users", ["SIUD", "", "S", "S"]),
 ];
 
@@ -66,12 +66,10 @@ const OF_PEOPLE: [(&str, &str); 11] = [
 ];
 
 /// Of these tables, what the query service may not read.
-const SECRET: [&str; 5] = [
+const SECRET: [&str; 3] = [
     "user_sessions.refresh_token_hash",
     "user_sessions.session_token",
-    "users.email_index",
     "users.password_hash",
-    "users.username_index",
 ];
 
 /// All text of people that a reader may read: none of it sealed, and no hash.

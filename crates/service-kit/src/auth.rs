@@ -34,38 +34,45 @@ pub enum KeyState {
     Unknown,
 }
 
-/// State of a service that authenticates its callers.
-pub trait Authenticate {
-    fn verifier(&self) -> &Verifier;
-
+/// What a service knows of sessions and keys, from its own tail of the log.
+pub trait Standings {
     /// Must remember an ended session for as long as its access tokens live.
-    fn session_state(&self, user: UserId, session: SessionId) -> SessionState;
+    fn session_state(&self, user: UserId, session: SessionId, now: Timestamp) -> SessionState;
 
     /// Asked once more about a session that [`Self::session_state`] calls unknown: the service may
     /// wait a bounded time to catch up with the log. Still unknown then means that it could not.
     fn settle_session(
         &self,
-        _user: UserId,
-        _session: SessionId,
-    ) -> impl Future<Output = SessionState> + Send {
-        std::future::ready(SessionState::Unknown)
-    }
+        user: UserId,
+        session: SessionId,
+        now: Timestamp,
+    ) -> impl Future<Output = SessionState> + Send;
 
-    fn key_state(&self, key: &ServiceKey) -> KeyState;
+    fn key_state(&self, key: &ServiceKey, now: Timestamp) -> KeyState;
 
     /// As [`Self::settle_session`], for a key.
-    fn settle_key(&self, key: &ServiceKey) -> impl Future<Output = KeyState> + Send;
+    fn settle_key(&self, key: &ServiceKey, now: Timestamp) -> impl Future<Output = KeyState> + Send;
 
     /// Whether a key that was good is still; `None` where this node cannot tell.
-    fn has_key(&self, user: UserId, key: KeyId) -> Option<bool>;
+    fn has_key(&self, user: UserId, key: KeyId, now: Timestamp) -> Option<bool>;
+}
+
+/// State of a service that authenticates its callers.
+pub trait Authenticate {
+    type Standings: Standings + Sync;
+
+    fn verifier(&self) -> &Verifier;
+
+    fn standings(&self) -> &Self::Standings;
 
     fn key_guesses(&self) -> &KeyGuesses;
 
     /// Looks again at what a caller came with, once the service has read on.
     fn standing_of(&self, caller: Caller) -> SessionState {
+        let (user, now) = (caller.user_id, self.now());
         match caller.credential {
-            Credential::Session(session) => self.session_state(caller.user_id, session),
-            Credential::Key(key) => match self.has_key(caller.user_id, key) {
+            Credential::Session(session) => self.standings().session_state(user, session, now),
+            Credential::Key(key) => match self.standings().has_key(user, key, now) {
                 Some(true) => SessionState::Live,
                 Some(false) => SessionState::Ended,
                 None => SessionState::Unknown,
@@ -79,28 +86,14 @@ pub trait Authenticate {
 }
 
 impl<T: Authenticate> Authenticate for Arc<T> {
+    type Standings = T::Standings;
+
     fn verifier(&self) -> &Verifier {
         (**self).verifier()
     }
 
-    fn session_state(&self, user: UserId, session: SessionId) -> SessionState {
-        (**self).session_state(user, session)
-    }
-
-    fn settle_session(&self, user: UserId, session: SessionId) -> impl Future<Output = SessionState> + Send {
-        (**self).settle_session(user, session)
-    }
-
-    fn key_state(&self, key: &ServiceKey) -> KeyState {
-        (**self).key_state(key)
-    }
-
-    fn settle_key(&self, key: &ServiceKey) -> impl Future<Output = KeyState> + Send {
-        (**self).settle_key(key)
-    }
-
-    fn has_key(&self, user: UserId, key: KeyId) -> Option<bool> {
-        (**self).has_key(user, key)
+    fn standings(&self) -> &Self::Standings {
+        (**self).standings()
     }
 
     fn key_guesses(&self) -> &KeyGuesses {
@@ -181,8 +174,10 @@ impl Caller {
         let Some(claims) = claims_from_headers(headers, state)? else {
             return Ok(None);
         };
-        let standing = match state.session_state(claims.user_id, claims.session_id) {
-            SessionState::Unknown => state.settle_session(claims.user_id, claims.session_id).await,
+        let (user, session, now) = (claims.user_id, claims.session_id, state.now());
+        let standings = state.standings();
+        let standing = match standings.session_state(user, session, now) {
+            SessionState::Unknown => standings.settle_session(user, session, now).await,
             known => known,
         };
         match standing {
@@ -203,13 +198,14 @@ impl Caller {
 
     async fn from_key(text: &str, state: &(impl Authenticate + Sync)) -> Result<Self, Problem> {
         let key = ServiceKey::parse(text).ok_or_else(bad_key)?;
-        let known = state.key_state(&key);
+        let (standings, now) = (state.standings(), state.now());
+        let known = standings.key_state(&key, now);
         if known != KeyState::Good {
             // Before anything is waited for: guesses must not keep the service busy.
             state.key_guesses().note(key.user_id)?;
         }
         let standing = match known {
-            KeyState::Unknown => state.settle_key(&key).await,
+            KeyState::Unknown => standings.settle_key(&key, now).await,
             known => known,
         };
         match standing {
@@ -318,19 +314,31 @@ mod tests {
     }
 
     impl Authenticate for App {
+        type Standings = Self;
+
         fn verifier(&self) -> &Verifier {
             &self.verifier
         }
 
-        fn session_state(&self, _user: UserId, _session: SessionId) -> SessionState {
+        fn standings(&self) -> &Self {
+            self
+        }
+
+        fn key_guesses(&self) -> &KeyGuesses {
+            &self.guesses
+        }
+    }
+
+    impl Standings for App {
+        fn session_state(&self, _user: UserId, _session: SessionId, _now: Timestamp) -> SessionState {
             self.session
         }
 
-        async fn settle_session(&self, _user: UserId, _session: SessionId) -> SessionState {
+        async fn settle_session(&self, _user: UserId, _session: SessionId, _now: Timestamp) -> SessionState {
             self.settled
         }
 
-        fn key_state(&self, key: &ServiceKey) -> KeyState {
+        fn key_state(&self, key: &ServiceKey, _now: Timestamp) -> KeyState {
             if key == &good_key() {
                 KeyState::Good
             } else {
@@ -338,16 +346,12 @@ mod tests {
             }
         }
 
-        async fn settle_key(&self, _key: &ServiceKey) -> KeyState {
+        async fn settle_key(&self, _key: &ServiceKey, _now: Timestamp) -> KeyState {
             KeyState::Bad
         }
 
-        fn has_key(&self, _user: UserId, key: KeyId) -> Option<bool> {
+        fn has_key(&self, _user: UserId, key: KeyId, _now: Timestamp) -> Option<bool> {
             Some(key == good_key().key_id)
-        }
-
-        fn key_guesses(&self) -> &KeyGuesses {
-            &self.guesses
         }
     }
 

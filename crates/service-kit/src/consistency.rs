@@ -84,6 +84,16 @@ impl ConsistencyToken {
         }
     }
 
+    /// What it says of one partition.
+    pub fn position(&self, (stream, partition): (Stream, i32)) -> Option<Position> {
+        let offset = self.offset(stream, partition)?;
+        Some(Position {
+            stream,
+            partition,
+            offset,
+        })
+    }
+
     /// The least token that reflects both: each partition's maximum.
     pub fn join(mut self, other: &Self) -> Result<Self, ForeignToken> {
         other.check_log(self.log_id)?;

@@ -20,7 +20,7 @@ mod user_roles;
 mod users;
 
 use chrono::{DateTime, NaiveDate, Utc};
-use read_model::ShardId;
+use read_model::{AUDITS_CATALOG, ShardId};
 use schemas::{Event, Meta, Stream, Timestamp};
 use sqlx::PgConnection;
 use sqlx::types::ipnetwork::IpNetwork;
@@ -37,9 +37,6 @@ pub struct Place {
     pub shard_id: ShardId,
     pub ledgers: i32,
 }
-
-/// Catalog events are audited here only, else each copy would tell them again.
-const AUDITS_CATALOG: ShardId = 0;
 
 impl Place {
     fn audits_catalog(&self) -> bool {

@@ -57,7 +57,7 @@ FROM generate_series(1, 10000) n;
 INSERT INTO security_audit_log (id, user_id, event_type, event_status, event_description, ip_address, request_id,
                                 risk_score, is_suspicious, occurred_at, partition_date, actor, ledger, log_offset)
 SELECT numbered('event', n), numbered('user', 1 + n % 5000), t.event, CASE WHEN n % 50 = 0 THEN 'failure' ELSE 'success' END,
-       'signed in', ('10.' || n % 200 || '.0.0/16')::inet, numbered('request', n), 0, false, t.at, (t.at AT TIME ZONE 'UTC')::date, 'system', 0, n
+       'signed in', ('10.' || n % 200 || '.0.0/16')::inet, numbered('request', n), 0, n % 400 = 0, t.at, (t.at AT TIME ZONE 'UTC')::date, 'system', 0, n
 FROM generate_series(1, 20000) n,
      LATERAL (SELECT '2026-01-01Z'::timestamptz + n * interval '375 seconds' AS at,
                      CASE WHEN n % 50 = 0 THEN 'user.login_failed' ELSE 'user.logged_in' END AS event) t;

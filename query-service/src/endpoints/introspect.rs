@@ -12,7 +12,7 @@ use schemas::{SessionId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use service_kit::assurance::Assurance;
 use service_kit::at_least::AtLeast;
-use service_kit::auth::{Authenticate, Caller, SessionState};
+use service_kit::auth::{Authenticate, Caller, SessionState, Standings as _};
 use service_kit::json::Json;
 use service_kit::jwt::AccessClaims;
 use service_kit::problem::{Problem, ProblemDetails, ProblemType};
@@ -127,9 +127,9 @@ pub async fn introspect(
 const INACTIVE: Introspection = Introspection::Inactive(Inactive { active: false });
 
 async fn is_live(app: &App, claims: &AccessClaims) -> Result<bool, Problem> {
-    let (user, session) = (claims.user_id, claims.session_id);
-    let state = match app.session_state(user, session) {
-        SessionState::Unknown => app.settle_session(user, session).await,
+    let (user, session, now) = (claims.user_id, claims.session_id, app.now());
+    let state = match app.node.session_state(user, session, now) {
+        SessionState::Unknown => app.node.settle_session(user, session, now).await,
         known => known,
     };
     match state {

@@ -1,6 +1,8 @@
 //! One file per call.
 
 pub mod approvals;
+pub mod audit;
+mod audit_page;
 pub mod authzen_configuration;
 pub mod evaluation;
 pub mod evaluations;
@@ -17,6 +19,7 @@ pub mod user_passkeys;
 pub mod user_permissions;
 pub mod user_roles;
 pub mod user_sessions;
+pub mod users;
 
 #[cfg(test)]
 mod tests;

@@ -83,7 +83,7 @@ pub async fn user(
     Ok((token, Json(answer(row, &personal)?)).into_response())
 }
 
-fn answer(row: UserRow, personal: &PersonalData) -> Result<UserAnswer, Problem> {
+pub(super) fn answer(row: UserRow, personal: &PersonalData) -> Result<UserAnswer, Problem> {
     Ok(UserAnswer {
         id: row.id,
         username: personal.open(field::USERNAME, &row.username)?,

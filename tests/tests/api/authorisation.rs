@@ -91,6 +91,8 @@ const NEEDS: &[(&str, Needs)] = &[
     ("GET /v1/users/{id}/permissions", PermissionForOthers),
     ("GET /v1/users/{id}/sessions", PermissionForOthers),
     ("GET /v1/users/{id}/audit", PermissionForOthers),
+    ("GET /v1/users", Permission),
+    ("GET /v1/audit", Permission),
     ("GET /v1/roles", Permission),
     ("GET /v1/permissions", Permission),
 ];

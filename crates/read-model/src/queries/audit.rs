@@ -1,7 +1,7 @@
 //! Reads of `security_audit_log`.
 
 use schemas::{Actor, EventId, RequestId, Sealed, SessionId, Timestamp, UserId};
-use sqlx::Row;
+use sqlx::{QueryBuilder, Row};
 use uuid::Uuid;
 
 use super::{PgRow, Snapshot, optional_sealed, time};
@@ -45,33 +45,65 @@ impl AuditRow {
     }
 }
 
-/// A page of a user's audit trail, newest first.
-pub async fn audit_of_user(
+/// Which rows of a shard are meant.
+#[derive(Clone, Copy, Debug)]
+pub enum AuditOf {
+    User(UserId),
+    /// All users of a ledger, or [`crate::digest::CATALOG_LEDGER`].
+    Ledger(i32),
+}
+
+/// What of the rows; everything by default.
+#[derive(Clone, Debug, Default)]
+pub struct AuditFilter {
+    pub event_type: Option<String>,
+    /// Only what is.
+    pub suspicious: bool,
+    /// Not before.
+    pub since: Option<Timestamp>,
+    /// Only what stands behind this.
+    pub before: Option<AuditCursor>,
+}
+
+/// A page of an audit trail, newest first.
+pub async fn audit(
     snapshot: &mut Snapshot,
-    user: UserId,
-    after: Option<AuditCursor>,
+    of: AuditOf,
+    filter: &AuditFilter,
     limit: u32,
 ) -> Result<Vec<AuditRow>, Error> {
-    let end = AuditCursor {
-        occurred_at: chrono::DateTime::<chrono::Utc>::MAX_UTC.into(),
+    let before = filter.before.unwrap_or(AuditCursor {
+        occurred_at: last_timestamptz().into(),
         log_offset: i64::MAX,
-    };
-    let after = after.unwrap_or(end);
-    // The date beside the time lets the planner leave out later months.
-    let rows = sqlx::query(
+    });
+    let end = before.occurred_at.to_utc().min(last_timestamptz());
+    let mut query = QueryBuilder::new(
         "SELECT id, user_id, session_id, event_type, event_status, event_description, ip_address::text AS ip_address,
                 user_agent, request_id, risk_score, is_suspicious, occurred_at, actor, ledger, log_offset
-         FROM security_audit_log
-         WHERE user_id = $1 AND (occurred_at, log_offset) < ($2, $3)
-           AND partition_date <= ($2::timestamptz AT TIME ZONE 'UTC')::date
-         ORDER BY occurred_at DESC, log_offset DESC LIMIT $4",
-    )
-    .bind(user.as_uuid())
-    .bind(after.occurred_at.to_utc().min(last_timestamptz()))
-    .bind(after.log_offset)
-    .bind(i64::from(limit))
-    .fetch_all(snapshot.connection())
-    .await?;
+         FROM security_audit_log WHERE (occurred_at, log_offset) < (",
+    );
+    query.push_bind(end).push(", ").push_bind(before.log_offset);
+    // The dates beside the times let the planner leave months out.
+    query.push(") AND partition_date <= ").push_bind(end.date_naive());
+    match of {
+        AuditOf::User(user) => query.push(" AND user_id = ").push_bind(user.as_uuid()),
+        AuditOf::Ledger(ledger) => query.push(" AND ledger = ").push_bind(ledger),
+    };
+    if let Some(since) = filter.since.map(|since| since.to_utc()) {
+        query.push(" AND occurred_at >= ").push_bind(since);
+        query
+            .push(" AND partition_date >= ")
+            .push_bind(since.date_naive());
+    }
+    if let Some(event_type) = &filter.event_type {
+        query.push(" AND event_type = ").push_bind(event_type);
+    }
+    if filter.suspicious {
+        query.push(" AND is_suspicious");
+    }
+    query.push(" ORDER BY occurred_at DESC, log_offset DESC LIMIT ");
+    query.push_bind(i64::from(limit));
+    let rows = query.build().fetch_all(snapshot.connection()).await?;
     rows.iter().map(read).collect()
 }
 

@@ -13,12 +13,12 @@ mod users;
 use schemas::{Sealed, Timestamp};
 use sqlx::{PgConnection, PgPool, Postgres, Row, Transaction};
 
-pub use audit::{AuditCursor, AuditRow, audit_of_user};
+pub use audit::{AuditCursor, AuditFilter, AuditOf, AuditRow, audit};
 pub use passkeys::{PasskeyRow, passkeys_of_user};
 pub use roles::{GrantRow, RoleCacheRow, grants_of_user, role_cache_of_user};
 pub use service_keys::{ServiceKeyRow, service_keys_of};
 pub use sessions::{SessionRow, session_by_id, sessions_of_user};
-pub use users::{UserRow, rights_positions, user_by_id};
+pub use users::{Name, UserRow, holder_of_name, rights_positions, user_by_id, user_by_name};
 
 use crate::Error;
 use crate::checkpoint::{self, Placed};

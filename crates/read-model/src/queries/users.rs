@@ -1,7 +1,7 @@
 //! Reads of `users`.
 
-use schemas::{Sealed, Timestamp, UserId};
-use sqlx::Row;
+use schemas::{BlindIndex, Sealed, Timestamp, UserId};
+use sqlx::{Postgres, QueryBuilder, Row};
 use uuid::Uuid;
 
 use super::{PgRow, Snapshot, optional_sealed, optional_time, sealed, time};
@@ -35,17 +35,61 @@ pub struct UserRow {
     pub rights_position: i64,
 }
 
+/// Before the condition that says whose.
+const SELECT: &str =
+    "SELECT id, ledger, username, email, is_service, phone_number, email_verified, phone_verified, is_active,
+            failed_login_attempts, locked_until, created_at, updated_at, last_login_at,
+            last_login_ip::text AS last_login_ip, last_login_ip_sealed, deleted_at, totp_enabled, passkeys,
+            version, rights_position
+     FROM users WHERE ";
+
+/// What a person signs in with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Name {
+    Username(BlindIndex),
+    Email(BlindIndex),
+}
+
 pub async fn user_by_id(snapshot: &mut Snapshot, id: UserId) -> Result<Option<UserRow>, Error> {
-    let row = sqlx::query(
-        "SELECT id, ledger, username, email, is_service, phone_number, email_verified, phone_verified, is_active,
-                failed_login_attempts, locked_until, created_at, updated_at, last_login_at,
-                last_login_ip::text AS last_login_ip, last_login_ip_sealed, deleted_at, totp_enabled, passkeys,
-                version, rights_position
-         FROM users WHERE id = $1",
-    )
-    .bind(id.as_uuid())
-    .fetch_optional(snapshot.connection())
-    .await?;
+    let mut query = QueryBuilder::new(SELECT);
+    query.push("id = ").push_bind(id.as_uuid());
+    one(snapshot, query).await
+}
+
+/// Who has the name, among the users of a ledger.
+pub async fn user_by_name(
+    snapshot: &mut Snapshot,
+    ledger: i32,
+    name: Name,
+) -> Result<Option<UserRow>, Error> {
+    let mut query = QueryBuilder::new(SELECT);
+    query.push("ledger = ").push_bind(ledger);
+    let (column, index) = match name {
+        Name::Username(index) => (" AND username_index = ", index),
+        Name::Email(index) => (" AND email_index = ", index),
+    };
+    query.push(column).push_bind(index.0.0.to_vec());
+    one(snapshot, query).await
+}
+
+/// Who has the name by the look-up, which lies on the shard of the name's own ledger.
+pub async fn holder_of_name(snapshot: &mut Snapshot, name: Name) -> Result<Option<UserId>, Error> {
+    let (query, index) = match name {
+        Name::Username(index) => (
+            "SELECT user_id FROM username_shard_lookup WHERE username = $1",
+            index,
+        ),
+        Name::Email(index) => ("SELECT user_id FROM email_shard_lookup WHERE email = $1", index),
+    };
+    let holder: Option<Uuid> = sqlx::query_scalar(query)
+        .bind(index.to_hex())
+        .fetch_optional(snapshot.connection())
+        .await?;
+    Ok(holder.map(UserId::from))
+}
+
+async fn one(snapshot: &mut Snapshot, mut query: QueryBuilder<Postgres>) -> Result<Option<UserRow>, Error> {
+    let row = query.build().fetch_optional(snapshot.connection()).await?;
     row.as_ref().map(read).transpose()
 }
 
