@@ -32,6 +32,26 @@ fn main() -> ExitCode {
 
 async fn the_command_service_does_what_its_document_says(world: Arc<World>) {
     conforms(&world, &world.rolecall.command_url()).await;
+    some_calls_were_good(&world).await;
+}
+
+/// Calls that nobody could make if the hooks were not heeded.
+const HOOKED: [&str; 5] = [
+    "/v1/imports",
+    "/v1/users/{id}",
+    "/v1/users/{id}/deactivate",
+    "/v1/users/{id}/sessions",
+    "/v1/sessions/{id}",
+];
+
+async fn some_calls_were_good(world: &World) {
+    let metrics = world.metrics(&world.rolecall.command_url()).await.unwrap();
+    for route in HOOKED {
+        let of_route = format!("route=\"{route}\"");
+        let mut lines = metrics.lines();
+        let good = lines.any(|line| line.contains(&of_route) && line.contains("status=\"2xx\""));
+        assert!(good, "no call of {route} was answered 2xx");
+    }
 }
 
 async fn the_query_service_does_what_its_document_says(world: Arc<World>) {
@@ -64,6 +84,7 @@ async fn conforms(world: &World, url: &str) {
         .env("REQUESTS_CA_BUNDLE", &authority)
         .env("ROLECALL_COMMAND_URL", world.rolecall.command_url())
         .env("ADMINISTRATOR_TOKEN", &caller.access_token)
+        .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("NO_COLOR", "1")
         .current_dir(std::env::temp_dir())
         .stdin(Stdio::null())

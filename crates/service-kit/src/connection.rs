@@ -23,8 +23,8 @@ use crate::serve::Doors;
 
 /// A client that dribbles its headers holds a connection no longer than this.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// What a client that was answered early still sends is read no longer than this.
-const LINGER: Duration = Duration::from_secs(10);
+/// What a client that was answered early still sends is read no longer than this; a service that stops waits for it.
+const LINGER: Duration = Duration::from_secs(4);
 
 /// HTTP/1.1, until one of both ends it or `stopping` ends it after the request in flight.
 pub(crate) async fn speak<S>(mut stream: S, peer: SocketAddr, doors: Doors, stopping: &CancellationToken)

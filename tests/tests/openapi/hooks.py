@@ -9,8 +9,9 @@ import schemathesis
 
 URL = os.environ["ROLECALL_COMMAND_URL"]
 PASSWORD = "correct horse battery staple"
-# Operations that may end the session or the account of whom they are about: each request is by somebody new, about
-# themself. All others are by one administrator.
+ADMINISTRATOR = os.environ["ADMINISTRATOR_TOKEN"]
+# Operations that may end the session or the account of whom they are about: each request is about somebody new, and by
+# themself if they may. All others are by one administrator.
 ENDING = {
     "change_profile",
     "deactivate",
@@ -47,17 +48,20 @@ class Callers:
     def get(self, case, context):
         if case.operation.definition.raw.get("operationId") in ENDING:
             return somebody_new()
-        return {"access_token": os.environ["ADMINISTRATOR_TOKEN"]}
+        return {"access_token": ADMINISTRATOR}
 
     def set(self, case, data, context):
-        case.headers["Authorization"] = f"Bearer {data['access_token']}"
+        by_administrator = case.operation.definition.raw.get("operationId") == "deactivate"
+        token = ADMINISTRATOR if by_administrator else data["access_token"]
+        case.headers["Authorization"] = f"Bearer {token}"
         if "user_id" not in data:
             return
         theirs = data["session_id"] if case.path.startswith("/v1/sessions") else data["user_id"]
         if is_uuid((case.path_parameters or {}).get("id")):
             case.path_parameters["id"] = theirs
-        if isinstance(case.body, dict) and isinstance(case.body.get("token"), str):
-            case.body["token"] = data["refresh_token"]
+        for name, right in [("token", data["refresh_token"]), ("current_password", PASSWORD)]:
+            if isinstance(case.body, dict) and isinstance(case.body.get(name), str):
+                case.body[name] = right
 
 
 def is_uuid(text):
