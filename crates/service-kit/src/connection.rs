@@ -75,7 +75,9 @@ async fn close<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, unread: bool) {
         std::io::Result::Ok(())
     };
     // Whoever is gone need not be told that the connection ends.
-    let _ = tokio::time::timeout(LINGER, closing).await;
+    if let Ok(Err(error)) = tokio::time::timeout(LINGER, closing).await {
+        tracing::trace!(%error, "The client ended the connection");
+    }
 }
 
 /// Body of a request, that tells when it was not read to its end.
