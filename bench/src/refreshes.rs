@@ -1,5 +1,6 @@
 //! Refreshes a second: each client rotates the token of a session of its own, again and again.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -40,15 +41,15 @@ pub async fn run(world: &World) -> Result<Section> {
 
 /// A session whose refresh token is at hand.
 pub struct Session {
-    connection: Connection,
+    service: SocketAddr,
     refresh_token: String,
 }
 
-/// Registers people of that name and signs each in, over connections of their own.
+/// Registers people of that name and signs each in.
 pub async fn sessions(world: &World, name: &str, people: usize) -> Result<Vec<Session>> {
     let mut sessions = Vec::with_capacity(people);
+    let mut connection = Connection::open(world.command).await?;
     for number in 0..people {
-        let mut connection = Connection::open(world.command).await?;
         let name = format!("{name}-{number}");
         let body = serde_json::json!({ "username": name, "email": format!("{name}@example.org"), "password": PASSWORD });
         let register = request("POST", "/v1/users", &[], &body.to_string());
@@ -61,23 +62,24 @@ pub async fn sessions(world: &World, name: &str, people: usize) -> Result<Vec<Se
             .expect(201)?
             .text("refresh_token")?;
         sessions.push(Session {
-            connection,
+            service: world.command,
             refresh_token,
         });
     }
     Ok(sessions)
 }
 
-/// Each session refreshes as soon as it has its answer. Gives the rate of all a second.
+/// Each session refreshes as soon as it has its answer, over a connection of its own. Gives the rate of all a second.
 pub async fn rotate(sessions: &mut [Session], during: Duration) -> Result<(f64, Samples)> {
     let began = Instant::now();
     let runs = sessions.iter_mut().map(async |session| -> Result<Samples> {
         let mut samples = Samples::default();
+        let mut connection = Connection::open(session.service).await?;
         while began.elapsed() < during {
             let body = serde_json::json!({ "refresh_token": session.refresh_token }).to_string();
             let refresh = request("POST", "/v1/sessions/refresh", &[], &body);
             let sent = Instant::now();
-            let answer = session.connection.send(&refresh).await?.expect(200)?;
+            let answer = connection.send(&refresh).await?.expect(200)?;
             samples.push(sent.elapsed());
             session.refresh_token = answer.text("refresh_token")?;
         }
