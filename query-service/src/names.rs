@@ -21,7 +21,7 @@ impl App {
         if let Some(id) = self.probable_holder(name).await? {
             let ledger = self.node.ledger(id);
             let (found, token) = self
-                .read(id, at_least, move |shard| {
+                .read_of(Source::Ledger(ledger), at_least, move |shard| {
                     Box::pin(user_by_name(shard, ledger, name))
                 })
                 .await?;

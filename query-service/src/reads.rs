@@ -369,15 +369,8 @@ impl App {
             .try_collect::<Vec<_>>();
         let in_time = tokio::time::timeout(LIMIT, all).await;
         let found = in_time.unwrap_or(Err(ReadError::TimedOut))?;
-        let mut token = ConsistencyToken::new(self.shards.log_id);
-        let mut rows = Vec::with_capacity(found.len());
-        for (of_source, position) in found {
-            rows.push(of_source);
-            if let Some(position) = position {
-                token.include(position);
-            }
-        }
-        Ok((rows, token))
+        let (rows, positions): (_, Vec<_>) = found.into_iter().unzip();
+        Ok((rows, self.token(positions.into_iter().flatten())))
     }
 
     async fn read_source<T>(

@@ -112,10 +112,8 @@ fn is_type(name: &str) -> bool {
 fn newest(pages: Vec<Vec<AuditRow>>, limit: u32) -> AuditAnswer {
     let mut rows: Vec<_> = pages.into_iter().flatten().collect();
     rows.sort_by_cached_key(|row| std::cmp::Reverse(Cursor::of(row)));
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let is_full = rows.len() >= limit;
-    rows.truncate(limit);
-    let next = rows.last().filter(|_| is_full).map(Cursor::of);
+    rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    let next = Cursor::behind(&rows, limit);
     AuditAnswer {
         events: rows.into_iter().map(Into::into).collect(),
         next,

@@ -83,6 +83,12 @@ pub struct Cursor {
 }
 
 impl Cursor {
+    /// Where the next page begins; there is none behind a page that is not full.
+    pub fn behind(page: &[AuditRow], limit: u32) -> Option<Self> {
+        let is_full = u32::try_from(page.len()) == Ok(limit);
+        page.last().filter(|_| is_full).map(Self::of)
+    }
+
     pub fn of(row: &AuditRow) -> Self {
         Self {
             occurred_at: row.occurred_at,

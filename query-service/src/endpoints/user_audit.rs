@@ -72,8 +72,7 @@ pub async fn user_audit(
         })
         .await?;
     let personal = app.data_keys.of(app.node.log_id(), id).await?;
-    let is_full = u32::try_from(rows.len()) == Ok(limit);
-    let next = rows.last().filter(|_| is_full).map(Cursor::of);
+    let next = Cursor::behind(&rows, limit);
     let events = rows.into_iter().map(|row| event(row, &personal));
     let answer = AuditAnswer {
         events: events.collect::<Result<_, _>>()?,
