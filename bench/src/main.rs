@@ -40,7 +40,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
 use local_stack::{Progress, Stack};
 
-use crate::report::Section;
+use crate::report::{Report, Section};
 use crate::seed::SignedIn;
 use crate::world::World;
 
@@ -132,34 +132,25 @@ async fn main() -> ExitCode {
 
 async fn run(arguments: &Arguments) -> Result<()> {
     let line: Vec<String> = std::env::args().skip(1).collect();
-    let machine = report::machine(&line);
+    let report = Report {
+        machine: report::machine(&line),
+        page: (!arguments.no_page).then(|| arguments.page.clone()),
+    };
     let mut builder = Stack::builder().progress(Progress::shown());
     if let Some(folder) = &arguments.folder {
         builder = builder.data_dir(folder);
     }
     let stack = builder.start().await?;
     let outcome = tokio::select! {
-        outcome = measure(&stack, arguments) => outcome,
+        outcome = measure(&stack, arguments, &report) => outcome,
         _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("stopped")),
     };
     stack.shutdown().await?;
-    let sections = outcome?;
-    let rows: Vec<_> = sections
-        .iter()
-        .flat_map(|section| &section.rows)
-        .cloned()
-        .collect();
-    println!("\n{machine}\n\n{}", report::table(&rows));
-    if !arguments.no_page {
-        report::write(&arguments.page, &sections, &machine)?;
-        println!("Written into {}.", arguments.page.display());
-    }
-    Ok(())
+    outcome
 }
 
-async fn measure(stack: &Stack, arguments: &Arguments) -> Result<Vec<Section>> {
+async fn measure(stack: &Stack, arguments: &Arguments, report: &Report) -> Result<()> {
     let wanted = |name: Name| arguments.names.is_empty() || arguments.names.contains(&name);
-    let mut sections = Vec::new();
     let mut memory = Vec::new();
     if wanted(Name::Memory) {
         say("memory of idle services");
@@ -190,11 +181,11 @@ async fn measure(stack: &Stack, arguments: &Arguments) -> Result<Vec<Section>> {
         say(&format!("{} events in {:.1?}", people.events, began.elapsed()));
         if wanted(Name::Replay) {
             say("replay");
-            sections.push(
-                replay::run(stack, PREFIX, &people)
+            report.add(
+                &replay::run(stack, PREFIX, &people)
                     .await
                     .context("measuring replay")?,
-            );
+            )?;
         }
         if with_services {
             let world = World::start(stack, PREFIX, people.clone())
@@ -202,89 +193,93 @@ async fn measure(stack: &Stack, arguments: &Arguments) -> Result<Vec<Section>> {
                 .context("starting the services")?;
             if wanted(Name::Memory) {
                 memory.extend(memory::with_people(&world)?);
-                sections.push(Section {
+                report.add(&Section {
                     name: "memory",
                     rows: memory,
-                });
+                })?;
             }
-            sections.extend(with_world(stack, &world, wanted).await?);
+            with_world(stack, &world, wanted, report).await?;
             world.services.shutdown().await?;
         }
         if wanted(Name::Start) {
             say("starts of the command service");
-            sections.push(Section {
+            report.add(&Section {
                 name: "start",
                 rows: start::run(stack, PREFIX, &people)
                     .await
                     .context("measuring starts")?,
-            });
+            })?;
         }
     }
     if wanted(Name::WriterGroups) {
         say("writer groups");
-        sections.push(
-            writer_groups::run(stack)
+        report.add(
+            &writer_groups::run(stack)
                 .await
                 .context("measuring writer groups")?,
-        );
+        )?;
     }
     if wanted(Name::HashPartitions) {
         say("hash partitions");
         let measured = hash_partitions::run(stack, arguments.users).await;
-        sections.push(measured.context("measuring hash partitions")?);
+        report.add(&measured.context("measuring hash partitions")?)?;
     }
     if wanted(Name::Import) {
         say("import");
         let imported = imports::run(stack, arguments.users).await;
-        sections.push(imported.context("measuring imports")?);
+        report.add(&imported.context("measuring imports")?)?;
     }
     if wanted(Name::Instances) {
         say("instances");
-        sections.push(instances::run().await.context("measuring instances")?);
+        report.add(&instances::run().await.context("measuring instances")?)?;
     }
-    Ok(sections)
+    Ok(())
 }
 
-async fn with_world(stack: &Stack, world: &World, wanted: impl Fn(Name) -> bool) -> Result<Vec<Section>> {
-    let mut sections = Vec::new();
+async fn with_world(
+    stack: &Stack,
+    world: &World,
+    wanted: impl Fn(Name) -> bool,
+    report: &Report,
+) -> Result<()> {
     if wanted(Name::Ack) {
         say("ack");
-        sections.push(ack::run(stack, world).await.context("measuring ack")?);
+        report.add(&ack::run(stack, world).await.context("measuring ack")?)?;
     }
     if wanted(Name::Visibility) {
         say("visibility");
-        sections.push(visibility::run(world).await.context("measuring visibility")?);
+        report.add(&visibility::run(world).await.context("measuring visibility")?)?;
     }
     if wanted(Name::Checks) {
         say("checks");
-        sections.push(checks::run(stack, world).await.context("measuring checks")?);
+        report.add(&checks::run(stack, world).await.context("measuring checks")?)?;
     }
     if wanted(Name::Logins) {
         say("logins");
-        sections.push(logins::run(world).await.context("measuring logins")?);
+        report.add(&logins::run(world).await.context("measuring logins")?)?;
     }
     if wanted(Name::Registrations) {
         say("registrations");
         let measured = registrations::run(world).await;
-        sections.push(measured.context("measuring registrations")?);
+        report.add(&measured.context("measuring registrations")?)?;
     }
     if wanted(Name::Refreshes) {
         say("refreshes");
-        sections.push(refreshes::run(world).await.context("measuring refreshes")?);
+        report.add(&refreshes::run(world).await.context("measuring refreshes")?)?;
     }
     if wanted(Name::Loaded) {
         say("a session for each user");
-        sections.push(
-            loaded::run(world)
+        report.add(
+            &loaded::run(world)
                 .await
                 .context("measuring with a session for each")?,
-        );
+        )?;
     }
     if wanted(Name::Timing) {
         say("times of refusals");
-        sections.push(timing::run(world).await.context("measuring times of refusals")?);
+        report.add(&timing::run(world).await.context("measuring times of refusals")?)?;
     }
-    Ok(sections)
+    Ok(())
 }
 
 fn say(what: &str) {

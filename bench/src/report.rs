@@ -1,7 +1,7 @@
 //! The table, on the screen and in docs/performance.md.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
@@ -111,13 +111,26 @@ pub fn table(rows: &[Row]) -> String {
     text
 }
 
-/// Replaces each section between its markers, and leaves the rest of the page as it is.
-pub fn write(page: &Path, sections: &[Section], machine: &str) -> Result<()> {
-    let mut text = std::fs::read_to_string(page).unwrap_or_else(|_| "# Performance\n".to_owned());
-    for section in sections {
-        text = replace(&text, section, machine);
+/// Where tables go.
+pub struct Report {
+    /// [`machine`]
+    pub machine: String,
+    /// None only prints.
+    pub page: Option<PathBuf>,
+}
+
+impl Report {
+    /// Prints and writes what was just measured: a run takes long, and what fails later must not take it along.
+    /// Replaces the section between its markers, and leaves the rest of the page as it is.
+    pub fn add(&self, section: &Section) -> Result<()> {
+        println!("\n{}\n\n{}", self.machine, table(&section.rows));
+        let Some(page) = &self.page else {
+            return Ok(());
+        };
+        let text = std::fs::read_to_string(page).unwrap_or_else(|_| "# Performance\n".to_owned());
+        std::fs::write(page, replace(&text, section, &self.machine))
+            .with_context(|| format!("writing {}", page.display()))
     }
-    std::fs::write(page, text).with_context(|| format!("writing {}", page.display()))
 }
 
 fn replace(text: &str, section: &Section, machine: &str) -> String {

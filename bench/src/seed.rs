@@ -272,6 +272,7 @@ impl Seeder {
                 role_id: self.roles[role],
                 expires_at: None,
                 approval_id: None,
+                only_held: false,
             });
             self.bus
                 .execute::<User>(&id, grant, system(&self.catalog))
