@@ -71,7 +71,7 @@ _test:
     #!/usr/bin/env bash
     set -euo pipefail
     if command -v cargo-nextest > /dev/null; then
-        cargo nextest run --workspace --no-fail-fast
+        cargo nextest run --workspace --no-fail-fast --profile one-by-one
         cargo test --workspace --doc
     else
         cargo test --workspace --no-fail-fast
