@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::{StreamExt as _, TryStreamExt as _};
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::KafkaError;
 use schemas::catalog::CatalogEvent;
@@ -24,6 +25,8 @@ use crate::watermarks;
 use crate::writer_log::{CommitError, WriterLog, WriterLogError, WriterTransaction};
 
 const METADATA: Duration = Duration::from_secs(5);
+/// Types that are registered at once.
+const REGISTERING: usize = 8;
 
 /// What a new log is made with. An existing one keeps what it has.
 #[derive(Clone, Debug)]
@@ -172,22 +175,28 @@ fn check(created: &LogCreated, spec: &LogSpec, key: &KeyEncryptionKey) -> Result
     Ok(())
 }
 
-/// Registers schemas with the registry, FULL_TRANSITIVE, and gives what the log is to record.
+/// Registers schemas with the registry, FULL_TRANSITIVE, and gives what the log is to record. Versions of one type go one
+/// after the other, as the registry is to have them.
 pub async fn register_schemas(
     config: &KafkaConfig,
     registry: &Registry,
     types: &[&'static EventType],
 ) -> Result<Vec<SchemaRegistered>, CreateError> {
-    let mut registered = Vec::with_capacity(types.len());
-    for event_type in types {
-        registered.push(SchemaRegistered {
-            event_type: event_type.name.to_owned(),
-            event_version: event_type.version,
-            schema_id: registry.register(&config.topic_prefix, event_type).await?,
-            fingerprint: schema_text(event_type)?.1,
-        });
-    }
-    Ok(registered)
+    let of_one_type = types.chunk_by(|one, next| one.name == next.name);
+    let registering = of_one_type.map(async |versions| {
+        let mut registered = Vec::with_capacity(versions.len());
+        for version in versions {
+            registered.push(SchemaRegistered {
+                event_type: version.name.to_owned(),
+                event_version: version.version,
+                schema_id: registry.register(&config.topic_prefix, version).await?,
+                fingerprint: schema_text(version)?.1,
+            });
+        }
+        Ok::<_, CreateError>(registered)
+    });
+    let registered = futures::stream::iter(registering).buffered(REGISTERING);
+    Ok(registered.try_collect::<Vec<_>>().await?.concat())
 }
 
 fn write_first_events(
