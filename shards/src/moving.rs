@@ -69,7 +69,7 @@ pub async fn resume(place: Place, options: MoveOptions) -> anyhow::Result<()> {
     Moving::new(place, options)?.run(moves, shards).await
 }
 
-pub async fn abandon(place: Place, args: AbandonArgs) -> anyhow::Result<()> {
+pub async fn abandon(mut place: Place, args: AbandonArgs) -> anyhow::Result<()> {
     let copies = place.map.filling.iter().copied();
     let given_up: Vec<_> = copies
         .filter(|copy| args.ledgers.contains(&copy.ledger))
@@ -79,10 +79,13 @@ pub async fn abandon(place: Place, args: AbandonArgs) -> anyhow::Result<()> {
         "no move of ledgers {:?} is planned",
         args.ledgers
     );
-    let map = steps::abandoned(&place.map, &given_up);
-    Api::new(args.api, &place.trust)?.change_map(&map).await?;
+    place.map = steps::abandoned(&place.map, &given_up);
+    Api::new(args.api, &place.trust)?.change_map(&place.map).await?;
     say(&format!("ledgers {:?} stay where they are", ledgers(&given_up)));
-    Ok(())
+    for copy in &given_up {
+        empty(&place, copy.ledger, &place.shard(copy.shard)?).await?;
+    }
+    sweep(&place).await
 }
 
 impl Moving {
@@ -124,7 +127,8 @@ impl Moving {
                 ledgers(&moves)
             ));
         }
-        self.leave().await
+        self.leave().await?;
+        sweep(&self.place).await
     }
 
     async fn record(&mut self, map: ShardMapChanged) -> anyhow::Result<()> {
@@ -188,22 +192,10 @@ impl Moving {
 
     /// Owners of ledgers go on from there: else each start after the move would read the whole ledger.
     async fn copy_snapshots(&self, ledger: i32, from: &Shard, to: &Shard) -> anyhow::Result<()> {
-        for partition in self.partitions(ledger) {
+        for partition in partitions(&self.place, ledger) {
             snapshots::copy(&from.pool, &to.pool, partition).await?;
         }
         Ok(access_snapshots::copy(&from.pool, &to.pool, self.place.log_id, ledger).await?)
-    }
-
-    fn partitions(&self, ledger: i32) -> impl Iterator<Item = Partition> {
-        let log_id = self.place.log_id;
-        self.place
-            .topics_of_ledger()
-            .into_iter()
-            .map(move |(stream, _)| Partition {
-                log_id,
-                stream: stream.name(),
-                number: ledger,
-            })
     }
 
     /// Gives up former copies once everybody had time to hear of the new map, and empties them.
@@ -217,29 +209,63 @@ impl Moving {
         self.record(steps::left(&self.place.map, &former)).await?;
         for copy in &former {
             let shard = self.place.shard(copy.shard)?;
-            self.empty(copy.ledger, &shard).await?;
+            empty(&self.place, copy.ledger, &shard).await?;
             say(&format!("ledger {} has left shard {}", copy.ledger, shard.id));
         }
         Ok(())
     }
+}
 
-    async fn empty(&self, ledger: i32, shard: &Shard) -> anyhow::Result<()> {
-        let deadline = Instant::now() + RETIRING;
-        for (stream, topic) in self.place.topics_of_ledger() {
-            while !checkpoint::empty_retired(&shard.pool, (stream, &topic), ledger).await? {
-                ensure!(
-                    Instant::now() < deadline,
-                    "no projector has retired {topic}-{ledger} on shard {}; its rows stay there",
-                    shard.id
-                );
-                tokio::time::sleep(LOOK).await;
-            }
+fn partitions(place: &Place, ledger: i32) -> impl Iterator<Item = Partition> + use<> {
+    let log_id = place.log_id;
+    place
+        .topics_of_ledger()
+        .into_iter()
+        .map(move |(stream, _)| Partition {
+            log_id,
+            stream: stream.name(),
+            number: ledger,
+        })
+}
+
+/// Removes all rows and snapshots of a copy that the newest map gives up: an erasure reaches them no more.
+async fn empty(place: &Place, ledger: i32, shard: &Shard) -> anyhow::Result<()> {
+    let deadline = Instant::now() + RETIRING;
+    for (stream, topic) in place.topics_of_ledger() {
+        while !checkpoint::empty_retired(&shard.pool, (stream, &topic), ledger).await? {
+            ensure!(
+                Instant::now() < deadline,
+                "no projector has retired {topic}-{ledger} on shard {}; its rows stay there until `resume`",
+                shard.id
+            );
+            tokio::time::sleep(LOOK).await;
         }
-        for partition in self.partitions(ledger) {
-            snapshots::forget(&shard.pool, partition).await?;
-        }
-        Ok(access_snapshots::forget(&shard.pool, self.place.log_id, ledger).await?)
     }
+    for partition in partitions(place, ledger) {
+        snapshots::forget(&shard.pool, partition).await?;
+    }
+    Ok(access_snapshots::forget(&shard.pool, place.log_id, ledger).await?)
+}
+
+/// Empties copies that no map names any more and that still have rows: what a run that was interrupted left behind.
+async fn sweep(place: &Place) -> anyhow::Result<()> {
+    let topics = place.topics_of_ledger().map(|(_, topic)| topic);
+    for shard in place.shards.iter() {
+        let standings = standings(&shard).await?;
+        let left_over = standings.iter().filter(|it| {
+            let is_retired = it.standing.retired_by_map.is_some() && it.checkpoint.next_offset > 0;
+            is_retired && topics.contains(&it.topic) && !steps::names(&place.map, it.partition, shard.id)
+        });
+        let left_over: BTreeSet<i32> = left_over.map(|it| it.partition).collect();
+        for ledger in left_over {
+            empty(place, ledger, &shard).await?;
+            say(&format!(
+                "ledger {ledger} had left shard {}; its rows are gone now",
+                shard.id
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// How far each partition is on a shard; nothing where it has no tables yet.

@@ -8,6 +8,12 @@ pub fn place(map: &ShardMapChanged, ledger: i32) -> Option<i32> {
     map.placement.get(usize::try_from(ledger).ok()?).copied()
 }
 
+/// Whether the map has a copy of the ledger there, read or not.
+pub fn names(map: &ShardMapChanged, ledger: i32, shard: i32) -> bool {
+    let copy = LedgerCopy { ledger, shard };
+    place(map, ledger) == Some(shard) || map.filling.contains(&copy) || map.leaving.contains(&copy)
+}
+
 /// What shards that the map does not know yet, up to `shards` in all, take from the others.
 pub fn share_of_new(map: &ShardMapChanged, shards: i32) -> Vec<LedgerCopy> {
     let heaviest = (0..).zip(&map.placement).map(|(ledger, _)| LedgerCopy {
