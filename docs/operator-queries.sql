@@ -22,9 +22,9 @@ WHERE event_status = 'failure' AND event_type = 'user.login_failed'
   AND occurred_at >= '2026-02-20Z' AND partition_date >= '2026-02-20'
 GROUP BY ip_address ORDER BY count(*) DESC LIMIT 20;
 
--- security_audit_log_by_time: what happened in this hour?
+-- security_audit_log_by_ledger: what happened in this hour? Of the catalog (-1), and of each ledger of the shard.
 SELECT occurred_at, event_type, user_id, ledger, log_offset FROM security_audit_log
-WHERE occurred_at >= '2026-02-20 10:00Z' AND occurred_at < '2026-02-20 11:00Z' AND partition_date = '2026-02-20'
+WHERE ledger IN (-1, 0) AND occurred_at >= '2026-02-20 10:00Z' AND occurred_at < '2026-02-20 11:00Z' AND partition_date = '2026-02-20'
 ORDER BY occurred_at;
 
 -- user_passkeys_by_user: which passkeys has this user? The query service asks the same.

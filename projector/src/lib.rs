@@ -67,7 +67,7 @@ pub enum RunError {
 /// Runs the projector until `shutdown`.
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunError> {
     config.kafka()?;
-    let shards = shards(&config)?;
+    let shards = shards(&config, PoolSettings::projecting())?;
     let metrics = service_kit::telemetry::init_metrics()?;
     let readiness = Readiness::awaiting(["log"]);
     let router = service_kit::http::standard(service_kit::health_router(readiness.clone(), metrics));
@@ -87,11 +87,11 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
 }
 
 /// The configured shards, not connected yet.
-pub fn shards(config: &Config) -> Result<Shards, RunError> {
+pub fn shards(config: &Config, settings: PoolSettings) -> Result<Shards, RunError> {
     config.trust.check()?;
     let settings = PoolSettings {
         max_connections: config.shard_connections,
-        ..PoolSettings::projecting().trusting(&config.trust)
+        ..settings.trusting(&config.trust)
     };
     match config.shards.open(&settings)? {
         Some(shards) => Ok(shards),

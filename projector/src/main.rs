@@ -72,7 +72,7 @@ async fn rebuild(
     verify: bool,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let shards = projector::shards(config)?;
+    let shards = projector::shards(config, PoolSettings::comparing())?;
     let live = shards
         .get(shard)
         .with_context(|| format!("no shard {shard} is configured"))?;
@@ -83,7 +83,7 @@ async fn rebuild(
             .context("the DSN of the scratch database")
     };
     schema::migrate(&scratch_as(PoolSettings::owning())?).await?;
-    let scratch = scratch_as(PoolSettings::projecting())?;
+    let scratch = scratch_as(PoolSettings::comparing())?;
     let kafka = config.kafka()?;
     let log = await_log(&kafka).await?;
     projector::refuse_misfit(&shards, &log).await?;

@@ -9,12 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use common::history::{History, Mix};
 use common::{VecLog, databases};
 use projector::{Ended, Projection};
+use read_model::digest::CATALOG_LEDGER;
 use read_model::queries::{
-    AuditFilter, AuditOf, Name, Snapshot, audit, grants_of_user, holder_of_name, passkeys_of_user,
-    role_cache_of_user, service_keys_of, session_by_id, sessions_of_user, user_by_id, user_by_name,
+    AuditCursor, AuditFilter, AuditOf, Name, Snapshot, audit, grants_of_user, holder_of_name,
+    passkeys_of_user, role_cache_of_user, service_keys_of, session_by_id, sessions_of_user, user_by_id,
+    user_by_name,
 };
 use read_model::{Error, PoolSettings, Shards, access_snapshots, schema, snapshots};
-use schemas::{BlindIndex, LogId, SessionId, Sha256Digest, UserId};
+use schemas::{BlindIndex, LogId, SessionId, Sha256Digest, Timestamp, UserId};
 use service_kit::Readiness;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
@@ -110,11 +112,6 @@ async fn reads(pool: &PgPool) -> Vec<String> {
     let user = UserId::from(numbered(pool, "user").await);
     let session = SessionId::from(numbered(pool, "session").await);
     let name = BlindIndex(Sha256Digest([7; 32]));
-    let everything = AuditFilter::default();
-    let suspicious = AuditFilter {
-        suspicious: true,
-        ..AuditFilter::default()
-    };
     let mut used = vec![
         read_by(pool, "users_pkey", async |s| user_by_id(s, user).await).await,
         read_by(pool, "user_sessions_by_user", async |s| {
@@ -139,18 +136,6 @@ async fn reads(pool: &PgPool) -> Vec<String> {
         .await,
         read_by(pool, "user_role_cache_pkey", async |s| {
             role_cache_of_user(s, user).await
-        })
-        .await,
-        read_by(pool, "security_audit_log_by_user", async |s| {
-            audit(s, AuditOf::User(user), &everything, 10).await
-        })
-        .await,
-        read_by(pool, "security_audit_log_by_time", async |s| {
-            audit(s, AuditOf::Ledger(0), &everything, 10).await
-        })
-        .await,
-        read_by(pool, "security_audit_log_suspicious", async |s| {
-            audit(s, AuditOf::Ledger(0), &suspicious, 10).await
         })
         .await,
         read_by(pool, "users_username", async |s| {
@@ -193,7 +178,69 @@ async fn reads(pool: &PgPool) -> Vec<String> {
     });
     assert!(loaded.await.contains("access_snapshots_pkey"));
     used.extend(["aggregate_snapshots_pkey", "access_snapshots_pkey"].map(str::to_owned));
+    used.extend(audit_reads(pool, user).await);
     used
+}
+
+/// Pages of the trail of a user, of a ledger, and of the catalog.
+async fn audit_reads(pool: &PgPool, user: UserId) -> Vec<String> {
+    let everything = AuditFilter::default();
+    let suspicious = AuditFilter {
+        suspicious: true,
+        ..AuditFilter::default()
+    };
+    let catalog = i32::from(CATALOG_LEDGER);
+    let mut used = vec![];
+    for (index, of, filter) in [
+        ("security_audit_log_by_user", AuditOf::User(user), &everything),
+        ("security_audit_log_by_ledger", AuditOf::Ledger(0), &everything),
+        (
+            "security_audit_log_by_ledger",
+            AuditOf::Ledger(catalog),
+            &everything,
+        ),
+        ("security_audit_log_suspicious", AuditOf::Ledger(0), &suspicious),
+        (
+            "security_audit_log_suspicious",
+            AuditOf::Ledger(catalog),
+            &suspicious,
+        ),
+    ] {
+        used.push(read_by(pool, index, async |s| audit(s, of, filter, 10).await).await);
+    }
+    a_page_of_the_catalog_reads_nothing_else(pool, catalog).await;
+    used
+}
+
+/// Entries of an index that were read so far, in all its months.
+async fn entries_read(pool: &PgPool, index: &str) -> i64 {
+    let flush = sqlx::query("SELECT pg_stat_force_next_flush()");
+    flush.execute(pool).await.unwrap();
+    let read = sqlx::query_scalar(
+        "SELECT sum(idx_tup_read)::bigint FROM pg_stat_user_indexes
+         WHERE coalesce(pg_partition_root(indexrelid), indexrelid)::regclass::text = $1",
+    );
+    read.bind(index).fetch_one(pool).await.unwrap()
+}
+
+/// Of January: thousands of events of users came after the catalog's last one.
+async fn a_page_of_the_catalog_reads_nothing_else(pool: &PgPool, catalog: i32) {
+    let index = "security_audit_log_by_ledger";
+    let end_of_january = AuditCursor {
+        occurred_at: Timestamp::from_micros(1_769_904_000_000_000),
+        log_offset: -1,
+    };
+    let filter = AuditFilter {
+        before: Some(end_of_january),
+        ..AuditFilter::default()
+    };
+    let before = entries_read(pool, index).await;
+    let mut snapshot = Snapshot::begin(pool).await.unwrap();
+    let page = audit(&mut snapshot, AuditOf::Ledger(catalog), &filter, 10).await;
+    drop(snapshot);
+    let read = entries_read(pool, index).await - before;
+    assert!(page.unwrap().iter().all(|row| row.ledger == catalog));
+    assert!((10..100).contains(&read), "{read} entries for a page of 10");
 }
 
 /// Questions of operators, each under the name of its index.

@@ -5,6 +5,7 @@
 mod common;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use chrono::{Datelike, Months, NaiveDate, Utc};
 use common::history::{History, Mix};
@@ -13,23 +14,28 @@ use projector::{Ended, Projection, compare};
 use read_model::digest::{DigestsAt, digests};
 use read_model::time_series::{self, AUDIT, MonthPartitions, Retention};
 use read_model::{PoolSettings, Shard, Shards, schema};
+use schemas::UserId;
 use service_kit::Readiness;
-use sqlx::PgPool;
+use sqlx::{AssertSqlSafe, PgPool};
 use tokio_util::sync::CancellationToken;
 
 const LEDGERS: i32 = 2;
 const HOUR: i64 = 3_600_000_000;
+const MIX: Mix = Mix {
+    users: 10,
+    events: 800,
+    catalog_every: 9,
+};
 
 /// About two years of it.
-fn log(seed: u64) -> VecLog {
+fn history(seed: u64) -> History {
     let mut history = History::new(seed, LEDGERS);
     history.step = 40 * HOUR;
-    let mix = Mix {
-        users: 10,
-        events: 800,
-        catalog_every: 9,
-    };
-    history.generate(mix).build(seed, 16)
+    history
+}
+
+fn log(seed: u64) -> VecLog {
+    history(seed).generate(MIX).build(seed, 16)
 }
 
 async fn project(log: &VecLog, shards: &Shards, audit_retention: Option<Retention>, batch_limit: usize) {
@@ -220,5 +226,82 @@ async fn months_stand_ready_and_none_comes_back() {
         .execute(&pool)
         .await;
     assert!(unknown.unwrap_err().to_string().contains("no time series users"));
+    stack.shutdown().await.unwrap();
+}
+
+/// Rows of months that were let go that still tell a network or a user agent: of somebody, and of all others.
+async fn told_by_months_let_go(pool: &PgPool, user: UserId) -> [i64; 2] {
+    let [_, detached] = months(pool).await;
+    let mut told = [0, 0];
+    for month in detached {
+        let sql = format!(
+            "SELECT count(*) FILTER (WHERE user_id = $1), count(*) FILTER (WHERE user_id <> $1)
+             FROM security_audit_log_{month} WHERE ip_address IS NOT NULL OR user_agent IS NOT NULL"
+        );
+        let count = sqlx::query_as(AssertSqlSafe(sql)).bind(user.as_uuid());
+        let (own, of_others): (i64, i64) = count.fetch_one(pool).await.unwrap();
+        told = [told[0] + own, told[1] + of_others];
+    }
+    told
+}
+
+/// Of the rows of a user.
+async fn count(pool: &PgPool, user: UserId, sql: &'static str) -> i64 {
+    let count = sqlx::query_scalar(sql).bind(user.as_uuid());
+    count.fetch_one(pool).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_reaches_months_that_were_let_go() {
+    const PASSKEYS: &str = "SELECT count(*) FROM user_passkeys WHERE user_id = $1 AND removed_at IS NULL";
+    const NAMES: &str = "SELECT count(*) FROM user_passkeys WHERE user_id = $1 AND name <> ''";
+    const TOLD: &str = "SELECT count(*) FROM security_audit_log
+                        WHERE user_id = $1 AND (ip_address IS NOT NULL OR user_agent IS NOT NULL)";
+    let (stack, dsns) = databases(2).await;
+    let mut history = history(3);
+    history.fill(MIX);
+    let (erased, lane) = history.erase();
+    let log = history.log.build(3, 16);
+    let mut lanes = (*log.lanes).clone();
+    lanes.get_mut(&lane).unwrap().pop();
+    let before = VecLog {
+        lanes: Arc::new(lanes),
+        ..log.clone()
+    };
+    let shards = Shards::connect_lazy(&dsns[..1], &PoolSettings::projecting()).unwrap();
+    let live = shards.get(0).unwrap();
+    let six_months = Retention {
+        months: 6,
+        drop_detached: false,
+    };
+    project(&before, &shards, None, 100).await;
+    project(&before, &shards, Some(six_months), 100).await;
+    let [own, of_others] = told_by_months_let_go(&live.pool, erased).await;
+    assert!(own > 0 && of_others > 0, "{own} rows, and {of_others} of others");
+    assert!(count(&live.pool, erased, PASSKEYS).await > 0);
+
+    project(&log, &shards, None, 100).await;
+    assert_eq!(
+        told_by_months_let_go(&live.pool, erased).await,
+        [0, of_others],
+        "and nobody else's"
+    );
+    for left in [PASSKEYS, NAMES, TOLD] {
+        assert_eq!(count(&live.pool, erased, left).await, 0, "{left}");
+    }
+    let scratch = PoolSettings::projecting().pool(&dsns[1]).unwrap();
+    let (known, map) = (VecLog::known(LEDGERS), (*shards.map()).clone());
+    let compared = compare(log, known, map, &live, &scratch, CancellationToken::new()).await;
+    assert_eq!(compared.unwrap().differing(), Vec::<i32>::new());
+
+    // Of a ledger that leaves the shard, nobody would hear of erasures there any more.
+    let mut connection = live.pool.acquire().await.unwrap();
+    for ledger in 0..LEDGERS {
+        time_series::erase_detached_ledger(&mut connection, ledger)
+            .await
+            .unwrap();
+    }
+    assert_eq!(told_by_months_let_go(&live.pool, erased).await, [0, 0]);
+    drop(connection);
     stack.shutdown().await.unwrap();
 }

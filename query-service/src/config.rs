@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use clap::Parser;
 use event_log::{KafkaConfig, KafkaSecurity};
 use read_model::ShardOptions;
+use service_kit::cors::AllowedOrigins;
 use service_kit::jwt::TokenConfig;
 use service_kit::keys::KeyFiles;
 use transport::{CertificateFiles, Trust};
@@ -42,6 +43,8 @@ pub struct Config {
     pub keys: KeyFiles,
     #[command(flatten)]
     pub tokens: TokenConfig,
+    #[command(flatten)]
+    pub origins: AllowedOrigins,
 }
 
 impl Config {

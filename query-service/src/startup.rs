@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use access_node::{AccessNode, NodeError, WarmStart};
+use axum::Router;
 use axum::http::Uri;
 use axum::response::{IntoResponse as _, Response};
+use axum::routing::any;
 use event_log::identity::{IdentityError, LogIdentity, await_log};
 use event_log::{KeyRing, KeyRingError};
 use read_model::Shards;
@@ -14,10 +16,10 @@ use schemas::KeyEncryptionKey;
 use service_kit::health::{Readiness, health_router};
 use service_kit::jwt::Verifier;
 use service_kit::keys::KeyError;
-use service_kit::listen;
 use service_kit::problem::{Problem, ProblemType};
 use service_kit::serve::{Doors, ServeError, serve};
 use service_kit::telemetry::{TelemetryError, init_metrics};
+use service_kit::{http, listen};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, Decisions};
@@ -69,7 +71,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
     let readiness = Readiness::awaiting([LOG]);
     let health = health_router::<()>(readiness.clone(), init_metrics()?);
     // Health answers from the first moment: to wait for the log is no reason to be restarted.
-    let doors = Doors::from(health.clone().fallback(starting));
+    let doors = Doors::from(config.origins.around(health.clone().merge(starting_router())));
     tracing::info!(%address, "Serving on {address}");
     let serving = serve(listener, doors.clone(), shutdown.clone(), GRACE);
     tokio::pin!(serving);
@@ -77,7 +79,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
         served = &mut serving => return Ok(served?),
         app = start(&config, config.public_url(address)) => app?,
     };
-    doors.open(health.merge(routes::router(Arc::clone(&app))));
+    let router = health.merge(routes::router(Arc::clone(&app)));
+    doors.open(config.origins.around(router));
     let reread = Duration::from_secs(config.keys.keys_reread);
     let rereading = tokio::spawn(Arc::clone(app.verifier.keys()).follow(reread));
     let following = config.shards.clone().follow(app.shards.configured().clone());
@@ -88,6 +91,14 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
     rereading.abort();
     following.abort();
     Ok(served?)
+}
+
+/// Every call until the log is read, within what surrounds the later ones: callers find their request id in any answer.
+fn starting_router() -> Router {
+    let routes = Router::new()
+        .route("/", any(starting))
+        .route("/{*path}", any(starting));
+    http::standard_with_echo(routes, "/access/")
 }
 
 async fn starting(uri: Uri) -> Response {
@@ -169,5 +180,36 @@ async fn watch(app: Arc<App>, readiness: Readiness) {
             Some(why) => readiness.set_not_ready(SHARDS, why),
         }
         tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::http::Request;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_call_before_the_start_is_over_gets_its_request_id_back() {
+        let uuid = "01890a5d-ac96-774b-bcce-b302099a8057";
+        for (method, path, id, media_type) in [
+            ("GET", "/", uuid, "application/problem+json"),
+            ("GET", "/v1/roles", uuid, "application/problem+json"),
+            (
+                "POST",
+                "/access/v1/evaluation",
+                "any form",
+                "text/plain; charset=utf-8",
+            ),
+        ] {
+            let request = Request::builder().method(method).uri(path);
+            let request = request.header("x-request-id", id).body(Body::empty());
+            let answer = starting_router().oneshot(request.unwrap()).await.unwrap();
+            assert_eq!(answer.status(), 503, "{path}");
+            assert_eq!(answer.headers()["x-request-id"], id, "{path}");
+            assert_eq!(answer.headers()["content-type"], media_type, "{path}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! The service without Kafka: a node fed by hand, and shards that do not answer.
+//! The service without Kafka: a node fed by hand, and shards that do not answer, or one that is filled by hand.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,8 @@ use domain::catalog::Catalog;
 use domain::rolecall_permissions::{administrator_role_id, bootstrap_commands};
 use domain::{Context, Decide};
 use event_log::Topics;
-use read_model::Shards;
+use local_stack::Stack;
+use read_model::{Shards, schema};
 use schemas::catalog::{CatalogEvent, PermissionAttached, PermissionDefined, RoleDefined};
 use schemas::user::{RevokeReason, RoleRevoked, UserRegistered};
 use schemas::user::{RoleGranted, SessionRevoked, UserDeactivated, UserEvent, UserLoggedIn};
@@ -23,6 +24,7 @@ use service_kit::assurance::Authentication;
 use service_kit::jwt::{AccessClaims, Signer, TokenConfig, Verifier};
 use service_kit::key_folder::KeyFolder;
 use service_kit::signing::{Algorithm, PrivateKey};
+use sqlx::PgPool;
 use tower::ServiceExt;
 use uuid::Uuid;
 
@@ -248,6 +250,41 @@ impl TestApp {
             .body(body.into())
             .unwrap()
     }
+}
+
+/// PostgreSQL alone, with one database: its address, and connections that may do everything.
+pub async fn one_database() -> (Stack, String, PgPool) {
+    let builder = Stack::builder()
+        .kafka_nodes(0)
+        .registry(false)
+        .redis(false)
+        .shards(1);
+    let stack = builder.start().await.unwrap();
+    let dsn = stack.shard_dsns().remove(0);
+    let pool = pool_settings(2).pool(&dsn).unwrap();
+    (stack, dsn, pool)
+}
+
+/// As [`one_database`], with the tables of a shard.
+pub async fn one_shard() -> (Stack, String, PgPool) {
+    let (stack, dsn, pool) = one_database().await;
+    schema::migrate(&pool).await.unwrap();
+    (stack, dsn, pool)
+}
+
+/// The shard has applied everything up to and with `position`.
+pub async fn reach(pool: &PgPool, position: Position) {
+    sqlx::query(
+        "INSERT INTO projection_checkpoint (topic, partition, next_offset, chain_seq, chain_hash)
+         VALUES ($1, $2, $3, 0, decode(repeat('00', 32), 'hex'))
+         ON CONFLICT (topic, partition) DO UPDATE SET next_offset = excluded.next_offset",
+    )
+    .bind(format!("rolecall.{}", position.stream.name()))
+    .bind(position.partition)
+    .bind(position.offset + 1)
+    .execute(pool)
+    .await
+    .unwrap();
 }
 
 pub fn session(user: UserId) -> SessionId {

@@ -93,10 +93,17 @@ impl Follower {
 
     fn hold_back(&mut self) -> Result<(), TailError> {
         for (place, waiting) in self.applier.waiting() {
-            if waiting >= PAUSE_AT && self.paused.insert(place) {
-                self.tail.pause(place.0, place.1)?;
+            let told = if waiting >= PAUSE_AT && self.paused.insert(place) {
+                self.tail.pause(place.0, place.1)
             } else if waiting == 0 && self.paused.remove(&place) {
-                self.tail.resume(place.0, place.1)?;
+                self.tail.resume(place.0, place.1)
+            } else {
+                Ok(())
+            };
+            match told {
+                // It is over, and what it gives next says why: then it is opened again, or never.
+                Ok(()) | Err(TailError::Ended) => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(())

@@ -14,8 +14,6 @@ CREATE TABLE projection_checkpoint (
     next_offset bigint NOT NULL,
     chain_seq   bigint NOT NULL,
     chain_hash  bytea NOT NULL,
-    -- Digest of the ledger's rows when somebody last asked for it; not kept up by every batch.
-    digest      bytea,
     -- Time of the last applied event.
     updated_at  timestamptz,
     -- Of the shard map by which this copy of a ledger came to be; who goes by an older one means an earlier copy.

@@ -11,6 +11,13 @@ CREATE FUNCTION month_table(series text, month date) RETURNS text LANGUAGE sql S
     SELECT series || to_char(month, '"_"YYYY"_"MM')
 $$;
 
+-- Months that were let go, and stay as tables of their own.
+CREATE FUNCTION detached_months(series text) RETURNS SETOF name LANGUAGE sql STABLE AS $$
+    SELECT c.relname FROM pg_class c
+    WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND NOT c.relispartition
+      AND c.relname ~ ('^' || series || '_\d{4}_\d{2}$')
+$$;
+
 -- Makes the partition of a month unless it is there or not kept any more. Attaching, unlike CREATE ...
 -- PARTITION OF, does not lock out the writers of other months. The lock comes before the look: another
 -- session's new partition may be visible before every session has been told to route rows to it, and
@@ -61,17 +68,37 @@ BEGIN
             WHERE i.inhparent = series::regclass AND c.relname < month_table(series, oldest)
         LOOP
             EXECUTE format('ALTER TABLE %I DETACH PARTITION %I', series, part);
+            -- As before through its table: whom the log erases later is erased there too.
+            EXECUTE format('GRANT SELECT, UPDATE ON %I TO rolecall_projector', part);
         END LOOP;
     END IF;
     IF dropping THEN
         FOR part IN
-            SELECT c.relname FROM pg_class c, time_series t
-            WHERE t.name = series AND c.relnamespace = 'public'::regnamespace AND c.relkind = 'r'
-              AND NOT c.relispartition AND c.relname ~ ('^' || series || '_\d{4}_\d{2}$')
-              AND c.relname < month_table(series, t.retained_from)
+            SELECT d.name FROM detached_months(series) AS d (name), time_series t
+            WHERE t.name = series AND d.name < month_table(series, t.retained_from)
         LOOP
             EXECUTE format('DROP TABLE %I', part);
         END LOOP;
     END IF;
+END
+$$;
+
+-- Takes network and user agent from what months that were let go tell of these users, and of a ledger that has left the
+-- shard: of erasures in that one, nobody would hear here any more. With the rights of the caller: forced row-level
+-- security lets the owner see no row.
+CREATE FUNCTION erase_detached_audit(erased uuid[], left_ledger smallint) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    part text;
+BEGIN
+    FOR part IN SELECT d.name FROM detached_months('security_audit_log') AS d (name) LOOP
+        BEGIN
+            EXECUTE format('UPDATE %I SET ip_address = NULL, user_agent = NULL
+                            WHERE (user_id = ANY ($1) OR ledger = $2)
+                              AND (ip_address IS NOT NULL OR user_agent IS NOT NULL)', part)
+                USING erased, left_ledger;
+        EXCEPTION WHEN undefined_table THEN
+            NULL; -- dropped meanwhile, and the rows with it
+        END;
+    END LOOP;
 END
 $$;

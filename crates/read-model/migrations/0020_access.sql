@@ -32,7 +32,7 @@ GRANT DELETE ON users, user_sessions, user_roles, session_shard_lookup, security
     service_keys TO rolecall_projector;
 GRANT SELECT ON time_series TO rolecall_projector;
 GRANT EXECUTE ON FUNCTION refresh_user_role_cache, refresh_user_role_cache_of_roles, ensure_month, retained_from,
-    retire_months TO rolecall_projector;
+    retire_months, detached_months, erase_detached_audit TO rolecall_projector;
 
 -- Owners of ledgers save snapshots behind their commands.
 GRANT SELECT, INSERT, UPDATE, DELETE ON aggregate_snapshots TO rolecall_command;
@@ -42,9 +42,16 @@ GRANT DELETE ON snapshot_positions TO rolecall_operator;
 GRANT SELECT, INSERT, DELETE ON access_snapshots TO rolecall_command;
 
 -- The query service and readers read.
-GRANT SELECT ON projection_checkpoint, roles TO rolecall_query, rolecall_reader;
+GRANT SELECT ON projection_checkpoint, roles, permissions, role_permissions TO rolecall_query, rolecall_reader;
 GRANT SELECT ON access_snapshots TO rolecall_query;
-GRANT SELECT ON permissions, role_permissions TO rolecall_reader;
+
+-- States are about people too, so the owner of the tables has no policy here either. Whoever moves ledgers
+-- (rolecall_operator) bypasses row-level security.
+ALTER TABLE aggregate_snapshots ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+ALTER TABLE access_snapshots ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY owners_of_ledgers ON aggregate_snapshots TO rolecall_command USING (true);
+CREATE POLICY owners_of_ledgers ON access_snapshots TO rolecall_command USING (true);
+CREATE POLICY query_service ON access_snapshots FOR SELECT TO rolecall_query USING (true);
 
 -- The user whose rows a reader sees; none before it is set.
 CREATE FUNCTION reading_user() RETURNS uuid LANGUAGE sql STABLE AS $$

@@ -148,7 +148,7 @@ pub async fn retire_others(
 async fn reset(tx: &mut PgConnection, topic: &str, partition: i32) -> Result<(), Error> {
     sqlx::query(
         "UPDATE projection_checkpoint SET next_offset = 0, chain_seq = 0, chain_hash = $3, updated_at = NULL,
-                digest = NULL, hold_at = NULL, hold_until = NULL
+                hold_at = NULL, hold_until = NULL
          WHERE topic = $1 AND partition = $2",
     )
     .bind(topic)
@@ -177,7 +177,7 @@ pub async fn empty_retired(
     if retired.is_none() {
         return Ok(false);
     }
-    ledger_rows::delete(&mut tx, stream, partition).await?;
+    ledger_rows::leave(&mut tx, stream, partition).await?;
     reset(&mut tx, topic, partition).await?;
     tx.commit().await?;
     Ok(true)

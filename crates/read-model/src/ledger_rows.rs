@@ -4,7 +4,7 @@ use futures::StreamExt as _;
 use schemas::Stream;
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use crate::Error;
+use crate::{Error, time_series};
 
 /// What the users of a ledger have; first what others refer to. Each has a column `ledger`.
 const OF_USERS: [&str; 9] = [
@@ -43,6 +43,16 @@ pub async fn delete(tx: &mut PgConnection, stream: Stream, ledger: i32) -> Resul
             .await?;
     }
     Ok(())
+}
+
+/// As [`delete`], where the ledger will be kept up no more: nor will the audit months that were let go, of which rows of
+/// the ledger may be left.
+pub async fn leave(tx: &mut PgConnection, stream: Stream, ledger: i32) -> Result<(), Error> {
+    delete(tx, stream, ledger).await?;
+    match stream {
+        Stream::Users => Ok(time_series::erase_detached_ledger(tx, ledger).await?),
+        Stream::Identifiers | Stream::Catalog => Ok(()),
+    }
 }
 
 /// Adds what the projection of a partition wrote into another database. Gives how many bytes that were.

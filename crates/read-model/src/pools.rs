@@ -48,6 +48,18 @@ impl PoolSettings {
         }
     }
 
+    /// For comparing a shard with the log: as the projector, and digests of large ledgers take long.
+    pub const fn comparing() -> Self {
+        Self {
+            application_name: "rolecall-projector",
+            role: "rolecall_projector",
+            max_connections: 3,
+            acquire_timeout: Duration::from_secs(30),
+            statement_timeout: Duration::from_secs(3600),
+            trust: Trust::public(),
+        }
+    }
+
     /// For owners of ledgers, who save behind their commands.
     pub const fn saving() -> Self {
         Self {

@@ -7,6 +7,7 @@ use std::sync::Mutex;
 
 use chrono::{Datelike, Months, NaiveDate};
 use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
 
 /// Months that stand ready after the current one.
 const AHEAD: u32 = 3;
@@ -126,6 +127,26 @@ pub async fn retire_before(
         .bind(oldest)
         .bind(drop_detached)
         .execute(pool)
+        .await?;
+    Ok(())
+}
+
+/// What months of the audit log that were let go, and stay as tables of their own, still tell of these users: networks
+/// and user agents go.
+pub async fn erase_detached(tx: &mut PgConnection, users: &[Uuid]) -> Result<(), sqlx::Error> {
+    sqlx::query("SELECT erase_detached_audit($1, NULL)")
+        .bind(users)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+/// As [`erase_detached`], of all users of a ledger that has left the shard: nobody hears of erasures in it there any
+/// more.
+pub async fn erase_detached_ledger(tx: &mut PgConnection, ledger: i32) -> Result<(), sqlx::Error> {
+    sqlx::query("SELECT erase_detached_audit('{}', $1::integer::smallint)")
+        .bind(ledger)
+        .execute(tx)
         .await?;
     Ok(())
 }

@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may fail like tests")]
 
+#[path = "roles/states.rs"]
+mod states;
+
 use std::collections::BTreeSet;
 
 use local_stack::Stack;
@@ -19,11 +22,11 @@ const TABLES: [(&str, [&str; 4]); 24] = [
     ("aggregate_snapshots", ["", "SIUD", "", ""]),
     ("email_shard_lookup", ["SIUD", "", "S", "S"]),
     ("password_history", ["SIUD", "", "", "S"]),
-    ("permissions", ["SIU", "", "", "S"]),
+    ("permissions", ["SIU", "", "S", "S"]),
     ("projection_checkpoint", ["SIU", "", "S", "S"]),
     ("projection_failure", ["SIUD", "", "", ""]),
     ("projection_identity", ["SI", "SI", "S", ""]),
-    ("role_permissions", ["SIUD", "", "", "S"]),
+    ("role_permissions", ["SIUD", "", "S", "S"]),
     ("roles", ["SIU", "", "S", "S"]),
     ("security_audit_log", ["SIUD", "", "S", "S"]),
     ("service_keys", ["SIUD", "", "S", "S"]),
@@ -40,8 +43,10 @@ const TABLES: [(&str, [&str; 4]); 24] = [
     ("users", ["SIUD", "", "S", "S"]),
 ];
 
-const FUNCTIONS: [(&str, [bool; 4]); 7] = [
+const FUNCTIONS: [(&str, [bool; 4]); 9] = [
+    ("detached_months", [true, false, false, false]),
     ("ensure_month", [true, false, false, false]),
+    ("erase_detached_audit", [true, false, false, false]),
     ("month_table", [false, false, false, false]),
     ("reading_user", [false, false, false, true]),
     ("refresh_user_role_cache", [true, false, false, false]),
@@ -65,7 +70,10 @@ const OF_PEOPLE: [(&str, &str); 11] = [
     ("users", "id"),
 ];
 
-/// Of these tables, what the query service may not read.
+/// Tables with what owners of ledgers and nodes save of people, which it guards as well.
+const STATES: [&str; 2] = ["access_snapshots", "aggregate_snapshots"];
+
+/// Of the tables of people, what the query service may not read.
 const SECRET: [&str; 3] = [
     "user_sessions.refresh_token_hash",
     "user_sessions.session_token",
@@ -330,7 +338,8 @@ async fn readers_see_one_persons_rows_and_the_owner_none() {
     .fetch_all(&shard.pool)
     .await
     .unwrap();
-    assert_eq!(guarded, OF_PEOPLE.map(|(table, _)| table));
+    let of_people = OF_PEOPLE.map(|(table, _)| table);
+    assert_eq!(guarded, STATES.into_iter().chain(of_people).collect::<Vec<_>>());
 
     let mut reader = shard.connect("reader").await;
     let all_see = |rows: &[u128]| vec![rows.to_vec(); OF_PEOPLE.len()];

@@ -4,6 +4,7 @@
 //! wherever a batch ends.
 
 use chrono::{DateTime, Utc};
+use read_model::time_series;
 use schemas::user::UserEvent;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -43,20 +44,20 @@ impl Erasures {
         .bind(&times)
         .execute(&mut *tx)
         .await?;
-        sqlx::query(
+        for statement in [
             "UPDATE service_keys SET revoked_at = c.at FROM unnest($1::uuid[], $2::timestamptz[]) AS c (id, at)
              WHERE user_id = c.id AND revoked_at IS NULL",
-        )
-        .bind(&users)
-        .bind(&times)
-        .execute(&mut *tx)
-        .await?;
+            "UPDATE user_passkeys SET name = '', removed_at = coalesce(removed_at, c.at)
+             FROM unnest($1::uuid[], $2::timestamptz[]) AS c (id, at) WHERE user_id = c.id",
+        ] {
+            let query = sqlx::query(statement).bind(&users).bind(&times);
+            query.execute(&mut *tx).await?;
+        }
         for statement in [
             "UPDATE user_sessions SET ip_address = NULL, ip_address_sealed = NULL, user_agent = NULL,
                  device_fingerprint = NULL, country_code = NULL, city = NULL
              WHERE user_id = ANY ($1)",
             "DELETE FROM password_history WHERE user_id = ANY ($1)",
-            "UPDATE user_passkeys SET name = '' WHERE user_id = ANY ($1)",
             "UPDATE user_roles SET is_active = false WHERE user_id = ANY ($1) AND is_active",
             "DELETE FROM user_role_cache WHERE user_id = ANY ($1)",
             "UPDATE security_audit_log SET ip_address = NULL, user_agent = NULL
@@ -64,6 +65,7 @@ impl Erasures {
         ] {
             sqlx::query(statement).bind(&users).execute(&mut *tx).await?;
         }
+        time_series::erase_detached(tx, &users).await?;
         Ok(())
     }
 }

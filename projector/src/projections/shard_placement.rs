@@ -42,9 +42,10 @@ impl ShardPlacement {
             .execute(&mut *tx)
             .await?;
         let ledgers: Vec<i16> = (0..).take(map.placement.len()).collect();
-        sqlx::query(
+        let moved = sqlx::query(
             "INSERT INTO shard_placement (ledger, shard_id) SELECT * FROM unnest($1::int2[], $2::int4[])
-             ON CONFLICT (ledger) DO UPDATE SET shard_id = excluded.shard_id",
+             ON CONFLICT (ledger) DO UPDATE SET shard_id = excluded.shard_id
+             WHERE shard_placement.shard_id <> excluded.shard_id",
         )
         .bind(ledgers)
         .bind(&map.placement)
@@ -56,16 +57,30 @@ impl ShardPlacement {
         .bind(Json(map))
         .execute(&mut *tx)
         .await?;
-        for follow in [
-            "UPDATE email_shard_lookup l SET shard_id = p.shard_id FROM shard_placement p
-             WHERE p.ledger = l.user_ledger AND p.shard_id <> l.shard_id",
-            "UPDATE username_shard_lookup l SET shard_id = p.shard_id FROM shard_placement p
-             WHERE p.ledger = l.user_ledger AND p.shard_id <> l.shard_id",
-        ] {
-            sqlx::query(follow).execute(&mut *tx).await?;
+        // Most maps only begin or end a move, and every look-up stays where it points.
+        if moved.rows_affected() > 0 {
+            follow(tx).await?;
         }
         Ok(())
     }
+}
+
+/// Has the look-ups point to where their users lie now.
+async fn follow(tx: &mut PgConnection) -> Result<(), RowError> {
+    // As long as it takes: it is bounded by the shard's look-ups, and cut short it would be tried again at the same
+    // size for ever.
+    sqlx::query("SET LOCAL statement_timeout = 0")
+        .execute(&mut *tx)
+        .await?;
+    for statement in [
+        "UPDATE email_shard_lookup l SET shard_id = p.shard_id FROM shard_placement p
+         WHERE p.ledger = l.user_ledger AND p.shard_id <> l.shard_id",
+        "UPDATE username_shard_lookup l SET shard_id = p.shard_id FROM shard_placement p
+         WHERE p.ledger = l.user_ledger AND p.shard_id <> l.shard_id",
+    ] {
+        sqlx::query(statement).execute(&mut *tx).await?;
+    }
+    Ok(())
 }
 
 /// First in the transaction, so that all statements after it see the other's rows.

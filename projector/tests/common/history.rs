@@ -1,6 +1,7 @@
 //! Random histories that the command side could have written.
 
 mod catalog;
+mod erasures;
 mod factors;
 mod programs;
 
@@ -73,6 +74,11 @@ impl History {
     }
 
     pub fn generate(mut self, mix: Mix) -> LogBuilder {
+        self.fill(mix);
+        self.log
+    }
+
+    pub fn fill(&mut self, mix: Mix) {
         for _ in 0..4 {
             self.define_role();
             self.define_permission();
@@ -90,7 +96,6 @@ impl History {
                 self.happen();
             }
         }
-        self.log
     }
 
     fn uuid(&mut self) -> Uuid {
@@ -366,6 +371,7 @@ impl History {
                 password_hash: self.sealed(125),
                 revoked_sessions,
                 cause: PasswordChangeCause::Change,
+                known_device: None,
             }));
         }
         self.users[i].active = !active;

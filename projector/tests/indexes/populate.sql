@@ -62,6 +62,13 @@ FROM generate_series(1, 20000) n,
      LATERAL (SELECT '2026-01-01Z'::timestamptz + n * interval '375 seconds' AS at,
                      CASE WHEN n % 50 = 0 THEN 'user.login_failed' ELSE 'user.logged_in' END AS event) t;
 
+-- The catalog's events, all of them early in January: whatever happened to users later stands before them.
+INSERT INTO security_audit_log (id, event_type, event_status, event_description, request_id, risk_score, is_suspicious,
+                                occurred_at, partition_date, actor, ledger, log_offset)
+SELECT numbered('change', n), 'catalog.role_changed', 'success', 'role changed', numbered('request', n), 0, false, t.at,
+       (t.at AT TIME ZONE 'UTC')::date, 'system', -1, n
+FROM generate_series(1, 400) n, LATERAL (SELECT '2026-01-01Z'::timestamptz + n * interval '1 hour' AS at) t;
+
 SELECT refresh_user_role_cache(ARRAY(SELECT id FROM users));
 
 INSERT INTO aggregate_snapshots (log_id, stream, partition, aggregate_id, sequence, pinned, state, seal)

@@ -3,7 +3,9 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
+use serde::de::value::MapAccessDeserializer;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -23,7 +25,7 @@ pub struct Subject<'a> {
     #[serde(borrow)]
     #[schema(value_type = String, example = "01890a5d-ac96-774b-bcce-b302099a8057")]
     pub id: Cow<'a, str>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "object")]
     pub properties: Option<SubjectProperties<'a>>,
 }
 
@@ -81,11 +83,11 @@ impl<'de> Deserialize<'de> for Context {
 /// One question; in a batch, what it leaves out is taken from the batch.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct Evaluation<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "object")]
     pub subject: Option<Subject<'a>>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "object")]
     pub action: Option<Action<'a>>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "object")]
     pub resource: Option<Resource<'a>>,
     #[schema(value_type = Option<Object>)]
     pub context: Option<Context>,
@@ -94,11 +96,11 @@ pub struct Evaluation<'a> {
 /// Several questions, with defaults for what each leaves out.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct Batch<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "object")]
     subject: Option<Subject<'a>>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "object")]
     action: Option<Action<'a>>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "object")]
     resource: Option<Resource<'a>>,
     #[schema(value_type = Option<Object>)]
     context: Option<Context>,
@@ -106,6 +108,7 @@ pub struct Batch<'a> {
     #[serde(borrow)]
     #[schema(value_type = Option<Vec<Evaluation<'static>>>)]
     pub evaluations: Option<Vec<&'a RawValue>>,
+    #[serde(default, deserialize_with = "object")]
     pub options: Option<Options>,
 }
 
@@ -158,11 +161,47 @@ impl<'a> Batch<'a> {
     }
 }
 
+/// An object of JSON. What serde derives takes an array for one too: its elements for the members, in their order.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Members(PhantomData)).map(Self)
+    }
+}
+
+struct Members<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(members))
+    }
+}
+
+/// A member that is an object, or null.
+fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    let found = Option::<Object<T>>::deserialize(deserializer)?;
+    Ok(found.map(|Object(members)| members))
+}
+
 pub fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Plain> {
-    serde_json::from_slice(body).map_err(|error| Plain::bad_request(explain(&error)))
+    let parsed = serde_json::from_slice(body).map(|Object(members)| members);
+    parsed.map_err(|error| Plain::bad_request(explain(&error)))
+}
+
+/// An item of a batch; the error says what is wrong with it.
+pub fn parse_item(item: &str) -> Result<Evaluation<'_>, String> {
+    let parsed = serde_json::from_str(item).map(|Object(members)| members);
+    parsed.map_err(|error| explain(&error))
 }
 
 /// The parser's message without what of the caller's own text is too long to repeat.
-pub fn explain(error: &serde_json::Error) -> String {
+fn explain(error: &serde_json::Error) -> String {
     error.to_string().chars().take(ECHO).collect()
 }

@@ -7,7 +7,7 @@ use service_kit::consistency::ConsistencyToken;
 use service_kit::problem::Problem;
 
 use super::answer::Answer;
-use super::body::{Action, Evaluation, Resource, Subject, explain};
+use super::body::{Action, Evaluation, Resource, Subject, parse_item};
 use crate::app::App;
 
 /// Questions of one batch at most.
@@ -34,7 +34,7 @@ impl<'a> Question<'a> {
 
     /// An item of a batch.
     pub fn of_item(item: &'a str, defaults: &Evaluation<'a>) -> Result<Self, String> {
-        let item: Evaluation<'a> = serde_json::from_str(item).map_err(|error| explain(&error))?;
+        let item = parse_item(item)?;
         let whole = Evaluation {
             subject: item.subject.or_else(|| defaults.subject.clone()),
             action: item.action.or_else(|| defaults.action.clone()),

@@ -126,6 +126,38 @@ async fn broken_bodies_are_400_with_a_plain_string() {
     refused(r#"{"subject": {"type": "user", "type": "user", "id": "1"}}"#).await;
 }
 
+/// With the right elements in the right order too.
+#[tokio::test]
+async fn an_array_is_no_object() {
+    let parts = [
+        ("subject", json!(["user", BOB, null])),
+        ("action", json!(["write"])),
+        ("resource", json!(["document", "1"])),
+        ("context", json!([])),
+    ];
+    for (part, array) in &parts {
+        let mut body = may_write(BOB);
+        body[*part] = array.clone();
+        let message = refused(&body.to_string()).await;
+        assert!(message.contains("expected an object"), "{part}: {message}");
+    }
+    let whole = may_write(BOB);
+    let whole = ["subject", "action", "resource", "context"].map(|part| &whole[part]);
+    refused(&json!(whole).to_string()).await;
+    let mut body = may_write(BOB);
+    body["subject"]["properties"] = json!([null]);
+    refused(&body.to_string()).await;
+
+    let test = TestApp::new();
+    test.grant(BOB, EDITOR, None);
+    let mut body = may_write(BOB);
+    body["evaluations"] = json!([{}, whole, { "action": ["write"] }]);
+    let answer = ask(&test, MANY, ADMIN, &body).await;
+    assert_eq!(decisions(&answer), [true, false, false]);
+    body["options"] = json!(["execute_all"]);
+    assert_eq!(ask(&test, MANY, ADMIN, &body).await.status, 400);
+}
+
 #[tokio::test]
 async fn bytes_that_are_no_text_and_other_media_types_are_400() {
     let test = TestApp::new();

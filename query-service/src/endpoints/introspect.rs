@@ -11,7 +11,7 @@ use domain::rolecall_permissions::Permission;
 use schemas::{SessionId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use service_kit::assurance::Assurance;
-use service_kit::at_least::AtLeast;
+use service_kit::at_least::{AtLeast, no_store};
 use service_kit::auth::{Authenticate, Caller, SessionState, Standings as _};
 use service_kit::json::Json;
 use service_kit::jwt::AccessClaims;
@@ -109,11 +109,12 @@ pub async fn introspect(
     app.require(caller, Permission::TokenIntrospect)?;
     if let Some(key) = ServiceKey::parse(&request.token) {
         let token = app.basis(key.user_id);
-        return Ok((token, Json(of_key(&app, &key).await?)).into_response());
+        let answer = of_key(&app, &key).await?;
+        return Ok((no_store(), token, Json(answer)).into_response());
     }
     let Ok(claims) = app.verifier.verify(&request.token, app.now()) else {
         // That a token is no token of ours rests on no position.
-        return Ok((app.token([]), Json(INACTIVE)).into_response());
+        return Ok((no_store(), app.token([]), Json(INACTIVE)).into_response());
     };
     let token = app.basis(claims.user_id);
     let answer = if is_live(&app, &claims).await? {
@@ -121,7 +122,7 @@ pub async fn introspect(
     } else {
         INACTIVE
     };
-    Ok((token, Json(answer)).into_response())
+    Ok((no_store(), token, Json(answer)).into_response())
 }
 
 const INACTIVE: Introspection = Introspection::Inactive(Inactive { active: false });

@@ -22,4 +22,6 @@ pub mod user_sessions;
 pub mod users;
 
 #[cfg(test)]
+mod catalog_tests;
+#[cfg(test)]
 mod tests;

@@ -1,12 +1,12 @@
-//! GET /v1/permissions: all permissions, from memory.
+//! GET /v1/permissions: all permissions, from a shard's copy of the catalog.
 
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use domain::access::CompiledPermission;
 use domain::rolecall_permissions::Permission;
-use schemas::PermissionId;
+use read_model::queries::{PermissionRow, catalog_permissions};
+use schemas::{PermissionId, Timestamp};
 use serde::Serialize;
 use service_kit::at_least::AtLeast;
 use service_kit::auth::Caller;
@@ -15,6 +15,7 @@ use service_kit::problem::{Problem, ProblemDetails};
 use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::reads::Source;
 
 #[derive(Serialize, ToSchema)]
 pub struct PermissionsAnswer {
@@ -29,18 +30,25 @@ pub struct PermissionAnswer {
     name: String,
     resource: String,
     action: String,
+    description: Option<String>,
+    category: Option<String>,
     /// Giving it takes two people.
     is_dangerous: bool,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
 }
 
-impl PermissionAnswer {
-    pub fn of(permission: &CompiledPermission) -> Self {
+impl From<PermissionRow> for PermissionAnswer {
+    fn from(row: PermissionRow) -> Self {
         Self {
-            id: permission.id,
-            name: permission.name.clone(),
-            resource: permission.resource.clone(),
-            action: permission.action.clone(),
-            is_dangerous: permission.is_dangerous,
+            id: row.id,
+            name: row.name,
+            resource: row.resource,
+            action: row.action,
+            description: row.description,
+            category: row.category,
+            is_dangerous: row.is_dangerous,
+            created_at: row.created_at,
         }
     }
 }
@@ -56,7 +64,7 @@ impl PermissionAnswer {
         (status = 200, description = "The permissions", body = PermissionsAnswer),
         (status = 401, description = "No valid access token", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 403, description = "A permission is missing", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 503, description = "Not applied yet", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 503, description = "Not applied yet, or the shard does not answer", body = ProblemDetails, content_type = "application/problem+json"),
     ),
 )]
 pub async fn permissions(
@@ -66,8 +74,11 @@ pub async fn permissions(
 ) -> Result<Response, Problem> {
     app.reach(caller, &at_least).await?;
     app.require(caller, Permission::CatalogRead)?;
-    let token = app.catalog_basis();
-    let catalog = app.node.catalog();
-    let permissions = catalog.permissions().map(PermissionAnswer::of).collect();
+    let (rows, token) = app
+        .read_of(Source::Catalog, &at_least, |shard| {
+            Box::pin(catalog_permissions(shard))
+        })
+        .await?;
+    let permissions = rows.into_iter().map(Into::into).collect();
     Ok((token, Json(PermissionsAnswer { permissions })).into_response())
 }

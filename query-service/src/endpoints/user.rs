@@ -89,7 +89,8 @@ pub(super) fn answer(row: UserRow, personal: &PersonalData) -> Result<UserAnswer
         username: personal.open(field::USERNAME, &row.username)?,
         email: personal.open_some(field::EMAIL, row.email.as_ref())?,
         phone_number: personal.open_some(field::PHONE_NUMBER, row.phone_number.as_ref())?,
-        erased: personal.is_erased(),
+        // Row and key tell of it by different ways; whichever came first.
+        erased: personal.is_erased() || row.deleted_at.is_some(),
         is_service: row.is_service,
         active: row.is_active,
         email_verified: row.email_verified,

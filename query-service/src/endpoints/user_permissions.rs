@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use domain::access::effective_permissions;
+use domain::access::{CompiledPermission, effective_permissions};
 use domain::rolecall_permissions::Permission;
-use schemas::UserId;
+use schemas::{PermissionId, UserId};
 use serde::Serialize;
 use service_kit::at_least::AtLeast;
 use service_kit::auth::{Authenticate, Caller};
@@ -16,14 +16,36 @@ use service_kit::problem::{Problem, ProblemDetails};
 use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::endpoints::permissions::PermissionAnswer;
 
 #[derive(Serialize, ToSchema)]
 pub struct UserPermissionsAnswer {
     /// An inactive user may do nothing.
     active: bool,
     /// By name.
-    permissions: Vec<PermissionAnswer>,
+    permissions: Vec<UserPermissionAnswer>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct UserPermissionAnswer {
+    #[schema(value_type = Uuid)]
+    id: PermissionId,
+    name: String,
+    resource: String,
+    action: String,
+    /// Giving it takes two people.
+    is_dangerous: bool,
+}
+
+impl From<&CompiledPermission> for UserPermissionAnswer {
+    fn from(permission: &CompiledPermission) -> Self {
+        Self {
+            id: permission.id,
+            name: permission.name.clone(),
+            resource: permission.resource.clone(),
+            action: permission.action.clone(),
+            is_dangerous: permission.is_dangerous,
+        }
+    }
 }
 
 /// Permissions that a user has at this moment
@@ -55,7 +77,7 @@ pub async fn user_permissions(
     let permissions = effective_permissions(&catalog, &access, app.now());
     let answer = UserPermissionsAnswer {
         active: access.is_active(),
-        permissions: permissions.into_iter().map(PermissionAnswer::of).collect(),
+        permissions: permissions.into_iter().map(Into::into).collect(),
     };
     Ok((token, Json(answer)).into_response())
 }

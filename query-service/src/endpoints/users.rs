@@ -18,6 +18,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
 use crate::endpoints::user::{self, UserAnswer};
+use crate::names;
 
 /// One of both.
 #[derive(Deserialize, IntoParams)]
@@ -39,7 +40,8 @@ pub struct UsersAnswer {
 
 /// The account that a name belongs to
 ///
-/// Needs the permission `rolecall.user_read`. Names are stored encrypted, so only a whole one is found.
+/// Needs the permission `rolecall.user_read`. Names are stored encrypted, so only a whole one is found. A call with any
+/// `Rolecall-At-Least` is answered from the end of the log.
 #[utoipa::path(
     get,
     path = "/v1/users",
@@ -59,13 +61,14 @@ pub async fn users(
     at_least: AtLeast,
     Query(query): Query<UsersQuery>,
 ) -> Result<Response, Problem> {
+    let at_least = names::demanded(at_least);
     app.reach(caller, &at_least).await?;
     app.require(caller, Permission::UserRead)?;
     let key = app.index_key.as_ref().ok_or_else(|| {
         Problem::new(ProblemType::DependencyUnavailable)
             .detail("this service was given no index key to find names with")
     })?;
-    let (found, token) = app.user_named(query.name(key)?, &at_least).await?;
+    let (found, token) = app.user_named(caller, query.name(key)?, &at_least).await?;
     let mut users = Vec::new();
     if let Some(row) = found {
         let personal = app.data_keys.of(app.node.log_id(), row.id).await?;

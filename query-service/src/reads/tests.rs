@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use local_stack::Stack;
 use schemas::catalog::{CatalogEvent, ShardMapChanged};
 use schemas::{DataKey, Position, Stream, sealed_field as field};
 use serde_json::json;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::pool_settings;
-use crate::testing::{ADMIN, BOB, LOG, TestApp, session};
+use crate::testing::{ADMIN, BOB, LOG, TestApp, one_database, reach, session};
 
 async fn insert_bob(pool: &PgPool, key: &DataKey, ledger: i32) {
     let seal = |field, text| key.seal(LOG, BOB, field, text).unwrap().to_base64();
@@ -61,31 +59,9 @@ async fn insert_bob(pool: &PgPool, key: &DataKey, ledger: i32) {
     .unwrap();
 }
 
-/// The shard has applied everything up to and with `position`.
-async fn reach(pool: &PgPool, position: Position) {
-    sqlx::query(
-        "INSERT INTO projection_checkpoint (topic, partition, next_offset, chain_seq, chain_hash)
-         VALUES ($1, $2, $3, 0, decode(repeat('00', 32), 'hex'))
-         ON CONFLICT (topic, partition) DO UPDATE SET next_offset = excluded.next_offset",
-    )
-    .bind(format!("rolecall.{}", position.stream.name()))
-    .bind(position.partition)
-    .bind(position.offset + 1)
-    .execute(pool)
-    .await
-    .unwrap();
-}
-
 #[tokio::test]
 async fn rows_come_from_a_moment_that_reflects_what_is_demanded() {
-    let builder = Stack::builder()
-        .kafka_nodes(0)
-        .registry(false)
-        .redis(false)
-        .shards(1);
-    let stack = builder.start().await.unwrap();
-    let dsn = stack.shard_dsns().remove(0);
-    let pool = pool_settings(2).pool(&dsn).unwrap();
+    let (stack, dsn, pool) = one_database().await;
     let key = DataKey::generate();
     let test = TestApp::with_shard(&dsn, Some(key.clone()));
     let path = format!("/v1/users/{BOB}");
@@ -132,6 +108,7 @@ async fn rows_come_from_a_moment_that_reflects_what_is_demanded() {
     sessions_and_audit(&test, &path).await;
     erased_people_and_wrong_keys(&dsn, &path).await;
     a_copy_is_read_by_those_who_mean_it(&test, &pool, &path).await;
+    an_erased_row_opens_as_nothing(&test, &pool, &path).await;
 
     pool.close().await;
     stack.shutdown().await.unwrap();
@@ -281,4 +258,29 @@ async fn a_copy_is_read_by_those_who_mean_it(test: &TestApp, pool: &PgPool, path
     }
     serve(pool, 3, None).await;
     assert_eq!(test.get(path, BOB).await.status, 200);
+}
+
+/// The shard may have heard of an erasure before the node has heard of the destroyed key.
+async fn an_erased_row_opens_as_nothing(test: &TestApp, pool: &PgPool, path: &str) {
+    sqlx::raw_sql(
+        "UPDATE users SET username = '', email = '', deleted_at = 'epoch';
+         INSERT INTO user_passkeys (id, user_id, ledger, shard_id, name, is_backed_up, created_at)
+         SELECT id, id, ledger, 0, '', false, 'epoch' FROM users",
+    )
+    .execute(pool)
+    .await
+    .unwrap();
+    let answer = test.get(path, BOB).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert_eq!(
+        [
+            &answer.body["erased"],
+            &answer.body["username"],
+            &answer.body["email"]
+        ],
+        [&json!(true), &json!(null), &json!(null)]
+    );
+    let answer = test.get(&format!("{path}/passkeys"), BOB).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert_eq!(answer.body["passkeys"][0]["name"], json!(null));
 }

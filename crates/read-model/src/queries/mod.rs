@@ -4,6 +4,7 @@
 //! To add a read: write a typed row and a function over [`Snapshot`] in the file of its table.
 
 mod audit;
+mod catalog;
 mod passkeys;
 mod roles;
 mod service_keys;
@@ -14,6 +15,7 @@ use schemas::{Sealed, Timestamp};
 use sqlx::{PgConnection, PgPool, Postgres, Row, Transaction};
 
 pub use audit::{AuditCursor, AuditFilter, AuditOf, AuditRow, audit};
+pub use catalog::{AttachedRow, PermissionRow, RoleRow, catalog_permissions, catalog_roles};
 pub use passkeys::{PasskeyRow, passkeys_of_user};
 pub use roles::{GrantRow, RoleCacheRow, grants_of_user, role_cache_of_user};
 pub use service_keys::{ServiceKeyRow, service_keys_of};

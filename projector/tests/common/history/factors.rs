@@ -26,25 +26,27 @@ impl History {
             2 => UserEvent::TotpDisabled(TotpDisabled {
                 by_administrator: true,
             }),
-            3 | 4 => {
-                let credential_id = CredentialId::from_uuid(self.uuid());
-                self.users[i].passkeys.push(credential_id);
-                UserEvent::PasskeyAdded(PasskeyAdded {
-                    credential_id,
-                    credential_index: BlindIndex(Sha256Digest([8; 32])),
-                    passkey: self.sealed(400),
-                    name: self.sealed(40),
-                    signature_counter: 0,
-                    is_backed_up: true,
-                    ceremony_id: self.uuid().into(),
-                    session_id,
-                    added_at: at,
-                })
-            }
+            3 | 4 => self.add_passkey(i, session_id),
             _ => UserEvent::PasskeyRemoved(PasskeyRemoved {
                 credential_id: self.users[i].passkeys.pop()?,
                 by_administrator: false,
             }),
+        })
+    }
+
+    pub(super) fn add_passkey(&mut self, i: usize, session_id: SessionId) -> UserEvent {
+        let credential_id = CredentialId::from_uuid(self.uuid());
+        self.users[i].passkeys.push(credential_id);
+        UserEvent::PasskeyAdded(PasskeyAdded {
+            credential_id,
+            credential_index: BlindIndex(Sha256Digest([8; 32])),
+            passkey: self.sealed(400),
+            name: self.sealed(40),
+            signature_counter: 0,
+            is_backed_up: true,
+            ceremony_id: self.uuid().into(),
+            session_id,
+            added_at: Timestamp::from_micros(self.clock),
         })
     }
 }
