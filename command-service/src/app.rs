@@ -26,6 +26,7 @@ use crate::passwords::Passwords;
 use crate::peers::Numbers;
 use crate::places::Places;
 use crate::recordings::Recordings;
+use crate::write_limits::Writes;
 
 /// Shared by all requests.
 pub struct App {
@@ -46,6 +47,7 @@ pub struct App {
     pub password_history: usize,
     pub passkeys: Passkeys,
     pub attempts: Attempts,
+    pub writes: Writes,
     pub decoys: Decoys,
     pub one_time: OneTimeConfig,
     /// Places for password resets that are recorded behind their answers.

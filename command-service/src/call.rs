@@ -28,6 +28,7 @@ pub struct Call {
 
 /// A call that needs no access token, and therefore does not look at one: a client that refreshes
 /// sends the expired one along, and an OAuth client its own credentials.
+#[derive(Clone)]
 pub struct OpenCall {
     /// Anonymous, unless made [`Self::by`] somebody.
     actor: Actor,

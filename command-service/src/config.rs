@@ -8,6 +8,7 @@ use clap::{Args, Parser};
 use event_log::{KafkaConfig, KafkaSecurity};
 use read_model::ShardOptions;
 use service_kit::client_info::ProxyConfig;
+use service_kit::cors::AllowedOrigins;
 use service_kit::jwt::TokenConfig;
 use service_kit::keys::KeyFiles;
 use transport::{CertificateFiles, Trust};
@@ -17,6 +18,7 @@ use crate::delivery::DeliveryConfig;
 use crate::hashing::HashingConfig;
 use crate::one_time::OneTimeConfig;
 use crate::passkeys::RelyingParty;
+use crate::write_limits::WriteLimits;
 
 /// Rolecall's command service: HTTP commands in, events on Kafka out.
 // No Debug: DSNs hold passwords.
@@ -114,6 +116,8 @@ pub struct Config {
     #[command(flatten)]
     pub attempts: AttemptLimits,
     #[command(flatten)]
+    pub writes: WriteLimits,
+    #[command(flatten)]
     pub relying_party: RelyingParty,
     #[command(flatten)]
     pub one_time: OneTimeConfig,
@@ -125,6 +129,8 @@ pub struct Config {
     pub tokens: TokenConfig,
     #[command(flatten)]
     pub proxy: ProxyConfig,
+    #[command(flatten)]
+    pub origins: AllowedOrigins,
 }
 
 impl Config {

@@ -61,7 +61,7 @@ impl App {
     }
 
     /// Imports each line or rejects it whole. `context` is the call's; with an idempotency key a line that was
-    /// imported under it before is found imported.
+    /// imported under it before is found imported, and one that was rejected is tried anew.
     pub async fn import(
         self: &Arc<Self>,
         lines: Vec<Line>,
@@ -187,11 +187,6 @@ impl App {
                     self.keys.insert(about.user, about.wrapped);
                 }
             }
-            // Under this key the line was another row.
-            Err(refused) if about.shared && refused.kind == ProblemType::Conflict => {
-                let mismatch = ProblemType::IdempotencyMismatch.into();
-                outcome.rejected.push((about.number, mismatch));
-            }
             Err(problem) => outcome.rejected.push((about.number, problem)),
         }
     }
@@ -202,7 +197,6 @@ struct About {
     number: u64,
     user: UserId,
     wrapped: WrappedKey,
-    shared: bool,
 }
 
 impl About {
@@ -211,7 +205,6 @@ impl About {
             number,
             user: registration.claim.user,
             wrapped: registration.new_data_key.wrapped.clone(),
-            shared: registration.claim.shared,
         }
     }
 }

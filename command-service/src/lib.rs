@@ -25,6 +25,7 @@ mod extent;
 mod guesses;
 mod hashing;
 mod imports;
+mod last_calls;
 mod names;
 mod new_passwords;
 mod one_time;
@@ -50,6 +51,7 @@ mod startup;
 mod stopping;
 mod tokens;
 mod totp;
+mod write_limits;
 
 pub use config::Config;
 pub use startup::{StartError, run};

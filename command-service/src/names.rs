@@ -3,6 +3,7 @@
 //! Reserve the names on their ledgers, record the user event (the commit point), confirm. One claim
 //! id names the whole. Names that the event gives up are released after it, and the user is told so.
 
+mod again;
 mod bulk;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,6 +36,7 @@ pub struct Names {
 }
 
 /// Names for a user under one claim.
+#[derive(Clone)]
 pub struct Claim {
     pub user: UserId,
     pub id: ClaimId,

@@ -45,6 +45,7 @@ use crate::recordings::Recordings;
 use crate::routes;
 use crate::shards::{self, record_shard_map};
 use crate::stopping::finish_sagas;
+use crate::write_limits::Writes;
 
 /// Requests in flight get this long to finish when the service stops.
 const GRACE: Duration = Duration::from_secs(20);
@@ -127,14 +128,15 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
                 .retry_after(Duration::from_secs(1))
         }),
     );
-    let doors = Doors::from(standard(starting.clone()));
+    let around = |router| config.origins.around(standard(router));
+    let doors = Doors::from(around(starting.clone()));
     let stop_serving = CancellationToken::new();
     let served = tokio::spawn(serve(listener, doors.clone(), stop_serving.clone(), GRACE));
     tracing::info!(address = %config.listen, "Listening on {}", config.listen);
     // Peers may ask as soon as this instance owns something, before it serves anybody else.
     let open_to_peers = |app: &Arc<App>| {
         let peers = peers::router().with_state(Arc::clone(app));
-        doors.open(standard(starting.clone().merge(peers)));
+        doors.open(around(starting.clone().merge(peers)));
     };
     let started = tokio::select! {
         started = start(&config, shards.as_ref(), &readiness, open_to_peers) => started,
@@ -153,7 +155,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
         .with_state(Arc::clone(&app))
         .merge(health)
         .merge(docs_router(api));
-    doors.open(standard(router));
+    doors.open(around(router));
     readiness.set_ready("doors");
     if let Some(shards) = &shards {
         // Ends with the program.
@@ -356,6 +358,7 @@ pub(crate) fn app(
         password_history: config.hashing.password_history,
         passkeys,
         attempts: Attempts::new(config.attempts),
+        writes: Writes::new(config.writes),
         decoys: Decoys::default(),
         one_time: config.one_time,
         resets: Arc::new(Semaphore::new(RESETS)),

@@ -33,7 +33,7 @@ struct Rejected {
     line: u64,
     chunk: u64,
     problem: Value,
-    /// As it was sent, to be mended and sent again.
+    /// As it was sent, or stands in the file; to be mended and sent again.
     row: String,
 }
 
@@ -79,19 +79,29 @@ impl Journal {
 
     /// First what was rejected, then that the chunk is done: after a crash in between it is sent again.
     pub fn record(&mut self, chunk: &Chunk, outcome: &Outcome) -> Result<()> {
-        let mut lines = String::new();
+        let broken = chunk.broken.iter().map(|broken| Rejected {
+            line: broken.line,
+            chunk: chunk.number,
+            problem: broken.problem.clone(),
+            row: broken.text.clone(),
+        });
+        let mut rejected: Vec<Rejected> = broken.collect();
         for (index, problem) in &outcome.rejected {
             let row = chunk
                 .rows
                 .get(*index)
                 .context("the service names a line that was not sent")?;
-            let rejected = Rejected {
+            rejected.push(Rejected {
                 line: row.line,
                 chunk: chunk.number,
                 problem: problem.clone(),
                 row: row.json.clone(),
-            };
-            lines.push_str(&serde_json::to_string(&rejected)?);
+            });
+        }
+        rejected.sort_by_key(|rejected| rejected.line);
+        let mut lines = String::new();
+        for rejected in &rejected {
+            lines.push_str(&serde_json::to_string(rejected)?);
             lines.push('\n');
         }
         self.rejected.write_all(lines.as_bytes())?;
@@ -99,7 +109,7 @@ impl Journal {
         let done = Done {
             chunk: chunk.number,
             imported: outcome.imported,
-            rejected: outcome.rejected.len() as u64,
+            rejected: rejected.len() as u64,
         };
         writeln!(self.file, "{}", serde_json::to_string(&done)?)?;
         self.file.sync_data()?;
@@ -167,7 +177,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::chunks::Row;
+    use crate::chunks::{Broken, Row};
 
     fn chunk(number: u64) -> Chunk {
         let row = |line| Row {
@@ -177,6 +187,7 @@ mod tests {
         Chunk {
             number,
             rows: (number * 2 + 1..number * 2 + 3).map(row).collect(),
+            broken: Vec::new(),
         }
     }
 
@@ -216,6 +227,31 @@ mod tests {
         let journal = Journal::open(&path, &rejected, "file/2").unwrap();
         assert_eq!(journal.done(), BTreeSet::from([0]));
         assert_eq!(lines(&rejected).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn what_was_not_sent_is_told_among_what_was_rejected() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, rejected) = (folder.path().join("journal"), folder.path().join("rejected"));
+        let mut journal = Journal::open(&path, &rejected, "file/2").unwrap();
+        let broken = Broken {
+            line: 1,
+            problem: json!({ "type": "too large" }),
+            text: "{".to_owned(),
+        };
+        let chunk = Chunk {
+            broken: vec![broken],
+            ..chunk(4)
+        };
+        journal.record(&chunk, &outcome()).unwrap();
+        assert_eq!(journal.totals(), (1, 2));
+        let told: Vec<Rejected> = lines(&rejected)
+            .unwrap()
+            .iter()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        let told: Vec<(u64, &str)> = told.iter().map(|it| (it.line, it.row.as_str())).collect();
+        assert_eq!(told, [(1, "{"), (10, "{\"username\":\"user-10\"}")]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ mod chunks;
 mod journal;
 mod sending;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -15,11 +15,12 @@ use anyhow::{Context as _, Result};
 use clap::Parser;
 use futures::StreamExt as _;
 use indicatif::{ProgressBar, ProgressStyle};
+use service_kit::service_key::ServiceKey;
 use transport::Trust;
 
 use crate::chunks::{Chunks, Form, Source};
 use crate::journal::Journal;
-use crate::sending::{Sender, SignIn};
+use crate::sending::{Importer, Sender};
 
 /// Imports users into Rolecall.
 #[derive(Parser)]
@@ -34,11 +35,18 @@ struct Arguments {
     #[command(flatten)]
     trust: Trust,
     /// Who imports: a user with the permission rolecall.user_import.
-    #[arg(long, env = "ROLECALL_USERNAME")]
-    username: String,
+    #[arg(long, env = "ROLECALL_USERNAME", required_unless_present = "service_key_file")]
+    username: Option<String>,
     /// File with the password of that user.
-    #[arg(long, env = "ROLECALL_PASSWORD_FILE")]
-    password_file: PathBuf,
+    #[arg(
+        long,
+        env = "ROLECALL_PASSWORD_FILE",
+        required_unless_present = "service_key_file"
+    )]
+    password_file: Option<PathBuf>,
+    /// File with a key of a service account with that permission; goes before user name and password.
+    #[arg(long, env = "ROLECALL_SERVICE_KEY_FILE")]
+    service_key_file: Option<PathBuf>,
     /// The file's form; told by its name otherwise.
     #[arg(long, value_enum)]
     form: Option<Form>,
@@ -87,19 +95,9 @@ async fn run(arguments: Arguments) -> Result<u64> {
         &arguments.rejected.clone().unwrap_or_else(|| beside(".rejected")),
         &format!("{}/{chunk}", source.digest),
     )?;
-    let password = std::fs::read_to_string(&arguments.password_file)
-        .with_context(|| format!("reading {}", arguments.password_file.display()))?;
-    let sign_in = SignIn {
-        username: arguments.username.clone(),
-        password: password.trim_end_matches(['\r', '\n']).to_owned(),
-    };
-    let sender = Arc::new(Sender::new(
-        http,
-        &arguments.url,
-        sign_in,
-        &source.digest,
-        *chunk,
-    )?);
+    let importer = importer(&arguments)?;
+    let sender = Sender::new(http, &arguments.url, importer, &source.digest, *chunk)?;
+    let sender = Arc::new(sender);
     sender.sign_in().await?;
     let bar = progress_bar(source.rows)?;
     let journal = send_all(source, journal, &sender, &arguments, &bar).await?;
@@ -110,6 +108,25 @@ async fn run(arguments: Arguments) -> Result<u64> {
         println!("See {}", journal.rejected_path().display());
     }
     Ok(rejected)
+}
+
+fn importer(arguments: &Arguments) -> Result<Importer> {
+    if let Some(file) = &arguments.service_key_file {
+        let text = read(file)?;
+        let key = ServiceKey::parse(text.trim());
+        let key = key.with_context(|| format!("{} holds no key of a service account", file.display()))?;
+        return Ok(Importer::Service(key.text()));
+    }
+    let password_file = arguments.password_file.as_deref();
+    let password = read(password_file.context("name a file with the password")?)?;
+    Ok(Importer::Person {
+        username: arguments.username.clone().context("name who imports")?,
+        password: password.trim_end_matches(['\r', '\n']).to_owned(),
+    })
+}
+
+fn read(file: &Path) -> Result<String> {
+    std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))
 }
 
 async fn send_all(
@@ -139,7 +156,7 @@ async fn send_all(
         if let Some(outcome) = outcome {
             journal.record(&chunk, &outcome)?;
         }
-        bar.inc(chunk.rows.len() as u64);
+        bar.inc((chunk.rows.len() + chunk.broken.len()) as u64);
     }
     drop(sent);
     Ok(journal)
@@ -148,4 +165,36 @@ async fn send_all(
 fn progress_bar(rows: u64) -> Result<ProgressBar> {
     let style = "{bar:40} {pos}/{len} users, {per_sec}, {eta} left";
     Ok(ProgressBar::new(rows).with_style(ProgressStyle::with_template(style)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::{KeyId, UserId};
+    use service_kit::keys::TokenKey;
+
+    use super::*;
+
+    fn parse(more: &[&str]) -> Result<Arguments, clap::Error> {
+        let needed = ["rolecall-import", "users.csv"];
+        Arguments::try_parse_from(needed.iter().chain(more))
+    }
+
+    #[test]
+    fn who_imports_is_a_person_or_has_a_key() {
+        assert!(parse(&[]).is_err());
+        assert!(parse(&["--username", "admin"]).is_err());
+        assert!(parse(&["--username", "admin", "--password-file", "password"]).is_ok());
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        let file = path.to_str().unwrap();
+        let key = {
+            let token_key = TokenKey::parse(&[7; 32]).unwrap();
+            ServiceKey::derive(&token_key, UserId::new_v7(), KeyId::new_v7(), "nonce").text()
+        };
+        let with_key = || importer(&parse(&["--service-key-file", file]).unwrap());
+        std::fs::write(&path, "no key").unwrap();
+        assert!(with_key().is_err());
+        std::fs::write(&path, format!("{key}\n")).unwrap();
+        assert!(matches!(with_key().unwrap(), Importer::Service(text) if text == key));
+    }
 }

@@ -17,13 +17,17 @@ const WAIT_MAX: Duration = Duration::from_secs(15);
 const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Who imports.
-pub struct SignIn {
-    pub username: String,
-    pub password: String,
+pub enum Importer {
+    Person {
+        username: String,
+        password: String,
+    },
+    /// A service account, by this key.
+    Service(String),
 }
 
 /// What became of a chunk.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Outcome {
     pub imported: u64,
     /// Index in the chunk, and the problem.
@@ -45,9 +49,10 @@ struct Rejected {
 pub struct Sender {
     client: Client,
     url: String,
-    sign_in: SignIn,
+    importer: Importer,
     /// Of every key: the file, and the size of its chunks.
     key: String,
+    /// What proves who imports.
     token: RwLock<String>,
 }
 
@@ -60,38 +65,45 @@ enum Try {
 }
 
 impl Sender {
-    pub fn new(http: ClientBuilder, url: &str, sign_in: SignIn, digest: &str, size: u32) -> Result<Self> {
+    pub fn new(http: ClientBuilder, url: &str, importer: Importer, digest: &str, size: u32) -> Result<Self> {
         let digest = digest.get(..32).unwrap_or(digest);
         Ok(Self {
             client: http.timeout(TIMEOUT).build()?,
             url: url.trim_end_matches('/').to_owned(),
-            sign_in,
+            importer,
             key: format!("import-{digest}-{size}"),
             token: RwLock::default(),
         })
     }
 
-    /// Access tokens live minutes, imports hours.
+    /// Access tokens live minutes, imports hours. A key is good as it is.
     pub async fn sign_in(&self) -> Result<()> {
-        let body = json!({ "username": self.sign_in.username, "password": self.sign_in.password });
+        let token = match &self.importer {
+            Importer::Person { username, password } => self.access_token(username, password).await?,
+            Importer::Service(key) => key.clone(),
+        };
+        *self.token.write().await = token;
+        Ok(())
+    }
+
+    async fn access_token(&self, username: &str, password: &str) -> Result<String> {
+        let body = json!({ "username": username, "password": password });
         let url = format!("{}/v1/sessions", self.url);
         let response = self.client.post(&url).json(&body).send().await;
         let response = response.with_context(|| format!("reaching {url}"))?;
         if response.status() != StatusCode::CREATED {
-            bail!(
-                "signing in as {}: {}",
-                self.sign_in.username,
-                reason(response).await
-            );
+            bail!("signing in as {username}: {}", reason(response).await);
         }
         let answer: Value = response.json().await?;
         let token = answer.get("access_token").and_then(Value::as_str);
-        *self.token.write().await = token.context("the answer to signing in has no token")?.to_owned();
-        Ok(())
+        Ok(token.context("the answer to signing in has no token")?.to_owned())
     }
 
     /// Sends a chunk until each of its rows is imported or rejected for good.
     pub async fn send(&self, chunk: &Chunk) -> Result<Outcome> {
+        if chunk.rows.is_empty() {
+            return Ok(Outcome::default());
+        }
         let mut wait = WAIT;
         for _ in 0..TRIES {
             match self.attempt(chunk).await? {
@@ -123,7 +135,10 @@ impl Sender {
         };
         match response.status() {
             StatusCode::OK => {}
-            StatusCode::UNAUTHORIZED => return Ok(Try::SignInAgain),
+            StatusCode::UNAUTHORIZED => match self.importer {
+                Importer::Person { .. } => return Ok(Try::SignInAgain),
+                Importer::Service(_) => bail!("the service key is refused: {}", reason(response).await),
+            },
             status if is_temporary(u64::from(status.as_u16())) => {
                 return Ok(Try::Later(reason(response).await));
             }

@@ -40,6 +40,9 @@ impl World {
             // Quick tests sign in by the dozen from one core.
             .env("ROLECALL_HASHING_QUEUE", "1024")
             .env("ROLECALL_ATTEMPTS_PER_ACCOUNT", "100000")
+            // And make one person do in a minute what others do in a day.
+            .env("ROLECALL_REFRESHES_PER_SESSION", "100000")
+            .env("ROLECALL_CHANGES_PER_ACCOUNT", "100000")
             .env("ROLECALL_TOKEN_TTL", "3600")
             // Ledgers are small here, and are to be saved all the same.
             .env("ROLECALL_ACCESS_SNAPSHOT_EVENTS", "10")

@@ -15,6 +15,7 @@ fn main() -> ExitCode {
     let scenarios = scenarios![
         a_deactivated_first_administrator_stays_so_until_the_epoch_is_raised,
         attempts_are_limited_before_any_password_is_looked_at,
+        one_session_is_refreshed_so_often_and_one_profile_changed,
     ];
     Suite {
         scenarios,
@@ -136,5 +137,42 @@ async fn attempts_are_limited_before_any_password_is_looked_at(world: Arc<World>
     });
     let known = client.command("POST", "/v1/sessions").json(&body);
     known.send().await.expect(201);
+    server.stop().await.unwrap();
+}
+
+async fn one_session_is_refreshed_so_often_and_one_profile_changed(world: Arc<World>) {
+    let own = Own::new(&world);
+    let limits = [
+        ("ROLECALL_REFRESHES_PER_SESSION", "3"),
+        ("ROLECALL_CHANGES_PER_ACCOUNT", "6"),
+    ];
+    let (server, client) = own.start(&limits).await;
+    let name = unique("writing");
+    let call = client.command("POST", "/v1/users").json(&registration(&name));
+    call.send().await.expect(201);
+    let person = Person::log_in(&client, &name, tests::PASSWORD).await;
+    let refresh = async |token: &str| {
+        let body = json!({ "refresh_token": token });
+        let call = client.command("POST", "/v1/sessions/refresh").json(&body);
+        call.send().await
+    };
+    let mut token = person.refresh_token.clone();
+    for _ in 0..3 {
+        let refreshed = refresh(&token).await.expect(200);
+        token = refreshed.body["refresh_token"].as_str().unwrap().to_owned();
+    }
+    refresh(&token).await.refused(P::TooManyAttempts);
+    let change = async |number: &str| {
+        let path = format!("/v1/users/{}", person.id);
+        let body = json!({ "phone_number": number });
+        person.command("PATCH", &path, body).await
+    };
+    for digit in 0..6 {
+        change(&format!("+49 30 123456{digit}")).await.expect(200);
+    }
+    change("+49 30 1234567").await.refused(P::TooManyAttempts);
+    // Another session of the same person is refreshed as before.
+    let other = Person::log_in(&client, &name, tests::PASSWORD).await;
+    refresh(&other.refresh_token).await.expect(200);
     server.stop().await.unwrap();
 }

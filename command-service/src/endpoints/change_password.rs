@@ -26,7 +26,8 @@ use crate::sealing::Seal;
 #[serde(deny_unknown_fields)]
 pub struct ChangePasswordRequest {
     pub current_password: String,
-    /// 15 to 256 characters, none of the well-known passwords, and not the user's own name.
+    /// 15 to 256 characters, at least 8 for who has a second factor; none of the well-known passwords, and not the
+    /// user's own name.
     pub new_password: String,
 }
 

@@ -61,7 +61,7 @@ struct Fingerprint<'a> {
     (status = 409, body = ProblemDetails, description = "User name or e-mail is taken"),
     (status = 422, body = ProblemDetails, description = "Malformed name, or no current password"),
     (status = 423, body = ProblemDetails, description = "Too many failures; no password is checked for a while"),
-    (status = 429, body = ProblemDetails, description = "Too many attempts"),
+    (status = 429, body = ProblemDetails, description = "Too many attempts, or too many changes of this profile in the last hour"),
     (status = "default", body = ProblemDetails),
 ))]
 #[tracing::instrument(name = "http.user.change_profile", skip_all, fields(user.id = %user))]
@@ -98,6 +98,7 @@ pub async fn change_profile(
     if let Some(first) = first_answer(&app, &call, user, &context).await? {
         return Ok(first);
     }
+    app.writes.admit_change(user)?;
     let account = state.account.as_ref().ok_or(ProblemType::NoSuchUser)?;
     let (claim, change) = wanted(&app, &seal, account, request, &context)?;
     let change = ChangeProfile {

@@ -14,6 +14,10 @@ use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::call::Call;
+use crate::last_calls::LastCall;
+
+/// Of its idempotency keys.
+const OPERATION: &str = "erase";
 
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -36,30 +40,45 @@ pub struct EraseRequest {
 #[tracing::instrument(name = "http.user.erase", skip_all, fields(user.id = %user))]
 pub async fn erase(
     State(app): State<Arc<App>>,
-    call: Call,
+    last: LastCall,
     Path(user): Path<UserId>,
     OptionalJson(request): OptionalJson<EraseRequest>,
 ) -> Result<Written, Problem> {
+    let outcome = match last.call() {
+        Ok(call) => carry_out(&app, &call, user, request).await,
+        Err(ended) => Err(ended),
+    };
+    // A retry by the erased is not asked for the password, which nobody can check any more: nothing is done again, and
+    // the first answer tells what whoever ended that session knows.
+    last.or_first_answer(&app, OPERATION, &user, outcome).await
+}
+
+async fn carry_out(
+    app: &Arc<App>,
+    call: &Call,
+    user: UserId,
+    request: EraseRequest,
+) -> Result<Written, Problem> {
     let is_self = call.caller.user_id == user;
     let basis = if is_self {
-        app.await_demanded(&call).await?;
+        app.await_demanded(call).await?;
         Vec::new()
     } else {
-        let basis = app.authorise_at_latest(&call, Permission::UserErase).await?;
+        let basis = app.authorise_at_latest(call, Permission::UserErase).await?;
         app.await_latest(Some(app.node.ledger(user))).await?;
         app.refuse_escalation_over(call.caller, user)?;
         basis
     };
-    let context = call.context(&app, "erase", &user, basis.clone());
+    let context = call.context(app, OPERATION, &user, basis.clone());
     let credentials = if is_self {
-        let (state, device) = app.caller_state(&call).await?;
+        let (state, device) = app.caller_state(call).await?;
         let seal = app.seal_of(user).await?;
-        app.reauthenticate(&call, &seal, (&state, device), request.current_password, &context)
+        app.reauthenticate(call, &seal, (&state, device), request.current_password, &context)
             .await?;
         Some(state.credentials)
     } else {
         None
     };
     let receipt = app.erase(user, credentials, context).await?;
-    Ok(Written::at(call.open.token(&app, &basis, &receipt)))
+    Ok(Written::at(call.open.token(app, &basis, &receipt)))
 }

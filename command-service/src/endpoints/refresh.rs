@@ -33,6 +33,7 @@ struct Fingerprint {
 #[utoipa::path(post, path = "/v1/sessions/refresh", tag = "sessions", request_body = RefreshRequest, responses(
     (status = 200, body = WrittenBody<SessionAnswer>, description = "The token just replaced gives the same refresh token again for 10 s, so that a lost answer can be asked for once more"),
     (status = 401, body = ProblemDetails, description = "Unknown, ended or reused; reuse ends the session"),
+    (status = 429, body = ProblemDetails, description = "The session was refreshed too often in the last minute"),
     (status = "default", body = ProblemDetails),
 ))]
 #[tracing::instrument(name = "http.session.refresh", skip_all)]
@@ -45,6 +46,7 @@ pub async fn refresh(
     let presented = RefreshToken::parse(&request.refresh_token)
         .filter(|token| app.issued(token))
         .ok_or_else(not_a_refresh_token)?;
+    app.writes.admit_refresh(presented.session_id)?;
     let user = presented.user_id;
     let known = app.state_of(user, |known| known.account.is_none()).await?;
     if known.account.is_none() {

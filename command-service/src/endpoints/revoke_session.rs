@@ -4,19 +4,18 @@ use std::sync::Arc;
 
 use access_node::SessionStanding;
 use axum::extract::State;
-use axum::http::HeaderMap;
 use domain::rolecall_permissions::Permission;
 use domain::user::{self, RevokeSession, User, UserCommand};
 use event_log::BusError;
 use schemas::user::RevokeReason;
-use schemas::{Actor, SessionId, Timestamp, UserId};
+use schemas::{SessionId, Timestamp, UserId};
 use service_kit::at_least::{Empty, Written, WrittenBody};
-use service_kit::auth::{Caller, claims_from_headers};
 use service_kit::params::Path;
 use service_kit::problem::{Problem, ProblemDetails, ProblemType};
 
 use crate::app::App;
-use crate::call::{Call, OpenCall};
+use crate::call::Call;
+use crate::last_calls::LastCall;
 use crate::refusals::problem;
 
 /// Of its idempotency keys.
@@ -31,23 +30,14 @@ const OPERATION: &str = "revoke-session";
 #[tracing::instrument(name = "http.session.revoke", skip_all, fields(session.id = %session_id))]
 pub async fn revoke_session(
     State(app): State<Arc<App>>,
-    caller: Result<Caller, Problem>,
-    open: OpenCall,
-    headers: HeaderMap,
+    last: LastCall,
     Path(session_id): Path<SessionId>,
 ) -> Result<Written, Problem> {
-    let (open, refused) = match caller {
-        Ok(caller) => {
-            let open = open.by(caller.actor());
-            let call = Call { caller, open };
-            match end(&app, &call, session_id).await {
-                Err(refused) => (call.open, refused),
-                done => return done,
-            }
-        }
-        Err(refused) => (open, refused),
+    let outcome = match last.call() {
+        Ok(call) => end(&app, &call, session_id).await,
+        Err(ended) => Err(ended),
     };
-    logged_out_before(&app, open, &headers, session_id, refused).await
+    last.or_first_answer(&app, OPERATION, &session_id, outcome).await
 }
 
 async fn end(app: &App, call: &Call, session_id: SessionId) -> Result<Written, Problem> {
@@ -97,28 +87,4 @@ async fn owner(app: &App, call: &Call, session: SessionId) -> Result<Option<User
     // It may have begun a moment ago.
     app.await_latest(None).await?;
     Ok(known())
-}
-
-/// A retry of signing out whose first answer was lost brings the token of the session it ended. It
-/// gets that answer, if its idempotency key is the one of the event.
-async fn logged_out_before(
-    app: &App,
-    open: OpenCall,
-    headers: &HeaderMap,
-    session: SessionId,
-    refused: Problem,
-) -> Result<Written, Problem> {
-    if refused.kind != ProblemType::SessionEnded {
-        return Err(refused);
-    }
-    let claims = claims_from_headers(headers, app)?.filter(|claims| claims.session_id == session);
-    let Some(user) = claims.map(|claims| claims.user_id) else {
-        return Err(refused);
-    };
-    let open = open.by(Actor::User(user));
-    let context = open.context(app, OPERATION, &session, Vec::new());
-    match app.replayed(user, &context).await? {
-        Some(receipt) => Ok(Written::at(open.token(app, &[], &receipt))),
-        None => Err(refused),
-    }
 }

@@ -2,7 +2,8 @@
 //!
 //! Each claim takes its steps in the same order as alone: both names reserved, the user registered, the names
 //! confirmed or given back. So a crash leaves of each what it leaves of one alone, and what finishes that finishes
-//! these. Where a name needs more than a step, since another's claim on it has expired, the claim goes alone.
+//! these. Where a name needs more than a step, since another's claim on it has expired, the claim goes alone; and so does
+//! what an earlier try under the same key has left something of.
 
 use axum::http::StatusCode;
 use domain::identifier::{self, Confirm, Identifier, IdentifierCommand, Release, Reserve};
@@ -11,7 +12,7 @@ use event_log::{BusError, CommandContext, Done, NewDataKey, Order};
 use futures::StreamExt as _;
 use schemas::user::{HeldName, UserRegistered};
 use schemas::{Timestamp, UserId};
-use service_kit::problem::Problem;
+use service_kit::problem::{Problem, ProblemType};
 
 use super::{Claim, Names, RESERVED_FOR, leaves_nothing, taken};
 use crate::refusals::problem;
@@ -20,6 +21,7 @@ use crate::refusals::problem;
 const ALONE: usize = 64;
 
 /// A user to be.
+#[derive(Clone)]
 pub struct Registration {
     pub claim: Claim,
     pub registered: UserRegistered,
@@ -40,6 +42,14 @@ struct Step {
     registration: Registration,
 }
 
+/// One of many that came to nothing.
+struct Refused {
+    step: Step,
+    problem: Problem,
+    /// An earlier try under the same key may have registered it, or given its claim up.
+    was_tried: bool,
+}
+
 type Outcome = Result<Done, Problem>;
 
 impl Names {
@@ -55,17 +65,18 @@ impl Names {
             .zip(registrations)
             .map(|(place, registration)| Step { place, registration });
         let mut outcomes: Vec<(usize, Outcome)> = Vec::with_capacity(count);
-        let (mut reserved, mut alone, mut failed) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut reserved, mut alone, mut over) = (Vec::new(), Vec::new(), Vec::new());
         for (step, verdict) in self.reserve_all(steps.collect(), context).await {
             match verdict {
                 Reserved::Both => reserved.push(step),
                 Reserved::Alone => alone.push(step),
-                Reserved::Refused(problem) => {
-                    // The next try of what only failed for now goes on with the same claim.
-                    let is_over = !step.registration.claim.shared || problem.status() == StatusCode::CONFLICT;
+                // The next try of what only failed for now goes on with the same claim.
+                Reserved::Refused(problem)
+                    if step.registration.claim.shared && problem.status() != StatusCode::CONFLICT =>
+                {
                     outcomes.push((step.place, Err(problem)));
-                    failed.extend(is_over.then_some(step.registration.claim));
                 }
+                Reserved::Refused(problem) => over.push((step, problem)),
             }
         }
         let mut registered = Vec::with_capacity(reserved.len());
@@ -75,15 +86,17 @@ impl Names {
                     outcomes.push((step.place, Ok(done)));
                     registered.push(step.registration.claim);
                 }
-                Err(error) => {
-                    let is_over = leaves_nothing(&error, step.registration.claim.shared);
-                    outcomes.push((step.place, Err(problem(error))));
-                    failed.extend(is_over.then_some(step.registration.claim));
+                Err(error) if leaves_nothing(&error, step.registration.claim.shared) => {
+                    over.push((step, problem(error)));
                 }
+                Err(error) => outcomes.push((step.place, Err(problem(error)))),
             }
         }
         self.confirm_all(&registered, context).await;
-        self.withdraw_all(failed, context).await;
+        let refused = self.withdraw_all(over, context).await;
+        let (again, refused): (Vec<_>, Vec<_>) = refused.into_iter().partition(|it| it.was_tried);
+        outcomes.extend(refused.into_iter().map(|it| (it.step.place, Err(it.problem))));
+        outcomes.extend(self.settle_all_again(again, context).await);
         outcomes.extend(self.register_alone(alone, context).await);
         outcomes.sort_unstable_by_key(|(place, _)| *place);
         outcomes.into_iter().map(|(_, outcome)| outcome).collect()
@@ -156,24 +169,59 @@ impl Names {
     }
 
     /// As `withdraw` does it for one.
-    async fn withdraw_all(&self, claims: Vec<Claim>, context: &CommandContext) {
-        let (shared, mut over): (Vec<_>, Vec<_>) = claims.into_iter().partition(|claim| claim.shared);
-        let orders = shared.iter().map(|claim| Order {
-            id: claim.user.to_string(),
-            command: UserCommand::AbandonClaim(AbandonClaim { claim_id: claim.id }),
-            new_data_key: None,
-        });
-        let abandoned = self.bus.execute_all::<User>(orders.collect(), context).await;
-        let abandoned = shared.into_iter().zip(abandoned);
-        over.extend(abandoned.filter_map(|(claim, outcome)| outcome.is_ok().then_some(claim)));
+    async fn withdraw_all(&self, refused: Vec<(Step, Problem)>, context: &CommandContext) -> Vec<Refused> {
+        let claims = refused.iter().map(|(step, _)| &step.registration.claim);
+        let shared = claims.filter(|claim| claim.shared);
+        let orders: Vec<_> = shared
+            .map(|claim| Order {
+                id: claim.user.to_string(),
+                command: UserCommand::AbandonClaim(AbandonClaim { claim_id: claim.id }),
+                new_data_key: None,
+            })
+            .collect();
+        let mut abandoned = self.bus.execute_all::<User>(orders, context).await.into_iter();
+        let (mut over, mut were_tried) = (Vec::new(), Vec::new());
+        for (step, problem) in &refused {
+            let claim = &step.registration.claim;
+            let outcome = if claim.shared { abandoned.next() } else { None };
+            // What is given up just now was no earlier try's; that may have registered another row.
+            let is_new = matches!(outcome, Some(Ok(Done { is_new: true, .. })));
+            were_tried.push(claim.shared && (!is_new || problem.kind == ProblemType::Conflict));
+            if outcome.is_none_or(|outcome| outcome.is_ok()) {
+                over.push(claim);
+            }
+        }
         let release = |user_id, HeldName { claim_id, .. }: HeldName| {
             IdentifierCommand::Release(Release { user_id, claim_id })
         };
-        let released = self.of_names(&over, release, context).await;
+        let released = self.of_names(over, release, context).await;
         let failed = released.iter().filter(|outcome| outcome.is_err()).count();
         if failed > 0 {
             tracing::warn!("{failed} reservations could not be given back; they will expire");
         }
+        let refused = refused.into_iter().zip(were_tried);
+        refused
+            .map(|((step, problem), was_tried)| Refused {
+                step,
+                problem,
+                was_tried,
+            })
+            .collect()
+    }
+
+    async fn settle_all_again(
+        &self,
+        refused: Vec<Refused>,
+        context: &CommandContext,
+    ) -> Vec<(usize, Outcome)> {
+        let again = refused.into_iter().map(async |Refused { step, problem, .. }| {
+            let settled = self.settle_again(step.registration, problem, context).await;
+            (step.place, settled)
+        });
+        futures::stream::iter(again)
+            .buffer_unordered(ALONE)
+            .collect()
+            .await
     }
 
     async fn register_alone(&self, steps: Vec<Step>, context: &CommandContext) -> Vec<(usize, Outcome)> {
@@ -188,6 +236,16 @@ impl Names {
 
     /// One of many that goes alone.
     pub async fn register_one(&self, registration: Registration, context: &CommandContext) -> Outcome {
+        let again = registration.claim.shared.then(|| registration.clone());
+        match (self.commit_one(registration, context).await, again) {
+            (Err(refused), Some(again)) if refused.status() == StatusCode::CONFLICT => {
+                self.settle_again(again, refused, context).await
+            }
+            (outcome, _) => outcome,
+        }
+    }
+
+    pub(super) async fn commit_one(&self, registration: Registration, context: &CommandContext) -> Outcome {
         let Registration {
             claim,
             registered,

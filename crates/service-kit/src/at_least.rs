@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
+use axum::http::header::CACHE_CONTROL;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, IntoResponseParts, Response, ResponseParts};
@@ -92,6 +93,11 @@ impl IntoResponseParts for ConsistencyToken {
     }
 }
 
+/// For answers that may carry tokens, keys or codes: nobody on the way keeps them (RFC 6749, section 5.1).
+pub const fn no_store() -> [(HeaderName, &'static str); 1] {
+    [(CACHE_CONTROL, "no-store")]
+}
+
 /// The body of an answer that says nothing but its token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Empty {}
@@ -144,7 +150,7 @@ impl<T> Written<T> {
 
 impl<T: Serialize> IntoResponse for Written<T> {
     fn into_response(self) -> Response {
-        (self.status, self.body.token.clone(), Json(self.body)).into_response()
+        (self.status, no_store(), self.body.token.clone(), Json(self.body)).into_response()
     }
 }
 
@@ -216,6 +222,7 @@ mod tests {
             let answer = ask(log_id, &headers).await;
             assert_eq!(answer.status, 201);
             assert_eq!(answer.header("rolecall-token"), joined);
+            assert_eq!(answer.header("cache-control"), "no-store");
             assert_eq!(answer.body, serde_json::json!({ "user_id": 0, "token": joined }));
         }
         let latest = ask(log_id, &["latest", &user.to_string()]).await;

@@ -198,28 +198,37 @@ impl Caller {
 
     async fn from_key(text: &str, state: &(impl Authenticate + Sync)) -> Result<Self, Problem> {
         let key = ServiceKey::parse(text).ok_or_else(bad_key)?;
-        let (standings, now) = (state.standings(), state.now());
-        let known = standings.key_state(&key, now);
-        if known != KeyState::Good {
-            // Before anything is waited for: guesses must not keep the service busy.
-            state.key_guesses().note(key.user_id)?;
+        if !is_good_key(&key, state).await? {
+            return Err(bad_key());
         }
-        let standing = match known {
-            KeyState::Unknown => standings.settle_key(&key, now).await,
-            known => known,
-        };
-        match standing {
-            KeyState::Good => Ok(Self {
-                user_id: key.user_id,
-                credential: Credential::Key(key.key_id),
-                assurance: Assurance::default(),
-                authenticated_at: None,
-            }),
-            KeyState::Bad => Err(bad_key()),
-            KeyState::Unknown => {
-                Err(Problem::new(ProblemType::NotYet).detail("the key is not known here yet"))
-            }
-        }
+        Ok(Self {
+            user_id: key.user_id,
+            credential: Credential::Key(key.key_id),
+            assurance: Assurance::default(),
+            authenticated_at: None,
+        })
+    }
+}
+
+/// Whether a key that somebody brings is good; one that is not counts as a guess.
+///
+/// # Errors
+/// After too many guesses at the account, and where this node cannot tell.
+pub async fn is_good_key(key: &ServiceKey, state: &(impl Authenticate + Sync)) -> Result<bool, Problem> {
+    let (standings, now) = (state.standings(), state.now());
+    let known = standings.key_state(key, now);
+    if known != KeyState::Good {
+        // Before anything is waited for: guesses must not keep the service busy.
+        state.key_guesses().note(key.user_id)?;
+    }
+    let standing = match known {
+        KeyState::Unknown => standings.settle_key(key, now).await,
+        known => known,
+    };
+    match standing {
+        KeyState::Good => Ok(true),
+        KeyState::Bad => Ok(false),
+        KeyState::Unknown => Err(Problem::new(ProblemType::NotYet).detail("the key is not known here yet")),
     }
 }
 

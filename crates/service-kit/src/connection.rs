@@ -21,8 +21,9 @@ use tower::ServiceExt;
 
 use crate::serve::Doors;
 
-/// A client that dribbles its headers holds a connection no longer than this.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Between a request's end and the last byte of the next one's headers: a client's pool may keep a connection that
+/// long, and one that dribbles its headers no longer.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
 /// What a client that was answered early still sends is read no longer than this; a service that stops waits for it.
 const LINGER: Duration = Duration::from_secs(4);
 

@@ -21,7 +21,7 @@ pub const CONTENT_TYPE_PROBLEM: &str = "application/problem+json";
 const NO_TOKEN: &str = r#"Bearer realm="rolecall""#;
 const BAD_TOKEN: &str = r#"Bearer realm="rolecall", error="invalid_token""#;
 /// RFC 9470, section 3; the time within which a second factor must have been shown.
-const STEP_UP: &str = r#"Bearer realm="rolecall", error="insufficient_user_authentication", error_description="a recent second factor is needed", acr_values="mfa", max_age="600""#;
+const STEP_UP: &str = r#"Bearer realm="rolecall", error="insufficient_user_authentication", error_description="a recent second factor is needed", acr_values="aal2", max_age="600""#;
 
 /// One answer that says no, and why. `?` turns it into the response.
 #[derive(Clone, Debug, PartialEq)]

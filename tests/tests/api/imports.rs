@@ -8,8 +8,8 @@ use service_kit::problem::ProblemType as P;
 use tests::{Answer, Person, World, registration, unique};
 
 /// bcrypt of "correct horse b\u{e4}ttery", made by another program.
-const HASH: &str = "$2b$04$bcl7Ws10NlJbv8cvu7Ffl.unWJ8YNoFoFaTXD2/8AgEdk/VuCoIwG";
-const ITS_PASSWORD: &str = "correct horse b\u{e4}ttery";
+pub const HASH: &str = "$2b$04$bcl7Ws10NlJbv8cvu7Ffl.unWJ8YNoFoFaTXD2/8AgEdk/VuCoIwG";
+pub const ITS_PASSWORD: &str = "correct horse b\u{e4}ttery";
 
 fn row(name: &str) -> Value {
     json!({ "username": name, "email": format!("{name}@example.org"), "password_hash": HASH })
@@ -263,58 +263,43 @@ pub async fn only_those_with_the_permission_import(world: Arc<World>) {
         .refused(P::UnsupportedMediaType);
 }
 
-pub async fn a_program_imports_files_and_goes_on_after_an_interruption(world: Arc<World>) {
-    let folder = tempfile::tempdir().unwrap();
-    let (file, password) = (folder.path().join("users.csv"), folder.path().join("password"));
-    std::fs::write(&password, world.rolecall.admin_password()).unwrap();
-    let names: Vec<String> = (0..25).map(|_| unique("filed")).collect();
-    let mut text = "username,email,password_hash,email_verified\n".to_owned();
-    for name in &names {
-        text.push_str(&format!("{name},{name}@example.org,{HASH},true\n"));
-    }
-    text.push_str("x,nobody,,\n");
-    std::fs::write(&file, text).unwrap();
-    let run = async || {
-        let program = tests::programs().await.join("rolecall-import");
-        let output = tokio::process::Command::new(program)
-            .arg(&file)
-            .args([
-                "--chunk",
-                "10",
-                "--url",
-                &world.rolecall.command_url(),
-                "--username",
-                &world.admin.name,
-            ])
-            .arg("--password-file")
-            .arg(&password)
-            .arg("--ca-file")
-            .arg(world.stack.certificates().unwrap().authority())
-            .output()
-            .await
-            .unwrap();
-        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-        (output.status.code(), said)
+/// A claim that was given up is over for ever; the line is not.
+pub async fn a_line_rejected_as_taken_is_imported_once_the_name_is_free(world: Arc<World>) {
+    let holder = world.person("holder").await;
+    let (wanted, key) = (format!("{}@example.org", holder.name), unique("import-key"));
+    let mut line = row(&unique("patient"));
+    line["email"] = json!(wanted);
+    let repeat = async |line: &Value| {
+        let answer = import(&world, &world.admin, Some(&key), &[line.to_string()]).await;
+        answer.expect(200)
     };
-    let (code, said) = run().await;
-    assert_eq!(code, Some(2), "{said}");
-    assert!(said.contains("25 imported, 1 rejected"), "{said}");
-    let rejected = std::fs::read_to_string(folder.path().join("users.csv.rejected")).unwrap();
-    let rejected: Value = serde_json::from_str(rejected.trim()).unwrap();
-    assert_eq!(rejected["line"], 27);
-    assert!(
-        rejected["problem"]["type"]
-            .as_str()
-            .unwrap()
-            .ends_with("invalid-email")
-    );
-    Person::log_in(&world.client, &names[24], ITS_PASSWORD).await;
-    // As a crash leaves it: the last chunk is not known to be done. Nothing of it comes twice.
-    let journal = folder.path().join("users.csv.journal");
-    let lines = std::fs::read_to_string(&journal).unwrap();
-    let kept: Vec<&str> = lines.lines().take(2).collect();
-    std::fs::write(&journal, kept.join("\n") + "\n").unwrap();
-    let (code, said) = run().await;
-    assert_eq!(code, Some(2), "{said}");
-    assert!(said.contains("25 imported, 1 rejected"), "{said}");
+    let taken = [(1, "email-taken".to_owned())];
+    for _ in 0..2 {
+        assert_eq!(rejections(&repeat(&line).await), taken);
+    }
+    let move_to = async |address: String| {
+        let body = json!({ "email": address, "current_password": holder.password });
+        let path = format!("/v1/users/{}", holder.id);
+        holder.command("PATCH", &path, body).await.expect(200);
+    };
+    // Free, taken and free again.
+    let aside = format!("{}@example.org", unique("aside"));
+    move_to(aside.clone()).await;
+    move_to(wanted.clone()).await;
+    assert_eq!(rejections(&repeat(&line).await), taken);
+    move_to(aside).await;
+    for _ in 0..2 {
+        let answer = repeat(&line).await;
+        assert_eq!(
+            (rejections(&answer), &answer.body["imported"]),
+            (vec![], &json!(1))
+        );
+    }
+    let mismatch = [(1, "idempotency-mismatch".to_owned())];
+    let other = row(&unique("another"));
+    for _ in 0..2 {
+        assert_eq!(rejections(&repeat(&other).await), mismatch);
+    }
+    let username = line["username"].as_str().unwrap();
+    Person::log_in(&world.client, username, ITS_PASSWORD).await;
 }

@@ -1,11 +1,11 @@
-//! A refresh whose answer was lost.
+//! Answers that were lost, and asked for again by whoever may have lost their session with them.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use service_kit::problem::ProblemType as P;
-use tests::World;
+use tests::{PASSWORD, World, unique};
 
 use super::sessions::{is_dead, refresh, refresh_token};
 
@@ -57,4 +57,41 @@ pub async fn racing_refreshes_get_one_successor(world: Arc<World>) {
         .collect();
     tokens.dedup();
     assert_eq!(tokens.len(), 1);
+}
+
+/// Each ends the session that it is called in, so that the retry comes from an ended one.
+pub async fn whoever_leaves_gets_the_first_answer_again(world: Arc<World>) {
+    let role = unique("leaving");
+    world.admin.define_role(&role, None).await;
+    world.admin.attach(&role, "rolecall.user_deactivate").await;
+    let with_password = json!({ "current_password": PASSWORD });
+    for (method, what, body, event) in [
+        ("DELETE", "/sessions", Value::Null, "user.sessions_revoked"),
+        ("POST", "/deactivate", Value::Null, "user.deactivated"),
+        ("DELETE", "", with_password, "user.erased"),
+    ] {
+        let person = world.person("leaving").await;
+        world.admin.grant(person.id, &role).await;
+        let path = format!("/v1/users/{}{what}", person.id);
+        let call = |key: &str| {
+            let call = world.client.command(method, &path).key(key);
+            let call = call.bearer(&person.access_token);
+            if body.is_null() { call } else { call.json(&body) }
+        };
+        let key = unique("key");
+        let first = call(&key).send().await.expect(200);
+        // Before and after the service has read that the session is over.
+        for _ in 0..20 {
+            let again = call(&key).send().await.expect(200);
+            assert_eq!(again.body, first.body, "{event}");
+        }
+        let again = call(&key).at_least(&first.token()).send().await;
+        assert_eq!(again.expect(200).body, first.body, "{event}");
+        // Under another key there is no first answer.
+        let other = call(&unique("key")).at_least("latest").send().await;
+        other.refused(P::SessionEnded);
+        let history = world.history().await;
+        let names = history.names_of_user(person.id);
+        assert_eq!(names.iter().filter(|name| **name == event).count(), 1);
+    }
 }

@@ -252,6 +252,42 @@ pub async fn a_key_that_is_over_stops_at_once(world: Arc<World>) {
     assert!(!listed.text.contains("rolecall_sk_"));
 }
 
+/// A key that leaked is revoked by whoever found it, and a guess at it revokes nothing.
+pub async fn whoever_holds_a_key_may_have_it_revoked(world: Arc<World>) {
+    let account = Account::make(&world).await;
+    let found = account.key(&world, Value::Null).await;
+    let other = account.key(&world, Value::Null).await;
+    let roles = format!("/v1/users/{}/roles", account.id);
+    let ask = async |key: &Key, token: &str| {
+        let call = world.client.query("GET", &roles).bearer(&key.text);
+        call.at_least(token).send().await
+    };
+    let revoke = async |token: &str, idempotency_key: &str| {
+        let call = world.client.command("POST", "/oauth/revoke");
+        let call = call.key(idempotency_key).form(&[("token", token)]);
+        call.send().await.expect(200)
+    };
+    let token_key = service_kit::keys::TokenKey::parse(&[1; 32]).unwrap();
+    let id = found.id.parse().unwrap();
+    let guess = service_kit::service_key::ServiceKey::derive(&token_key, account.id, id, "guess");
+    revoke(&guess.text(), &unique("key")).await;
+    ask(&found, "latest").await.expect(200);
+    let its_key = unique("key");
+    let revoked = revoke(&found.text, &its_key).await;
+    let token = revoked.token();
+    for at_least in [token.as_str(), "latest"] {
+        ask(&found, at_least).await.refused(P::Unauthenticated);
+    }
+    ask(&other, &token).await.expect(200);
+    // A retry gets the first answer, and whoever comes later is told nothing.
+    assert_eq!(revoke(&found.text, &its_key).await.body, revoked.body);
+    revoke(&found.text, &unique("key")).await;
+    let history = world.history().await;
+    let names = history.names_of_user(account.id);
+    let revocations = names.iter().filter(|name| **name == "user.service_key_revoked");
+    assert_eq!(revocations.count(), 1);
+}
+
 pub async fn a_repeated_call_shows_the_same_key(world: Arc<World>) {
     let name = unique("twice");
     let send = async |path: &str, body: Value| {
