@@ -34,6 +34,15 @@ pub struct Changed {
     status: Option<&'static str>,
 }
 
+/// How many people a grant takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    One,
+    /// It takes two to give the role, but the user holds it as long already: one, while that is so.
+    OneWhileHeld,
+    Two,
+}
+
 impl App {
     /// Makes the change if one person may (200), else lets it wait for a second one (202). Asked for again while it
     /// waits, it is the same approval.
@@ -81,17 +90,17 @@ impl App {
         Ok(found.map(|(id, _)| id))
     }
 
-    /// Whether this grant gives somebody what takes two people to give and what they do not hold for as long already.
-    pub async fn grant_takes_two(
+    /// How many people this grant takes.
+    pub async fn grant_takes(
         &self,
         user: UserId,
         role_id: RoleId,
         expires_at: Option<Timestamp>,
-    ) -> Result<bool, Problem> {
+    ) -> Result<Takes, Problem> {
         let catalog = self.node.catalog();
         let role = catalog.role(role_id);
         if !role.is_some_and(|role| catalog.gives_danger(role)) {
-            return Ok(false);
+            return Ok(Takes::One);
         }
         let is_nobody = |state: &User| matches!(state.status(), Status::Unregistered | Status::Erased);
         let state = self.state_of(user, is_nobody).await?;
@@ -102,10 +111,9 @@ impl App {
         if expires_at.is_some_and(|at| at <= now) {
             return Err(ProblemType::ExpiryInPast.into());
         }
-        Ok(match state.grants.get(&role_id) {
-            None => true,
-            Some(None) => false,
-            Some(Some(until)) => *until <= now || expires_at.is_none_or(|at| *until < at),
+        Ok(match state.holds_role(role_id, expires_at, now) {
+            true => Takes::OneWhileHeld,
+            false => Takes::Two,
         })
     }
 
@@ -163,6 +171,7 @@ impl App {
             role_id,
             expires_at: change.expires_at,
             approval_id: Some(id),
+            only_held: false,
         });
         let granted = self
             .bus

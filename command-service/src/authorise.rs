@@ -171,13 +171,21 @@ impl App {
         self.refuse_beyond(caller.into(), &catalog, given, Held::until(expires_at))
     }
 
-    /// Nobody takes over the account of somebody with more rights in Rolecall.
+    /// Nobody takes over the account of somebody with more rights in Rolecall, nor one with rights that take two people
+    /// to give.
     pub fn refuse_escalation_over(&self, caller: Caller, user: UserId) -> Result<(), Problem> {
         let more = |p: &Permission| self.holds(user, *p) && !self.holds(caller, *p);
-        match Permission::ALL.into_iter().find(more) {
-            Some(permission) => Err(escalation(permission.name(), Held::Not)),
-            None => Ok(()),
+        if let Some(permission) = Permission::ALL.into_iter().find(more) {
+            return Err(escalation(permission.name(), Held::Not));
         }
+        let Some(found) = self.node.user(user) else {
+            return Ok(());
+        };
+        let (catalog, now) = (self.node.catalog(), Timestamp::now());
+        let live = found.access.grants().iter().filter(|grant| grant.is_live(now));
+        let roles = live.filter_map(|grant| catalog.role(grant.role_id));
+        let dangers = roles.flat_map(|role| catalog.dangers_of(role));
+        self.refuse_beyond(caller.into(), &catalog, dangers, Held::Until(now))
     }
 
     fn refuse_beyond<'a>(

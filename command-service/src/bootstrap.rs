@@ -181,6 +181,7 @@ async fn grant(app: &App, administrator: UserId) -> Result<(), BootstrapError> {
         role_id: administrator_role_id(),
         expires_at: None,
         approval_id: None,
+        only_held: false,
     });
     let context = CommandContext {
         basis: catalog.last.into_iter().collect(),

@@ -42,26 +42,42 @@ impl Passwords {
 
     /// Whether the password fits the stored hash, whoever made that.
     pub async fn verify(&self, password: String, hash: String) -> Result<bool, Problem> {
-        self.fits_one_of(password, vec![hash]).await
+        let verified = self.with_memory(move |hasher, memory| hasher.verify(&password, &hash, memory));
+        verified.await?.map_err(|error| Problem::internal(&error))
     }
 
     /// Whether the password fits one of these hashes, a bounded few. They take one turn together: who waits anew for
-    /// each of them among many sign-ins is past the deadline before the last.
+    /// each of them among many sign-ins is past the deadline before the last. One that cannot be checked any more, since
+    /// its pepper is gone, is not known to fit.
     pub async fn fits_one_of(&self, password: String, hashes: Vec<String>) -> Result<bool, Problem> {
+        let fits = move |hasher: &Hasher, memory: &mut Memory| {
+            hashes
+                .iter()
+                .any(|hash| match hasher.verify(&password, hash, memory) {
+                    Ok(fits) => fits,
+                    Err(error) => {
+                        metrics::counter!("password_hashes_unchecked_total").increment(1);
+                        tracing::debug!(%error, "A remembered hash cannot be checked");
+                        false
+                    }
+                })
+        };
+        self.with_memory(fits).await
+    }
+
+    /// With memory that an earlier hash left, if there is some.
+    async fn with_memory<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Hasher, &mut Memory) -> T + Send + 'static,
+    ) -> Result<T, Problem> {
         let (hasher, kept) = (Arc::clone(&self.hasher), Arc::clone(&self.memory));
-        let verified = self.run(move || {
+        self.run(move || {
             let mut memory = kept.lock().pop().unwrap_or_default();
-            let mut fits = Ok(false);
-            for hash in &hashes {
-                fits = hasher.verify(&password, hash, &mut memory);
-                if !matches!(fits, Ok(false)) {
-                    break;
-                }
-            }
+            let done = work(&hasher, &mut memory);
             kept.lock().push(memory);
-            fits
-        });
-        verified.await?.map_err(|error| Problem::internal(&error))
+            done
+        })
+        .await
     }
 
     /// Whether a new hash would be made as this one was.

@@ -42,7 +42,7 @@ impl Refusal for user::Error {
                 .retry_after(until.since(Timestamp::now()))
                 .extension("locked_until", until.to_string()),
             Self::Deactivated => Problem::new(ProblemType::UserDeactivated),
-            Self::CredentialsChanged | Self::ProfileChanged | Self::NamesStillOpen => {
+            Self::CredentialsChanged | Self::ProfileChanged | Self::NamesStillOpen | Self::GrantShortened => {
                 Problem::new(ProblemType::NotApplied)
                     .detail(self.to_string())
                     .retry_after(SOON)

@@ -21,8 +21,8 @@ pub struct Removal {
 }
 
 impl App {
-    /// Its owner, with the password and a recent second factor; or somebody with the permission, who
-    /// has shown a recent second factor if he has any.
+    /// Its owner, with the password and a recent second factor; or somebody with the permission and all rights that its
+    /// owner has in Rolecall, who has shown a recent second factor if he has any.
     pub async fn may_remove_factor(
         self: &Arc<Self>,
         call: &Call,
@@ -32,6 +32,8 @@ impl App {
         let given = removal.factor.given()?;
         if call.caller.user_id != user {
             let basis = self.authorise_at_latest(call, Permission::FactorRemove).await?;
+            self.await_latest(Some(self.node.ledger(user))).await?;
+            self.refuse_escalation_over(call.caller, user)?;
             self.assured_caller(call).await?;
             return Ok((FactorRemover::Administrator, basis));
         }

@@ -100,8 +100,10 @@ pub struct Standing {
 impl Standing {
     /// Of a session that was active then.
     pub fn of(session: &Session, active_at: Timestamp) -> Self {
+        // A factor shown since is what a step-up asks for: it makes the authentication as recent as that.
+        let at = session.authenticated_at.max(session.second_factor_at);
         Self {
-            authentication: Authentication::new(&session.methods, session.authenticated_at),
+            authentication: Authentication::new(&session.methods, at),
             ends_at: session.ends_after(active_at),
         }
     }

@@ -22,7 +22,9 @@ pub use factors::{
     PasskeyAdded, PasskeyCloneSuspected, PasskeyCounted, PasskeyRemoved, RecoveryCodesReplaced,
     SessionSteppedUp, TotpDisabled, TotpEnabled, TotpEnrolmentStarted,
 };
-pub use former::{PasswordChangedV1, RoleGrantedV1, SessionRefreshedV1, UserLoggedInV1, UserRegisteredV1};
+pub use former::{
+    PasswordChangedV1, PasswordChangedV2, RoleGrantedV1, SessionRefreshedV1, UserLoggedInV1, UserRegisteredV1,
+};
 
 /// Method reference of a password (RFC 8176).
 pub const PASSWORD: &str = "pwd";
@@ -47,7 +49,9 @@ events! {
         PhoneVerified(PhoneVerified) => ("user.phone_verified", 1),
         PasswordResetRequested(PasswordResetRequested) => ("user.password_reset_requested", 1),
         PasswordChanged(PasswordChanged) => (
-            "user.password_changed", 2, from 1: PasswordChangedV1 => former::password_changed_v1_to_v2
+            "user.password_changed", 3,
+            from 1: PasswordChangedV1 => former::password_changed_v1_to_v3,
+            from 2: PasswordChangedV2 => former::password_changed_v2_to_v3
         ),
         PasswordRehashed(PasswordRehashed) => ("user.password_rehashed", 1),
         SessionRefreshed(SessionRefreshed) => (
@@ -349,6 +353,8 @@ pub struct PasswordChanged {
     pub password_hash: Sealed,
     pub revoked_sessions: Vec<SessionId>,
     pub cause: PasswordChangeCause,
+    /// Of a reset: from it guesses by others do not keep the owner from signing in.
+    pub known_device: Option<DeviceId>,
 }
 
 /// The same password under another hash; no session ended.

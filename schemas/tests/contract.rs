@@ -170,6 +170,7 @@ fn samples() -> Vec<Event> {
             password_hash: sealed(12),
             revoked_sessions: vec![id(33)],
             cause: PasswordChangeCause::Reset,
+            known_device: Some(id(75)),
         }),
         UserEvent::PasswordRehashed(PasswordRehashed {
             password_hash: sealed(12),

@@ -12,6 +12,8 @@ mod authorisation;
 mod contract;
 #[path = "api/idempotency.rs"]
 mod idempotency;
+#[path = "api/import_program.rs"]
+mod import_program;
 #[path = "api/imports.rs"]
 mod imports;
 #[path = "api/lost_answers.rs"]
@@ -79,6 +81,7 @@ fn main() -> ExitCode {
         mails::a_phone_number_is_verified_with_a_code_in_a_few_tries,
         mails::a_forgotten_password_is_reset_once_and_every_session_ends,
         mails::a_reset_ends_a_lock_and_dies_with_the_password,
+        mails::who_resets_the_password_signs_in_though_others_guess,
         mails::a_lost_answer_to_a_reset_is_given_again,
         mails::whether_an_address_is_known_is_not_told,
         mails::who_changed_what_is_told_to_the_former_address_too,
@@ -89,7 +92,9 @@ fn main() -> ExitCode {
         imports::many_lines_are_imported_though_half_of_them_are_not,
         imports::an_import_repeated_with_its_key_repeats_nothing,
         imports::only_those_with_the_permission_import,
-        imports::a_program_imports_files_and_goes_on_after_an_interruption,
+        imports::a_line_rejected_as_taken_is_imported_once_the_name_is_free,
+        import_program::a_program_imports_files_and_goes_on_after_an_interruption,
+        import_program::a_program_with_a_key_imports_what_it_can_of_a_file,
         passwords::a_recent_password_is_not_taken_again,
         passwords::a_password_typed_in_another_form_is_the_same,
         passwords::every_weak_password_is_told_by_which_rule,
@@ -121,6 +126,7 @@ fn main() -> ExitCode {
         service_accounts::a_key_may_what_its_account_may_on_both_services,
         service_accounts::a_key_goes_as_far_as_its_roles_on_every_path,
         service_accounts::a_key_that_is_over_stops_at_once,
+        service_accounts::whoever_holds_a_key_may_have_it_revoked,
         service_accounts::a_repeated_call_shows_the_same_key,
         service_accounts::a_service_accounts_name_is_a_user_name_and_nobody_signs_in_with_it,
         service_accounts::nobody_issues_a_key_beyond_their_own_rights,
@@ -134,6 +140,7 @@ fn main() -> ExitCode {
         sessions::refreshing_replaces_the_refresh_token,
         lost_answers::a_lost_refresh_answer_is_given_again,
         lost_answers::racing_refreshes_get_one_successor,
+        lost_answers::whoever_leaves_gets_the_first_answer_again,
         sessions::an_old_refresh_token_ends_its_session,
         sessions::a_revoked_session_is_refreshed_no_more,
         sessions::a_forged_refresh_token_ends_nothing,

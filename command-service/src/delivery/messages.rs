@@ -54,6 +54,10 @@ pub(super) fn owed(event: &UserEvent) -> Option<Owed<'_>> {
             LockReason::FailedLogins => Some(Owed::Notice(Notice::Locked)),
             LockReason::Administrator | LockReason::Other => None,
         },
+        UserEvent::TotpEnabled(_) | UserEvent::PasskeyAdded(_) => Some(Owed::Notice(Notice::FactorAdded)),
+        UserEvent::TotpDisabled(_) | UserEvent::PasskeyRemoved(_) => {
+            Some(Owed::Notice(Notice::FactorRemoved))
+        }
         // By the person's own doing, and told by the answer; or nothing that a stranger could have done.
         UserEvent::Registered(_)
         | UserEvent::ClaimAbandoned(_)
@@ -75,15 +79,11 @@ pub(super) fn owed(event: &UserEvent) -> Option<Owed<'_>> {
         | UserEvent::PasswordRehashed(_)
         | UserEvent::RoleGrantExpired(_)
         | UserEvent::TotpEnrolmentStarted(_)
-        | UserEvent::TotpEnabled(_)
-        | UserEvent::TotpDisabled(_)
         | UserEvent::RecoveryCodesReplaced(_)
         | UserEvent::SessionSteppedUp(_)
-        | UserEvent::PasskeyAdded(_)
         | UserEvent::ServiceAccountCreated(_)
         | UserEvent::ServiceKeyIssued(_)
         | UserEvent::ServiceKeyRevoked(_)
-        | UserEvent::PasskeyRemoved(_)
         | UserEvent::PasskeyCounted(_)
         | UserEvent::PasskeyCloneSuspected(_)
         | UserEvent::ErasureCompleted(_) => None,
@@ -152,6 +152,8 @@ pub(super) enum Notice {
     FormerEmail,
     RefreshReused,
     Locked,
+    FactorAdded,
+    FactorRemoved,
 }
 
 /// One person who is told something.
@@ -303,6 +305,16 @@ impl Texts {
                 "Sign-in is locked for a while",
                 "Somebody tried wrong passwords for your account, so that sign-in is locked for a short while. Devices you signed in from before are not affected.",
                 "If it was you, wait a little. If not, nothing has happened; a long password of its own keeps it so.",
+            ),
+            Notice::FactorAdded => (
+                "A second factor was added",
+                "An authenticator app or a passkey was added to your account. Whoever has it can sign in with it from now on.",
+                "If it was not you, set a new password and remove what you do not know.",
+            ),
+            Notice::FactorRemoved => (
+                "A second factor was removed",
+                "An authenticator app or a passkey was removed from your account, by you or by an administrator.",
+                "If you did not ask for it, set a new password and ask your administrator.",
             ),
         };
         let when = format!("Time: {at}");

@@ -6,7 +6,8 @@ use axum::extract::State;
 use chrono::{DateTime, Datelike, Utc};
 use domain::catalog::Proposal;
 use domain::rolecall_permissions::Permission;
-use domain::user::{GrantRole, User, UserCommand};
+use domain::user::{self, GrantRole, User, UserCommand};
+use event_log::BusError;
 use schemas::{RoleId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use service_kit::at_least::{Written, WrittenBody};
@@ -16,9 +17,12 @@ use service_kit::problem::{Problem, ProblemDetails, ProblemType};
 use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::approvals::Changed;
+use crate::approvals::{Changed, Takes};
 use crate::call::Call;
 use crate::refusals::problem;
+
+/// A grant that changes in between changes who may make it; more often than this is no accident.
+const TRIES: usize = 3;
 
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -66,28 +70,34 @@ pub async fn assign_role(
         expires_at,
     };
     let context = call.context(&app, "assign-role", &fingerprint, basis.clone());
-    if app.grant_takes_two(user, role_id, expires_at).await? {
-        let proposal = Proposal::GrantRole {
-            user_id: user,
+    for _ in 0..TRIES {
+        let takes = app.grant_takes(user, role_id, expires_at).await?;
+        if takes == Takes::Two {
+            let proposal = Proposal::GrantRole {
+                user_id: user,
+                role_id,
+                expires_at,
+            };
+            return app.propose(&call, proposal, context, &basis).await;
+        }
+        let command = UserCommand::GrantRole(GrantRole {
             role_id,
             expires_at,
-        };
-        return app.propose(&call, proposal, context, &basis).await;
+            approval_id: None,
+            only_held: takes == Takes::OneWhileHeld,
+        });
+        let id = user.to_string();
+        match app.bus.execute::<User>(&id, command, context.clone()).await {
+            Ok(receipt) => {
+                let token = call.open.token(&app, &basis, &receipt);
+                return Ok(Written::new(Changed::default(), token));
+            }
+            // Revoked in between: it takes two again.
+            Err(BusError::Refused(user::Error::GrantShortened)) => {}
+            Err(error) => return Err(problem(error)),
+        }
     }
-    let command = UserCommand::GrantRole(GrantRole {
-        role_id,
-        expires_at,
-        approval_id: None,
-    });
-    let receipt = app
-        .bus
-        .execute::<User>(&user.to_string(), command, context)
-        .await
-        .map_err(problem)?;
-    Ok(Written::new(
-        Changed::default(),
-        call.open.token(&app, &basis, &receipt),
-    ))
+    Err(ProblemType::NotApplied.into())
 }
 
 /// The parser takes years of more than four digits, which RFC 3339 does not have and other readers

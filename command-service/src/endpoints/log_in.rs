@@ -93,10 +93,13 @@ pub async fn log_in(
         Some(index) => find(&app, index).await?,
         None => None,
     };
-    let device = known_device(&app, request.device_token.as_deref(), found);
+    let user = found.as_ref().map(|(user, _)| *user);
+    let device = known_device(&app, request.device_token.as_deref(), user);
+    // One that the user has forgotten is anybody's.
+    let known = device.filter(|device| found.as_ref().is_some_and(|(_, state)| state.knows(*device)));
     app.attempts
-        .admit(call.client.address, index.map(Account::Name), device)?;
-    let Some(user) = found else {
+        .admit(call.client.address, index.map(Account::Name), known)?;
+    let Some(user) = user else {
         // Left to metrics: a log kept for ever is no place for what anybody may make up.
         metrics::counter!("password_attempts_unknown_name_total").increment(1);
         return Err(refuse_nobody(&app, index, request.password).await);
@@ -167,7 +170,8 @@ pub fn known_device(app: &App, token: Option<&str>, user: Option<UserId>) -> Opt
         .map(|device| device.id)
 }
 
-pub async fn find(app: &App, index: BlindIndex) -> Result<Option<UserId>, Problem> {
+/// Who has the name, as its ledger's owner knows them.
+pub async fn find(app: &App, index: BlindIndex) -> Result<Option<(UserId, User)>, Problem> {
     let holder = app.names.proven_holder_of(index).await?;
     // Nobody is looked for like somebody, under an id that follows from the name: the time it takes must not tell.
     let asked = holder.unwrap_or_else(|| nobody(app, index));
@@ -175,10 +179,11 @@ pub async fn find(app: &App, index: BlindIndex) -> Result<Option<UserId>, Proble
         .state_of(asked, |user| holder.is_some() && user.account.is_none())
         .await?;
     // Without an account it is a reservation whose registration never came.
-    Ok(holder.filter(|_| user.account.is_some()))
+    let holder = holder.filter(|_| user.account.is_some());
+    Ok(holder.map(|holder| (holder, user)))
 }
 
-fn nobody(app: &App, index: BlindIndex) -> UserId {
+pub fn nobody(app: &App, index: BlindIndex) -> UserId {
     let Sha256Digest(digest) = app.index_key.digest("nobody", &[&index.0.0]);
     UserId::from_uuid(Uuid::from_bytes(*digest.first_chunk().unwrap_or(&[0; 16])))
 }

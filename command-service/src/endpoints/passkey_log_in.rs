@@ -6,8 +6,8 @@ use std::sync::Arc;
 use axum::extract::State;
 use domain::user::{self, LogIn, User, UserCommand};
 use event_log::BusError;
+use schemas::UserId;
 use schemas::user::UserLoggedIn;
-use schemas::{Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use service_kit::at_least::{Written, WrittenBody};
 use service_kit::json::Json;
@@ -18,7 +18,6 @@ use webauthn_rs::prelude::PublicKeyCredential;
 
 use super::log_in::{answer, known_device, login};
 use crate::app::App;
-use crate::attempts::Account;
 use crate::call::OpenCall;
 use crate::passkeys::PasskeyAnswer;
 use crate::refusals::problem;
@@ -47,8 +46,7 @@ struct Fingerprint<'a> {
     (status = 201, body = WrittenBody<SessionAnswer>),
     (status = 401, body = ProblemDetails, description = "The answer is not one of a passkey of this user's to this challenge"),
     (status = 422, body = ProblemDetails, description = "The ceremony is over, or another service's"),
-    (status = 423, body = ProblemDetails, description = "Sign-in is locked for a while, except from a known device"),
-    (status = 429, body = ProblemDetails, description = "Too many attempts for this account or from this network"),
+    (status = 429, body = ProblemDetails, description = "Too many attempts from this network"),
     (status = "default", body = ProblemDetails),
 ))]
 #[tracing::instrument(name = "http.session.passkey_log_in", skip_all)]
@@ -58,28 +56,23 @@ pub async fn passkey_log_in(
     Json(request): Json<PasskeyLogInRequest>,
 ) -> Result<Written<SessionAnswer>, Problem> {
     app.await_at_least(&call.at_least).await?;
+    // Nothing can be guessed here: neither a lock nor what others tried for the account keeps its owner out.
+    app.attempts.admit(call.client.address, None, None)?;
     let shown = PasskeyAnswer {
         ceremony: request.ceremony,
         credential: request.credential,
     };
     let Some(user) = app.user_of(&shown)? else {
-        app.attempts.admit(call.client.address, None, None)?;
         return Err(refused());
     };
     let device = known_device(&app, request.device_token.as_deref(), Some(user));
-    app.attempts
-        .admit(call.client.address, Some(Account::User(user)), device)?;
-    let refuses = |state: &User| {
-        let is_active = state.account.as_ref().is_some_and(|account| !account.deactivated);
-        !is_active || state.locked_for(device, Timestamp::now()).is_some()
-    };
+    let refuses = |state: &User| state.account.as_ref().is_none_or(|account| account.deactivated);
     let state = app.state_of(user, refuses).await?;
-    app.refuse_locked(&state, device)?;
     if state.account.is_none() {
         return Err(refused());
     }
     let seal = app.seal_of(user).await?;
-    // Nothing can be guessed here, so what does not fit counts against nobody.
+    // So what does not fit counts against nobody either.
     let Some(checked) = app.check_passkey(&state, &seal, &shown)? else {
         metrics::counter!("passkey_answers_refused_total").increment(1);
         return Err(refused());

@@ -26,6 +26,9 @@ use crate::guesses::wrong_password;
 use crate::passwords::check_strength;
 use crate::refusals::problem;
 
+/// Other registrations that may fail under one idempotency key.
+const FAILURES_OF_KEY: usize = 64;
+
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RegisterRequest {
@@ -92,6 +95,9 @@ pub async fn register(
         check_replay(&app, &call, user_id, request.password, context).await?;
         return Ok(answer(&app, &call, user_id, &receipt));
     }
+    if context.idempotency.is_some() {
+        refuse_spent_key(&app, user_id).await?;
+    }
     let password = request.password.clone();
     let new_user = NewUser {
         user_id,
@@ -112,6 +118,16 @@ pub async fn register(
         check_replay(&app, &call, user_id, password, context).await?;
     }
     Ok(answer(&app, &call, user_id, &receipt))
+}
+
+/// Each failure under a key stays with the user that the key names.
+async fn refuse_spent_key(app: &App, user: UserId) -> Result<(), Problem> {
+    let is_spent = |state: &User| state.account.is_none() && state.abandoned_claims.len() >= FAILURES_OF_KEY;
+    if is_spent(&app.state_of(user, is_spent).await?) {
+        let detail = "too many registrations have failed under this key: take a new one";
+        return Err(Problem::new(ProblemType::Conflict).detail(detail));
+    }
+    Ok(())
 }
 
 fn answer(app: &App, call: &OpenCall, user: UserId, receipt: &Receipt<UserEvent>) -> Written<Registered> {

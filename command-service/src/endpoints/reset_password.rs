@@ -4,18 +4,19 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use domain::user::{ResetPassword, User, UserCommand};
-use event_log::CommandContext;
-use schemas::{Actor, Timestamp, UserId, sealed_field as field};
+use event_log::{CommandContext, Receipt};
+use schemas::user::UserEvent;
+use schemas::{Actor, DeviceId, Timestamp, UserId, sealed_field as field};
 use serde::{Deserialize, Serialize};
-use service_kit::at_least::{Empty, Written, WrittenBody};
+use service_kit::at_least::{Written, WrittenBody};
 use service_kit::json::Json;
 use service_kit::problem::{Problem, ProblemDetails, ProblemType};
 use utoipa::ToSchema;
 
 use super::change_password::sets;
 use crate::app::App;
-use crate::attempts::Account;
 use crate::call::OpenCall;
+use crate::devices::Device;
 use crate::new_passwords::least_length;
 use crate::one_time::{OneTimeToken, Purpose};
 use crate::refusals::problem;
@@ -26,8 +27,14 @@ use crate::sealing::Seal;
 pub struct ResetPasswordRequest {
     /// From the mail.
     pub token: String,
-    /// 8 to 256 characters.
+    /// 15 to 256 characters; at least 8 for who has a second factor.
     pub new_password: String,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct PasswordReset {
+    /// To send along with the next sign-in: others who go on guessing do not keep it out.
+    pub device_token: String,
 }
 
 #[derive(Serialize)]
@@ -36,7 +43,7 @@ struct Fingerprint {
 }
 
 #[utoipa::path(post, path = "/v1/password-resets/confirm", tag = "users", request_body = ResetPasswordRequest, responses(
-    (status = 200, body = WrittenBody<Empty>, description = "Every session has ended; sign in with the new password"),
+    (status = 200, body = WrittenBody<PasswordReset>, description = "Every session has ended; sign in with the new password"),
     (status = 400, body = ProblemDetails, description = "The token is wrong, used, replaced or expired"),
     (status = 422, body = ProblemDetails, description = "Weak password"),
     (status = 429, body = ProblemDetails, description = "Too many attempts"),
@@ -47,16 +54,13 @@ pub async fn reset_password(
     State(app): State<Arc<App>>,
     call: OpenCall,
     Json(request): Json<ResetPasswordRequest>,
-) -> Result<Written, Problem> {
+) -> Result<Written<PasswordReset>, Problem> {
     app.await_at_least(&call.at_least).await?;
     let invalid = || Problem::new(ProblemType::InvalidOneTimeToken);
-    let Some(token) = OneTimeToken::parse(Purpose::ResetPassword, &request.token) else {
-        app.attempts.admit(call.client.address, None, None)?;
-        return Err(invalid());
-    };
+    // Not by the account: a token cannot be guessed, and made-up ones must not keep its owner out.
+    app.attempts.admit(call.client.address, None, None)?;
+    let token = OneTimeToken::parse(Purpose::ResetPassword, &request.token).ok_or_else(invalid)?;
     let (user, token_hash) = (token.user_id, token.hash());
-    app.attempts
-        .admit(call.client.address, Some(Account::User(user)), None)?;
     let call = call.by(Actor::User(user));
     let context = call.context(&app, "reset-password", &Fingerprint { user }, Vec::new());
     let is_spent = |state: &User| {
@@ -81,13 +85,33 @@ pub async fn reset_password(
     let command = UserCommand::ResetPassword(ResetPassword {
         token_hash,
         password_hash: seal.seal(field::PASSWORD_HASH, &phc)?,
+        device_id: DeviceId::new_v7(),
     });
     let receipt = app
         .bus
         .execute::<User>(&user.to_string(), command, context)
         .await
         .map_err(problem)?;
-    Ok(Written::at(call.token(&app, &[], &receipt)))
+    answer(&app, &call, user, &receipt)
+}
+
+/// The same for every try that found the same event.
+fn answer(
+    app: &App,
+    call: &OpenCall,
+    user: UserId,
+    receipt: &Receipt<UserEvent>,
+) -> Result<Written<PasswordReset>, Problem> {
+    let known = receipt.records.iter().find_map(|record| match &record.event {
+        UserEvent::PasswordChanged(event) => event.known_device,
+        _ => None,
+    });
+    let id = known.ok_or(ProblemType::OutcomeUnknown)?;
+    let device_token = Device { user, id }.token(&app.token_key);
+    Ok(Written::new(
+        PasswordReset { device_token },
+        call.token(app, &[], receipt),
+    ))
 }
 
 async fn first_try(
@@ -96,10 +120,10 @@ async fn first_try(
     (user, seal): (UserId, &Seal),
     new_password: String,
     context: &CommandContext,
-) -> Result<Option<Written>, Problem> {
+) -> Result<Option<Written<PasswordReset>>, Problem> {
     match app.replayed(user, context).await? {
         Some(receipt) if sets(app, seal, &receipt, new_password).await? => {
-            Ok(Some(Written::at(call.token(app, &[], &receipt))))
+            answer(app, call, user, &receipt).map(Some)
         }
         _ => Ok(None),
     }

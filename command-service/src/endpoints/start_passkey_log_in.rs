@@ -12,7 +12,7 @@ use service_kit::problem::{Problem, ProblemDetails};
 use utoipa::ToSchema;
 use webauthn_rs::prelude::RequestChallengeResponse;
 
-use super::log_in::{find, name_index};
+use super::log_in::{find, name_index, nobody};
 use crate::app::App;
 use crate::attempts::Account;
 use crate::call::OpenCall;
@@ -57,7 +57,7 @@ pub async fn start_passkey_log_in(
     app.attempts
         .admit(call.client.address, index.map(Account::Name), None)?;
     let found = match index {
-        Some(index) => find(&app, index).await?,
+        Some(index) => find(&app, index).await?.map(|(user, _)| user),
         None => None,
     };
     let enrolled = match found {
@@ -67,7 +67,7 @@ pub async fn start_passkey_log_in(
     let (user, allow) = match (found, index) {
         (Some(user), _) if !enrolled.is_empty() => (Some(user), enrolled),
         // What nobody can answer: a challenge for nobody.
-        (_, Some(index)) => (Some(UserId::new_v7()), app.passkeys.made_up(index)?),
+        (_, Some(index)) => (Some(nobody(&app, index)), app.passkeys.made_up(index)?),
         (_, None) if is_named => (Some(UserId::new_v7()), vec![]),
         (_, None) => (None, vec![]),
     };

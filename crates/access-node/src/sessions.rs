@@ -248,6 +248,7 @@ mod tests {
                 password_hash,
                 revoked_sessions: ended.clone(),
                 cause: PasswordChangeCause::Change,
+                known_device: None,
             }),
             UserEvent::Deactivated(UserDeactivated {
                 revoked_sessions: ended,

@@ -282,6 +282,19 @@ pub(crate) fn shown_code(code: &str) -> Shown {
     }
 }
 
+/// The answer to that challenge.
+pub(crate) const fn shown_passkey(number: u128, challenge: CeremonyId, counter: i64) -> Shown {
+    let factor = Factor {
+        credential_id: Some(credential(number)),
+        ceremony_id: Some(challenge),
+        ..factor(FactorKind::Passkey)
+    };
+    Shown {
+        factor,
+        signature_counter: Some(counter),
+    }
+}
+
 pub(crate) fn user_granted(role_id: RoleId, expires_at: Option<Timestamp>) -> UserEvent {
     UserEvent::RoleGranted(RoleGranted {
         role_id,

@@ -195,6 +195,8 @@ pub enum Error {
     NoSuchKey,
     #[error("the service account does not hold the role")]
     RoleNotHeld,
+    #[error("the user does not hold the role that long any more")]
+    GrantShortened,
 }
 
 impl Decide<User> for UserCommand {

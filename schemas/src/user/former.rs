@@ -109,11 +109,30 @@ pub struct PasswordChangedV1 {
 }
 
 /// v1 had no cause: there were no resets.
-pub(super) fn password_changed_v1_to_v2(old: PasswordChangedV1) -> PasswordChanged {
+pub(super) fn password_changed_v1_to_v3(old: PasswordChangedV1) -> PasswordChanged {
     PasswordChanged {
         password_hash: old.password_hash,
         revoked_sessions: old.revoked_sessions,
         cause: PasswordChangeCause::Change,
+        known_device: None,
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "PasswordChanged")]
+pub struct PasswordChangedV2 {
+    pub password_hash: Sealed,
+    pub revoked_sessions: Vec<SessionId>,
+    pub cause: PasswordChangeCause,
+}
+
+/// v2 made no device known.
+pub(super) fn password_changed_v2_to_v3(old: PasswordChangedV2) -> PasswordChanged {
+    PasswordChanged {
+        password_hash: old.password_hash,
+        revoked_sessions: old.revoked_sessions,
+        cause: old.cause,
+        known_device: None,
     }
 }
 

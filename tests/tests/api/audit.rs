@@ -129,6 +129,15 @@ pub async fn a_person_is_found_by_a_name(world: Arc<World>) {
         let found = find(&nobody, &changed).await.expect(200);
         assert_eq!(found.body["users"], json!([]), "{nobody}");
     }
+    // And may be another's; the token of that registration says nothing of where the name was before.
+    let mut body = tests::registration(name);
+    body["email"] = json!(format!("{renamed}@example.org"));
+    let register = world.client.command("POST", "/v1/users").json(&body);
+    let second = register.send().await.expect(201);
+    let found = find(&format!("username={name}"), &second.token())
+        .await
+        .expect(200);
+    assert_eq!(found.body["users"][0]["id"], second.body["user_id"]);
     for bad in [
         "",
         "username=a&email=b@example.org",

@@ -235,6 +235,32 @@ pub async fn a_reset_ends_a_lock_and_dies_with_the_password(world: Arc<World>) {
         .refused(P::InvalidOneTimeToken);
 }
 
+pub async fn who_resets_the_password_signs_in_though_others_guess(world: Arc<World>) {
+    let person = world.person("besieged").await;
+    ask_for_reset(&world, &address(&person)).await.expect(202);
+    let mails = world.rolecall.mail().wait_for(&address(&person), 1).await;
+    let done = reset(&world, &token(&mails[0]), NEW_PASSWORD).await.expect(200);
+    for _ in 0..5 {
+        log_in(&world, &person.name, "wrong")
+            .await
+            .refused(P::InvalidCredentials);
+    }
+    log_in(&world, &person.name, NEW_PASSWORD)
+        .await
+        .refused(P::UserLocked);
+    let body = json!({
+        "username": person.name, "password": NEW_PASSWORD, "device_token": done.body["device_token"],
+    });
+    let call = world.client.command("POST", "/v1/sessions");
+    let session = call.json(&body).send().await.expect(201);
+    // It counts as a new device all the same.
+    let path = format!("/v1/users/{}/audit", person.id);
+    let trail = world.admin.query(&path, &session.token()).await.expect(200);
+    let events = trail.body["events"].as_array().unwrap();
+    assert_eq!(events[0]["type"], "user.logged_in");
+    assert!(events[0]["risk_score"].as_i64().unwrap() >= 75, "{}", events[0]);
+}
+
 pub async fn a_lost_answer_to_a_reset_is_given_again(world: Arc<World>) {
     let person = world.person("lost-reset").await;
     ask_for_reset(&world, &address(&person)).await.expect(202);

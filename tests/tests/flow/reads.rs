@@ -140,9 +140,15 @@ pub async fn the_audit_log_tells_all_in_pages(world: Arc<World>) {
 pub async fn the_catalog_lists_roles_and_permissions(world: Arc<World>) {
     let admin = &world.admin;
     let (parent, child, permission) = (unique("parent"), unique("child"), unique("permission"));
-    admin.define_role(&parent, None).await;
+    let described = json!({ "description": "reads invoices" });
+    let path = format!("/v1/roles/{parent}");
+    admin.command("PUT", &path, described).await.expect(200);
     admin.define_role(&child, Some(&parent)).await;
-    admin.define_permission(&permission, "read", "invoice").await;
+    let described = json!({
+        "resource": "invoice", "action": "read", "description": "to read them", "category": "invoices",
+    });
+    let path = format!("/v1/permissions/{permission}");
+    admin.command("PUT", &path, described).await.expect(200);
     let token = admin.attach(&parent, &permission).await;
     let roles = admin.query("/v1/roles", &token).await.expect(200);
     let of = |name: &str| {
@@ -159,15 +165,30 @@ pub async fn the_catalog_lists_roles_and_permissions(world: Arc<World>) {
         (&json!(parent), &json!(1))
     );
     assert_eq!(of(&child)["permissions"], json!([permission]));
-    assert_eq!(of(&parent)["parent"], Value::Null);
+    let (by, parent) = (json!(admin.id), of(&parent));
+    assert_eq!(
+        (&parent["parent"], &parent["description"], &parent["created_by"]),
+        (&Value::Null, &json!("reads invoices"), &by)
+    );
+    // Attaching changed what it gives.
+    assert!(parent["updated_at"].as_str() > parent["created_at"].as_str());
+    let attached = &parent["attached"][0];
+    assert_eq!(
+        (&attached["permission"], &attached["granted_by"]),
+        (&json!(permission), &by)
+    );
+    assert_eq!(attached["granted_at"], parent["updated_at"]);
+    assert_eq!(of(&child)["attached"], json!([]));
     assert!(of("administrator")["permissions"].as_array().unwrap().len() >= 20);
     let permissions = admin.query("/v1/permissions", &token).await.expect(200);
     let mut all = permissions.body["permissions"].as_array().unwrap().iter();
     let found = all.find(|it| it["name"] == json!(permission)).unwrap();
+    let told = ["resource", "action", "description", "category"].map(|name| &found[name]);
     assert_eq!(
-        (&found["resource"], &found["action"]),
-        (&json!("invoice"), &json!("read"))
+        json!(told),
+        json!(["invoice", "read", "to read them", "invoices"])
     );
+    assert!(found["created_at"].is_string() && found["is_dangerous"] == json!(false));
 }
 
 pub async fn the_timeline_tells_the_story_from_the_log_alone(world: Arc<World>) {

@@ -77,6 +77,7 @@ fn any_event() -> impl Strategy<Value = UserEvent> {
                 password_hash: Sealed::from_bytes(&[]),
                 revoked_sessions: ended.into_iter().map(session).collect(),
                 cause: PasswordChangeCause::Change,
+                known_device: None,
             })
         }),
         prop::collection::vec(number, 0..3).prop_map(|ended| {

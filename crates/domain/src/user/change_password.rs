@@ -29,6 +29,7 @@ impl Decide<User> for ChangePassword {
             password_hash: self.password_hash,
             revoked_sessions: user.live_session_ids(ctx.now, self.keep),
             cause: PasswordChangeCause::Change,
+            known_device: None,
         })])
     }
 }
@@ -58,6 +59,7 @@ mod tests {
                 password_hash: sealed("new"),
                 revoked_sessions: vec![session(1)],
                 cause: PasswordChangeCause::Change,
+                known_device: None,
             })]);
         let changed = signed_in().and(change(1));
         let user = changed.state();

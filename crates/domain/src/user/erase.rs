@@ -156,6 +156,7 @@ mod tests {
             role_id: role(2),
             expires_at: None,
             approval_id: None,
+            only_held: false,
         };
         erased().when(grant).then_error(Error::NotFound);
         let register = Register {

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
-use schemas::user::{Factor, FactorKind};
+use schemas::user::Factor;
 use schemas::{CeremonyId, Sha256Digest};
 
 use super::*;
 use crate::testing::{
     ceremony, credential, digest, login, minutes, passkey_added, registered, sealed, session, shown_code,
-    shown_step,
+    shown_passkey, shown_step,
 };
 
 /// Somebody does something, checked against the credentials of that moment.
@@ -28,19 +28,6 @@ enum Deed {
 
 fn codes(number: u128) -> Vec<Sha256Digest> {
     (0..3).map(|n| digest(&format!("code {number} {n}"))).collect()
-}
-
-fn shown_passkey(number: u128, challenge: CeremonyId, counter: i64) -> Shown {
-    Shown {
-        factor: Factor {
-            kind: FactorKind::Passkey,
-            credential_id: Some(credential(number)),
-            totp_step: None,
-            recovery_code_hash: None,
-            ceremony_id: Some(challenge),
-        },
-        signature_counter: Some(counter),
-    }
 }
 
 fn any_shown() -> impl Strategy<Value = Shown> {

@@ -13,6 +13,19 @@ pub struct GrantRole {
     pub expires_at: Option<Timestamp>,
     /// Set where a second person approved it.
     pub approval_id: Option<ApprovalId>,
+    /// Gives nothing that the user does not hold as long already: set where that is why one person is enough.
+    pub only_held: bool,
+}
+
+impl User {
+    /// Whether the user holds the role until then, or for good.
+    pub fn holds_role(&self, role_id: RoleId, until: Option<Timestamp>, now: Timestamp) -> bool {
+        match self.grants.get(&role_id) {
+            None => false,
+            Some(None) => true,
+            Some(Some(end)) => now < *end && until.is_some_and(|until| until <= *end),
+        }
+    }
 }
 
 impl Decide<User> for GrantRole {
@@ -22,6 +35,7 @@ impl Decide<User> for GrantRole {
             role_id,
             expires_at,
             approval_id,
+            only_held,
         } = self;
         let lives = |expiry: Option<Timestamp>| expiry.is_none_or(|at| ctx.now < at);
         if !lives(expires_at) {
@@ -29,6 +43,9 @@ impl Decide<User> for GrantRole {
         }
         if user.grants.get(&role_id) == Some(&expires_at) {
             return Ok(vec![]);
+        }
+        if only_held && !user.holds_role(role_id, expires_at, ctx.now) {
+            return Err(Error::GrantShortened);
         }
         let others = user
             .grants
@@ -55,6 +72,7 @@ mod tests {
             role_id,
             expires_at,
             approval_id: None,
+            only_held: false,
         }
     }
 
@@ -80,6 +98,29 @@ mod tests {
         granted()
             .when(grant(role(1), None))
             .then([user_granted(role(1), None)]);
+    }
+
+    #[test]
+    fn what_is_to_be_held_already_is_not_given_anew() {
+        let only_held = |expires_at| GrantRole {
+            only_held: true,
+            ..grant(role(1), expires_at)
+        };
+        let held = |until| given([registered(), user_granted(role(1), until)]);
+        given([registered()])
+            .when(only_held(None))
+            .then_error(Error::GrantShortened);
+        for later in [None, Some(minutes(3))] {
+            held(Some(minutes(2)))
+                .when(only_held(later))
+                .then_error(Error::GrantShortened);
+        }
+        let shorter = [user_granted(role(1), Some(minutes(1)))];
+        held(Some(minutes(2)))
+            .when(only_held(Some(minutes(1))))
+            .then(shorter.clone());
+        held(None).when(only_held(Some(minutes(1)))).then(shorter);
+        held(None).when(only_held(None)).then_nothing();
     }
 
     #[test]

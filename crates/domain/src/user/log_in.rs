@@ -1,6 +1,6 @@
 //! Log in: a session begins, after the password was found right, or a passkey without one.
 
-use schemas::user::{RevokeReason, SessionRevoked, UserEvent, UserLoggedIn};
+use schemas::user::{PASSWORD, RevokeReason, SessionRevoked, UserEvent, UserLoggedIn};
 use schemas::{SessionId, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +23,12 @@ pub struct LogIn {
 impl Decide<User> for LogIn {
     fn decide(self, user: &User, ctx: &Context) -> Result<Vec<UserEvent>, Error> {
         user.active()?;
-        user.admits_attempt(self.credentials, Some(self.login.device_id), ctx)?;
+        if self.has_password() {
+            user.admits_attempt(self.credentials, Some(self.login.device_id), ctx)?;
+        } else {
+            // A lock is there against guessing, and a passkey alone leaves nothing to guess.
+            user.checked_against(self.credentials)?;
+        }
         let counted = match self.shown() {
             None if user.factors.are_active() => return Err(Error::SecondFactorRequired),
             None => None,
@@ -34,7 +39,9 @@ impl Decide<User> for LogIn {
         };
         let login = UserLoggedIn {
             despite_lock: user.locked_at(ctx.now).is_some(),
-            is_new_device: user.device(self.login.device_id).is_none(),
+            is_new_device: user
+                .device(self.login.device_id)
+                .is_none_or(|device| !device.has_signed_in),
             authenticated_at: Some(ctx.now),
             ..self.login
         };
@@ -52,6 +59,10 @@ impl Decide<User> for LogIn {
 }
 
 impl LogIn {
+    fn has_password(&self) -> bool {
+        self.login.methods.iter().any(|method| method == PASSWORD)
+    }
+
     fn shown(&self) -> Option<Shown> {
         self.login.factor.clone().map(|factor| Shown {
             factor,
@@ -80,10 +91,12 @@ fn make_room(user: &User, max_sessions: usize, now: Timestamp) -> Vec<UserEvent>
 
 #[cfg(test)]
 mod tests {
+    use schemas::user::HARDWARE_KEY;
+
     use super::*;
     use crate::testing::{
-        NOW, given, logged_in, login, login_failure, minutes, refreshed, registered, session, shown_code,
-        shown_step, user_deactivated, with_totp,
+        NOW, ceremony, device, given, logged_in, login, login_failure, minutes, passkey_added, refreshed,
+        registered, session, shown_code, shown_passkey, shown_step, user_deactivated, with_totp,
     };
     use crate::user::{ChangePassword, RecordLoginFailure};
 
@@ -158,6 +171,31 @@ mod tests {
             .at(minutes(1))
             .when(log_in(7))
             .then([after_failures(began(7, 1, true))]);
+    }
+
+    #[test]
+    fn a_lock_binds_nobody_who_shows_a_passkey_alone() {
+        let failure = RecordLoginFailure {
+            failure: login_failure(5),
+            credentials: 2,
+            device: None,
+        };
+        let locked = given([registered(), logged_in(session(1)), passkey_added(1)]).and(failure);
+        let mut alone = LogIn {
+            credentials: 2,
+            signature_counter: Some(8),
+            ..log_in(7)
+        };
+        alone.login.device_id = device(2);
+        alone.login.methods = vec![HARDWARE_KEY.to_owned()];
+        alone.login.factor = Some(shown_passkey(1, ceremony(2, NOW), 8).factor);
+        let events = locked.decided(alone.clone());
+        assert!(
+            matches!(events.last(), Some(UserEvent::LoggedIn(login)) if login.despite_lock),
+            "{events:?}"
+        );
+        alone.login.methods.push(PASSWORD.to_owned());
+        locked.when(alone).then_error(Error::Locked { until: minutes(1) });
     }
 
     #[test]

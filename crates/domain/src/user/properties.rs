@@ -62,7 +62,7 @@ fn any_command() -> impl Strategy<Value = UserCommand> {
             keep: None,
         })),
         8 => (0..20_u128, expiry).prop_map(|(n, expires_at)| {
-            UserCommand::GrantRole(GrantRole { role_id: role(n), expires_at, approval_id: None })
+            UserCommand::GrantRole(GrantRole { role_id: role(n), expires_at, approval_id: None, only_held: false, })
         }),
         4 => (0..20_u128)
             .prop_map(|n| UserCommand::RevokeRole(RevokeRole { role_id: role(n) })),

@@ -1,7 +1,7 @@
 //! Reset a forgotten password: a token goes out to the e-mail address and comes back with a new one.
 
 use schemas::user::{PasswordChangeCause, PasswordChanged, PasswordResetRequested, UserEvent, UserUnlocked};
-use schemas::{BlindIndex, Sealed, Sha256Digest};
+use schemas::{BlindIndex, DeviceId, Sealed, Sha256Digest};
 use serde::{Deserialize, Serialize};
 
 use super::one_time::require;
@@ -29,6 +29,8 @@ impl Decide<User> for RequestPasswordReset {
 pub struct ResetPassword {
     pub token_hash: Sha256Digest,
     pub password_hash: Sealed,
+    /// New: who goes on guessing must not keep out whoever reads the owner's mail.
+    pub device_id: DeviceId,
 }
 
 impl Decide<User> for ResetPassword {
@@ -39,6 +41,7 @@ impl Decide<User> for ResetPassword {
             password_hash: self.password_hash,
             revoked_sessions: user.live_session_ids(ctx.now, None),
             cause: PasswordChangeCause::Reset,
+            known_device: Some(self.device_id),
         });
         let locked = user.locked_at(ctx.now);
         let unlocked = locked.map(|_| UserEvent::Unlocked(UserUnlocked {}));
@@ -50,8 +53,8 @@ impl Decide<User> for ResetPassword {
 mod tests {
     use super::*;
     use crate::testing::{
-        Given, claim, digest, given, logged_in, login_failure, minutes, one_time, registered, registration,
-        sealed, session, user_deactivated,
+        Given, NOW, claim, device, digest, given, logged_in, login_failure, minutes, one_time, registered,
+        registration, sealed, session, user_deactivated,
     };
     use crate::user::{ChangePassword, ChangeProfile, NewName, RecordLoginFailure};
 
@@ -74,6 +77,7 @@ mod tests {
         ResetPassword {
             token_hash: digest(&format!("token {number}")),
             password_hash: sealed("new"),
+            device_id: device(9),
         }
     }
 
@@ -82,6 +86,7 @@ mod tests {
             password_hash: sealed("new"),
             revoked_sessions: revoked.iter().copied().map(session).collect(),
             cause: PasswordChangeCause::Reset,
+            known_device: Some(device(9)),
         })
     }
 
@@ -95,6 +100,21 @@ mod tests {
         let done = asked().and(reset(1));
         assert!(done.state().sessions.is_empty() && done.state().credentials == 2);
         done.when(reset(1)).then_error(Error::InvalidOneTimeToken);
+    }
+
+    #[test]
+    fn whoever_resets_it_signs_in_though_others_go_on_guessing() {
+        let guessed = RecordLoginFailure {
+            failure: login_failure(5),
+            credentials: 2,
+            device: None,
+        };
+        let locked = asked().and(reset(1)).and(guessed);
+        let user = locked.state();
+        assert!(user.locked_for(Some(device(1)), NOW).is_some());
+        assert!(user.locked_for(Some(device(9)), NOW).is_none());
+        // It never signed in, and so its first sign-in is one from a new device.
+        assert!(!user.device(device(9)).unwrap().has_signed_in);
     }
 
     #[test]

@@ -111,6 +111,8 @@ pub struct Device {
     pub failures: i64,
     /// Where it was seen last.
     pub place: Place,
+    /// Otherwise it is known by a reset of the password alone.
+    pub has_signed_in: bool,
 }
 
 /// As coarse as events tell it.
@@ -206,8 +208,13 @@ impl User {
     /// As [`Self::locked_at`], for whoever comes from this device.
     pub fn locked_for(&self, device: Option<DeviceId>, now: Timestamp) -> Option<Timestamp> {
         let until = self.locked_at(now)?;
-        let knows = device.is_some_and(|device| self.device(device).is_some());
+        let knows = device.is_some_and(|device| self.knows(device));
         (!knows).then_some(until)
+    }
+
+    /// Whether somebody signed in from this device whom nothing has made forgotten since.
+    pub fn knows(&self, device: DeviceId) -> bool {
+        self.device(device).is_some()
     }
 
     pub(super) fn device(&self, id: DeviceId) -> Option<&Device> {
@@ -266,8 +273,16 @@ impl User {
         self.registered()?;
         match self.locked_for(device, ctx.now) {
             Some(until) => Err(Error::Locked { until }),
-            None if credentials != self.credentials => Err(Error::CredentialsChanged),
-            None => Ok(()),
+            None => self.checked_against(credentials),
+        }
+    }
+
+    /// Refuses what was checked against credentials that have changed since.
+    pub(super) const fn checked_against(&self, credentials: i64) -> Result<(), Error> {
+        if credentials == self.credentials {
+            Ok(())
+        } else {
+            Err(Error::CredentialsChanged)
         }
     }
 
@@ -314,6 +329,14 @@ impl User {
                 let sessions = &self.sessions;
                 self.devices
                     .retain(|device| sessions.values().any(|session| session.device_id == device.id));
+                if let Some(id) = e.known_device {
+                    self.note_device(Device {
+                        id,
+                        failures: 0,
+                        place: Place::default(),
+                        has_signed_in: false,
+                    });
+                }
             }
             UserEvent::PasswordRehashed(e) => {
                 if let Some(account) = &mut self.account {
@@ -427,17 +450,15 @@ impl User {
             network: event.ip_network.clone(),
             country_code: event.country_code.clone(),
         };
-        self.devices.retain(|device| device.id != event.device_id);
-        self.devices.push(Device {
+        self.note_device(Device {
             id: event.device_id,
             failures: 0,
             place: place.clone(),
+            has_signed_in: true,
         });
         if let Some(at) = event.authenticated_at {
             self.last_seen = Some(LastSeen { at, place });
         }
-        let surplus = self.devices.len().saturating_sub(MAX_DEVICES);
-        self.devices.drain(..surplus);
         let session = Session {
             device_id: event.device_id,
             generation: FIRST_GENERATION,
@@ -463,6 +484,14 @@ impl User {
                 None => break,
             };
         }
+    }
+
+    /// The one not seen longest makes room.
+    fn note_device(&mut self, device: Device) {
+        self.devices.retain(|known| known.id != device.id);
+        self.devices.push(device);
+        let surplus = self.devices.len().saturating_sub(MAX_DEVICES);
+        self.devices.drain(..surplus);
     }
 
     fn unlock(&mut self) {

@@ -235,7 +235,8 @@ fn user_events() -> Vec<UserEvent> {
         UserEvent::PasswordChanged(PasswordChanged {
             password_hash: sealed(25),
             revoked_sessions: vec![],
-            cause: PasswordChangeCause::Change,
+            cause: PasswordChangeCause::Reset,
+            known_device: Some(id(79)),
         }),
         UserEvent::PasswordRehashed(PasswordRehashed {
             password_hash: sealed(26),

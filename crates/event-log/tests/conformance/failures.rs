@@ -121,6 +121,7 @@ fn command(step: &Step, number: usize) -> domain::user::UserCommand {
         role_id: role(step.role),
         expires_at,
         approval_id: None,
+        only_held: false,
     })
 }
 

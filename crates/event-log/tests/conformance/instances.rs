@@ -287,6 +287,7 @@ async fn a_refusal_after_a_lost_answer_is_no_proof_from_the_same_owner() {
         role_id: role(1),
         expires_at: Some(Timestamp::from_micros(1)),
         approval_id: None,
+        only_held: false,
     });
     pair.road.set(Way::AnswerLost);
     let road = pair.road.clone();

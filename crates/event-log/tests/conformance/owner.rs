@@ -197,6 +197,7 @@ pub fn grant(number: u128) -> UserCommand {
         role_id: role(number),
         expires_at: None,
         approval_id: None,
+        only_held: false,
     })
 }
 
