@@ -71,7 +71,7 @@ impl App {
                 Box::pin(async move {
                     match source {
                         Source::Ledger(ledger) => user_by_name(shard, ledger, name).await,
-                        Source::Catalog => Ok(None),
+                        Source::Catalog | Source::CatalogOn(_) => Ok(None),
                     }
                 })
             })

@@ -25,6 +25,8 @@ use crate::servers::{Server, Servers};
 
 /// Of everything a request does in its shard; beyond it the shard counts as gone.
 const LIMIT: Duration = Duration::from_secs(4);
+/// Of the same where another shard may be asked instead: a little more than it may take to come so far.
+const LIMIT_OF_COPY: Duration = Duration::from_millis(2_200);
 /// Sources that one request reads at once; more would take the connections of other requests.
 const SOURCES_AT_ONCE: usize = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
@@ -57,8 +59,10 @@ pub type Reading<'a, T> = Pin<Box<dyn Future<Output = Result<T, read_model::Erro
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
     Ledger(i32),
-    /// What the catalog's events alone say.
+    /// What the catalog's events alone say, its audit rows included.
     Catalog,
+    /// The same without audit rows: every shard has it.
+    CatalogOn(ShardId),
 }
 
 impl Source {
@@ -66,7 +70,7 @@ impl Source {
     const fn place(self) -> (Stream, i32) {
         match self {
             Self::Ledger(ledger) => (Stream::Users, ledger),
-            Self::Catalog => (Stream::Catalog, 0),
+            Self::Catalog | Self::CatalogOn(_) => (Stream::Catalog, 0),
         }
     }
 
@@ -74,7 +78,7 @@ impl Source {
     fn places(self) -> Vec<(Stream, i32)> {
         match self {
             Self::Ledger(_) => vec![self.place(), (Stream::Catalog, 0)],
-            Self::Catalog => vec![self.place()],
+            Self::Catalog | Self::CatalogOn(_) => vec![self.place()],
         }
     }
 
@@ -82,7 +86,7 @@ impl Source {
     fn basis(self, node: &AccessNode) -> Vec<Position> {
         match self {
             Self::Ledger(ledger) => node.basis_of_ledger(ledger),
-            Self::Catalog => node.catalog_basis().into_iter().collect(),
+            Self::Catalog | Self::CatalogOn(_) => node.catalog_basis().into_iter().collect(),
         }
     }
 
@@ -177,6 +181,7 @@ impl ShardReads {
         let shard = match source {
             Source::Ledger(ledger) => self.shards.of_ledger(ledger)?,
             Source::Catalog => self.shards.of_catalog_audit()?,
+            Source::CatalogOn(id) => self.shards.on(id)?,
         };
         let known = self.servers.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = known.get(&shard.id).filter(|known| known.are_of(&shard)) {
@@ -282,6 +287,10 @@ impl ShardReads {
     }
 
     fn floor(&self, source: Source) -> Vec<Position> {
+        let source = match source {
+            Source::CatalogOn(_) => Source::Catalog,
+            own => own,
+        };
         let floor = self.floor.read().unwrap_or_else(PoisonError::into_inner);
         floor.get(&source).cloned().unwrap_or_default()
     }
@@ -349,6 +358,28 @@ impl App {
     ) -> Result<(T, ConsistencyToken), Problem> {
         let reading = self.read_source(source, at_least, read);
         let in_time = tokio::time::timeout(LIMIT, reading).await;
+        Ok(in_time.unwrap_or(Err(ReadError::TimedOut))?)
+    }
+
+    /// As [`Self::read`], of roles and permissions: of the first shard that answers with what is demanded.
+    pub async fn read_catalog<T>(
+        &self,
+        at_least: &AtLeast,
+        read: impl Fn(&mut Snapshot) -> Reading<'_, T> + Send + Sync,
+    ) -> Result<(T, ConsistencyToken), Problem> {
+        let of_one = async {
+            let mut refused = None;
+            for shard in self.shards.configured().iter() {
+                let reading = self.read_source(Source::CatalogOn(shard.id), at_least, &read);
+                let in_time = tokio::time::timeout(LIMIT_OF_COPY, reading).await;
+                match in_time.unwrap_or(Err(ReadError::TimedOut)) {
+                    Ok(found) => return Ok(found),
+                    Err(error) => refused = refused.or(Some(error)),
+                }
+            }
+            Err(refused.unwrap_or(ReadError::NotYet))
+        };
+        let in_time = tokio::time::timeout(LIMIT, of_one).await;
         Ok(in_time.unwrap_or(Err(ReadError::TimedOut))?)
     }
 

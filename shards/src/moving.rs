@@ -82,9 +82,6 @@ pub async fn abandon(mut place: Place, args: AbandonArgs) -> anyhow::Result<()> 
     place.map = steps::abandoned(&place.map, &given_up);
     Api::new(args.api, &place.trust)?.change_map(&place.map).await?;
     say(&format!("ledgers {:?} stay where they are", ledgers(&given_up)));
-    for copy in &given_up {
-        empty(&place, copy.ledger, &place.shard(copy.shard)?).await?;
-    }
     sweep(&place).await
 }
 
@@ -228,8 +225,13 @@ fn partitions(place: &Place, ledger: i32) -> impl Iterator<Item = Partition> + u
         })
 }
 
-/// Removes all rows and snapshots of a copy that the newest map gives up: an erasure reaches them no more.
+/// Removes all rows and snapshots of a copy that the newest map gives up: an erasure reaches them no more. The rows go
+/// last, since by them the next run finds what is left.
 async fn empty(place: &Place, ledger: i32, shard: &Shard) -> anyhow::Result<()> {
+    for partition in partitions(place, ledger) {
+        snapshots::forget(&shard.pool, partition).await?;
+    }
+    access_snapshots::forget(&shard.pool, place.log_id, ledger).await?;
     let deadline = Instant::now() + RETIRING;
     for (stream, topic) in place.topics_of_ledger() {
         while !checkpoint::empty_retired(&shard.pool, (stream, &topic), ledger).await? {
@@ -241,26 +243,33 @@ async fn empty(place: &Place, ledger: i32, shard: &Shard) -> anyhow::Result<()> 
             tokio::time::sleep(LOOK).await;
         }
     }
-    for partition in partitions(place, ledger) {
-        snapshots::forget(&shard.pool, partition).await?;
-    }
-    Ok(access_snapshots::forget(&shard.pool, place.log_id, ledger).await?)
+    Ok(())
 }
 
-/// Empties copies that no map names any more and that still have rows: what a run that was interrupted left behind.
+/// Empties copies that the map does not name and that still have rows: what was given up just now, and what a run that
+/// was interrupted left behind.
 async fn sweep(place: &Place) -> anyhow::Result<()> {
     let topics = place.topics_of_ledger().map(|(_, topic)| topic);
     for shard in place.shards.iter() {
-        let standings = standings(&shard).await?;
+        let standings = match standings(&shard).await {
+            Ok(standings) => standings,
+            Err(error) => {
+                say(&format!(
+                    "what was left on shard {} is not looked for: {error:#}",
+                    shard.id
+                ));
+                continue;
+            }
+        };
         let left_over = standings.iter().filter(|it| {
-            let is_retired = it.standing.retired_by_map.is_some() && it.checkpoint.next_offset > 0;
-            is_retired && topics.contains(&it.topic) && !steps::names(&place.map, it.partition, shard.id)
+            let has_rows = it.checkpoint.next_offset > 0 && topics.contains(&it.topic);
+            has_rows && !steps::names(&place.map, it.partition, shard.id)
         });
         let left_over: BTreeSet<i32> = left_over.map(|it| it.partition).collect();
         for ledger in left_over {
             empty(place, ledger, &shard).await?;
             say(&format!(
-                "ledger {ledger} had left shard {}; its rows are gone now",
+                "nothing of ledger {ledger} is left on shard {}",
                 shard.id
             ));
         }

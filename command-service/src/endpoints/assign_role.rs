@@ -70,6 +70,11 @@ pub async fn assign_role(
         expires_at,
     };
     let context = call.context(&app, "assign-role", &fingerprint, basis.clone());
+    // A grant that was carried out under this key stays the answer, whatever it would take now.
+    if let Some(first) = app.replayed(user, &context).await? {
+        let token = call.open.token(&app, &basis, &first);
+        return Ok(Written::new(Changed::default(), token));
+    }
     for _ in 0..TRIES {
         let takes = app.grant_takes(user, role_id, expires_at).await?;
         if takes == Takes::Two {

@@ -70,7 +70,9 @@ pub async fn revoke(
 async fn revoke_key(app: &App, call: &OpenCall, key: &ServiceKey) -> Result<Written, Problem> {
     let (account, key_id) = (key.user_id, key.key_id);
     let context = call.context(app, OPERATION, &key_id, Vec::new());
-    let receipt = if is_good_key(key, app).await? {
+    // Of an account that is deactivated too: its keys come back with it.
+    let is_its_key = is_good_key(key, app).await? || app.node.has_key_of(account, key_id, key.hash());
+    let receipt = if is_its_key {
         let command = UserCommand::RevokeServiceKey(RevokeServiceKey { key_id });
         let id = account.to_string();
         match app.bus.execute::<User>(&id, command, context).await {

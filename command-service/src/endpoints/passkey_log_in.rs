@@ -56,18 +56,20 @@ pub async fn passkey_log_in(
     Json(request): Json<PasskeyLogInRequest>,
 ) -> Result<Written<SessionAnswer>, Problem> {
     app.await_at_least(&call.at_least).await?;
-    // Nothing can be guessed here: neither a lock nor what others tried for the account keeps its owner out.
-    app.attempts.admit(call.client.address, None, None)?;
     let shown = PasskeyAnswer {
         ceremony: request.ceremony,
         credential: request.credential,
     };
     let Some(user) = app.user_of(&shown)? else {
+        app.attempts.admit(call.client.address, None, None)?;
         return Err(refused());
     };
     let device = known_device(&app, request.device_token.as_deref(), Some(user));
     let refuses = |state: &User| state.account.as_ref().is_none_or(|account| account.deactivated);
     let state = app.state_of(user, refuses).await?;
+    // Nothing can be guessed here: neither a lock nor what others tried for the account keeps its owner out.
+    let known = device.filter(|device| state.knows(*device));
+    app.attempts.admit(call.client.address, None, known)?;
     if state.account.is_none() {
         return Err(refused());
     }

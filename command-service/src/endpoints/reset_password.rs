@@ -15,8 +15,10 @@ use utoipa::ToSchema;
 
 use super::change_password::sets;
 use crate::app::App;
+use crate::attempts::Account;
 use crate::call::OpenCall;
 use crate::devices::Device;
+use crate::guesses::wrong_password;
 use crate::new_passwords::least_length;
 use crate::one_time::{OneTimeToken, Purpose};
 use crate::refusals::problem;
@@ -74,7 +76,7 @@ pub async fn reset_password(
     let seal = app.seal_of(user).await?;
     if is_spent(&state) {
         // A retry after a lost answer: the password that the first try set proves the same caller.
-        return match first_try(&app, &call, (user, &seal), request.new_password, &context).await? {
+        return match first_try(&app, &call, (&state, &seal), request.new_password, context).await? {
             Some(first) => Ok(first),
             None => Err(invalid()),
         };
@@ -114,17 +116,29 @@ fn answer(
     ))
 }
 
+/// Keys can be guessed, so this must not be a way to guess passwords that sign-in does not count.
 async fn first_try(
-    app: &App,
+    app: &Arc<App>,
     call: &OpenCall,
-    (user, seal): (UserId, &Seal),
+    (state, seal): (&User, &Seal),
     new_password: String,
-    context: &CommandContext,
+    context: CommandContext,
 ) -> Result<Option<Written<PasswordReset>>, Problem> {
-    match app.replayed(user, context).await? {
-        Some(receipt) if sets(app, seal, &receipt, new_password).await? => {
-            answer(app, call, user, &receipt).map(Some)
-        }
-        _ => Ok(None),
+    let Some(user) = state.account.as_ref().map(|account| account.user_id) else {
+        return Ok(None);
+    };
+    let Some(receipt) = app.replayed(user, &context).await? else {
+        return Ok(None);
+    };
+    app.attempts
+        .admit(call.client.address, Some(Account::User(user)), None)?;
+    app.refuse_locked(state, None)?;
+    if sets(app, seal, &receipt, new_password).await? {
+        return answer(app, call, user, &receipt).map(Some);
     }
+    let failure = wrong_password(call, seal, state.credentials, None)?;
+    app.record_failure(user, failure, context)
+        .await
+        .map_err(problem)?;
+    Ok(None)
 }

@@ -14,7 +14,6 @@ use webauthn_rs::prelude::RequestChallengeResponse;
 
 use super::log_in::{find, name_index, nobody};
 use crate::app::App;
-use crate::attempts::Account;
 use crate::call::OpenCall;
 
 /// With neither, whoever brings a passkey signs in by it.
@@ -37,7 +36,7 @@ pub struct PasskeyOptions {
 #[utoipa::path(post, path = "/v1/sessions/passkey/options", tag = "sessions",
     request_body = StartPasskeyLogInRequest, responses(
     (status = 200, body = WrittenBody<PasskeyOptions>, description = "Names that nobody has, or without a passkey, look alike"),
-    (status = 429, body = ProblemDetails, description = "Too many attempts for this account or from this network"),
+    (status = 429, body = ProblemDetails, description = "Too many attempts from this network"),
     (status = "default", body = ProblemDetails),
 ))]
 #[tracing::instrument(name = "http.session.start_passkey", skip_all)]
@@ -54,8 +53,8 @@ pub async fn start_passkey_log_in(
     } else {
         None
     };
-    app.attempts
-        .admit(call.client.address, index.map(Account::Name), None)?;
+    // Nothing can be guessed here: what others tried for the name keeps its owner out of nothing.
+    app.attempts.admit(call.client.address, None, None)?;
     let found = match index {
         Some(index) => find(&app, index).await?.map(|(user, _)| user),
         None => None,

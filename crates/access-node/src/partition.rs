@@ -87,6 +87,11 @@ impl UsersPartition {
         }
     }
 
+    /// Whether the account has a key of this hash, active or not.
+    pub(crate) fn has_key_of(&self, user: UserId, key: KeyId, hash: Sha256Digest) -> bool {
+        self.keys.get(user, key).is_some_and(|row| row.hash == hash)
+    }
+
     /// The user as far as one of its keys goes; nobody for a key that there is not, or no more.
     pub(crate) fn user_with_key(
         &self,

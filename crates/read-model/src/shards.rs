@@ -195,10 +195,15 @@ impl Shards {
 
     /// The shard that tells the catalog's events in its audit log.
     pub fn of_catalog_audit(&self) -> Result<Shard, Error> {
-        self.get(AUDITS_CATALOG).ok_or_else(|| Error::NoSuchShard {
+        self.on(AUDITS_CATALOG)
+    }
+
+    /// For what every shard has: roles, permissions and what hangs on them.
+    pub fn on(&self, shard: ShardId) -> Result<Shard, Error> {
+        self.get(shard).ok_or_else(|| Error::NoSuchShard {
             version: self.map().version(),
             ledger: i32::from(CATALOG_LEDGER),
-            shard: AUDITS_CATALOG,
+            shard,
         })
     }
 

@@ -60,7 +60,7 @@ impl AuditQuery {
 const fn ledger(source: Source) -> i32 {
     match source {
         Source::Ledger(ledger) => ledger,
-        Source::Catalog => CATALOG_LEDGER as i32,
+        Source::Catalog | Source::CatalogOn(_) => CATALOG_LEDGER as i32,
     }
 }
 

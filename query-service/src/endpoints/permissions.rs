@@ -15,7 +15,6 @@ use service_kit::problem::{Problem, ProblemDetails};
 use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::reads::Source;
 
 #[derive(Serialize, ToSchema)]
 pub struct PermissionsAnswer {
@@ -75,9 +74,7 @@ pub async fn permissions(
     app.reach(caller, &at_least).await?;
     app.require(caller, Permission::CatalogRead)?;
     let (rows, token) = app
-        .read_of(Source::Catalog, &at_least, |shard| {
-            Box::pin(catalog_permissions(shard))
-        })
+        .read_catalog(&at_least, |shard| Box::pin(catalog_permissions(shard)))
         .await?;
     let permissions = rows.into_iter().map(Into::into).collect();
     Ok((token, Json(PermissionsAnswer { permissions })).into_response())

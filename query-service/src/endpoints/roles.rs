@@ -16,7 +16,6 @@ use service_kit::problem::{Problem, ProblemDetails};
 use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::reads::Source;
 
 #[derive(Serialize, ToSchema)]
 pub struct RolesAnswer {
@@ -82,7 +81,7 @@ pub async fn roles(
     app.reach(caller, &at_least).await?;
     app.require(caller, Permission::CatalogRead)?;
     let (rows, token) = app
-        .read_of(Source::Catalog, &at_least, |shard| Box::pin(catalog_roles(shard)))
+        .read_catalog(&at_least, |shard| Box::pin(catalog_roles(shard)))
         .await?;
     let roles = answers(rows);
     Ok((token, Json(RolesAnswer { roles })).into_response())

@@ -286,6 +286,15 @@ pub async fn whoever_holds_a_key_may_have_it_revoked(world: Arc<World>) {
     let names = history.names_of_user(account.id);
     let revocations = names.iter().filter(|name| **name == "user.service_key_revoked");
     assert_eq!(revocations.count(), 1);
+    // One that is found while the account is deactivated does not come back with it.
+    for (path, found) in [("deactivate", Some(&other)), ("reactivate", None)] {
+        let path = format!("/v1/users/{}/{path}", account.id);
+        world.admin.command("POST", &path, Value::Null).await.expect(200);
+        if let Some(found) = found {
+            revoke(&found.text, &unique("key")).await;
+        }
+    }
+    ask(&other, "latest").await.refused(P::Unauthenticated);
 }
 
 pub async fn a_repeated_call_shows_the_same_key(world: Arc<World>) {

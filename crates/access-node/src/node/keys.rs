@@ -51,6 +51,11 @@ impl AccessNode {
         self.partition(user).read().key_standing(user, key, hash, now)
     }
 
+    /// Whether the account has a key of this hash, good or not: with the account it may come back.
+    pub fn has_key_of(&self, user: UserId, key: KeyId, hash: Sha256Digest) -> bool {
+        self.partition(user).read().has_key_of(user, key, hash)
+    }
+
     /// As [`Self::key_standing`], but a key not heard of is waited for until the node has reached the present end of
     /// its partition: then it is bad. Still unknown means that the end was not reached in time.
     pub async fn settled_key_standing(

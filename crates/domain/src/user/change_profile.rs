@@ -197,13 +197,20 @@ mod tests {
             username: Some(name("alicia", Some(3))),
             ..ChangeProfile::default()
         };
-        let all_given_up = changed().and(both);
-        let names = all_given_up.state().given_up.clone();
-        let released = all_given_up.and(NoteReleased { names });
-        let command = AbandonClaim { claim_id: claim(1) };
-        released
-            .when(command)
-            .then([UserEvent::ClaimAbandoned(ClaimAbandoned { claim_id: claim(1) })]);
+        let released = || {
+            let all_given_up = changed().and(both.clone());
+            let names = all_given_up.state().given_up.clone();
+            all_given_up.and(NoteReleased { names })
+        };
+        for (number, is_open) in [(1, false), (7, true)] {
+            let claim_id = claim(number);
+            let abandoned = released().when(AbandonClaim { claim_id });
+            match is_open {
+                true => abandoned.then([UserEvent::ClaimAbandoned(ClaimAbandoned { claim_id })]),
+                // Whoever registered under it did so once for all.
+                false => abandoned.then_error(Error::ClaimUsed),
+            }
+        }
     }
 
     #[test]

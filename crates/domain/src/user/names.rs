@@ -33,9 +33,13 @@ impl Account {
 }
 
 impl User {
-    /// Whether the claim still stands behind a name that is the user's, or was until its release.
+    /// Whether the user registered under the claim, or it still stands behind a name that is theirs, or was until its
+    /// release.
     pub fn uses(&self, claim: ClaimId) -> bool {
-        self.names().any(|name| name.claim_id == claim)
+        self.account
+            .as_ref()
+            .is_some_and(|account| account.claim == claim)
+            || self.names().any(|name| name.claim_id == claim)
             || self.given_up.iter().any(|name| name.claim_id == claim)
     }
 

@@ -78,7 +78,8 @@ impl Risk {
             network: login.ip_network.clone(),
             country_code: login.country_code.clone(),
         };
-        let signed_in_before = user.last_seen.is_some() || !user.devices.is_empty();
+        let has_signed_in = user.devices.iter().any(|device| device.has_signed_in);
+        let signed_in_before = user.last_seen.is_some() || has_signed_in;
         let is = |kind| login.factor.as_ref().is_some_and(|factor| factor.kind == kind);
         Self::of(&[
             (Rule::NewDevice, signed_in_before && login.is_new_device),

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use schemas::user::{
-    HeldName, LockReason, LoginFailed, MULTIPLE_FACTORS, ONE_TIME_PASSWORD, SessionRefreshed, UserEvent,
-    UserLoggedIn, UserRegistered,
+    HeldName, LockReason, LoginFailed, MULTIPLE_FACTORS, ONE_TIME_PASSWORD, PasswordChangeCause,
+    SessionRefreshed, UserEvent, UserLoggedIn, UserRegistered,
 };
 use schemas::{BlindIndex, ClaimId, DeviceId, RoleId, Sealed, SessionId, Sha256Digest, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
@@ -74,6 +74,8 @@ pub enum Status {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     pub user_id: UserId,
+    /// Under which it was registered.
+    pub claim: ClaimId,
     pub username: Sealed,
     pub username_index: BlindIndex,
     pub username_claim: ClaimId,
@@ -325,6 +327,9 @@ impl User {
                 }
                 self.credentials = self.credentials.saturating_add(1);
                 self.end_sessions(&e.revoked_sessions);
+                if e.cause == PasswordChangeCause::Reset {
+                    self.sessions.clear();
+                }
                 // Whoever signed in with the old password and is not signed in now may be a thief.
                 let sessions = &self.sessions;
                 self.devices
@@ -423,6 +428,7 @@ impl User {
         self.credentials = 1;
         self.account = Some(Account {
             user_id: event.user_id,
+            claim: event.claim_id,
             username: event.username.clone(),
             username_index: event.username_index,
             username_claim: event.claim_id,
