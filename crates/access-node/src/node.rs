@@ -199,7 +199,7 @@ impl AccessNode {
         }
         match tokio::time::timeout(at_most, self.reach_end_of(user, at_most)).await {
             Ok(Some(())) => match self.session_standing(user, session, now) {
-                SessionStanding::Unknown => SessionStanding::Ended,
+                SessionStanding::Unknown if !self.lags(user) => SessionStanding::Ended,
                 known => known,
             },
             Ok(None) | Err(_) => SessionStanding::Unknown,

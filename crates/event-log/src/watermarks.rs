@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
@@ -13,6 +13,10 @@ use tokio::sync::{mpsc, oneshot};
 use crate::config::KafkaConfig;
 
 const TIMEOUT: Duration = Duration::from_secs(3);
+/// Of [`HighWatermarks`]: how long one request may take, and how long it is asked again after failures.
+const ATTEMPT: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(3);
+const BACKOFF: Duration = Duration::from_millis(50);
 const METADATA: Duration = Duration::from_secs(1);
 /// Askers waiting at once; each answer serves all that came before it was asked for.
 const WAITING: usize = 4_096;
@@ -41,7 +45,31 @@ pub(crate) fn query(
 
 /// As [`query`], of any topics.
 pub(crate) fn ends(consumer: &BaseConsumer, places: &[(String, i32)]) -> Result<Vec<i64>, WatermarkError> {
-    offsets(consumer, places, Offset::End, TIMEOUT).inspect_err(|_| ask_for_leaders(consumer, places))
+    ends_within(consumer, places, TIMEOUT)
+}
+
+fn ends_within(
+    consumer: &BaseConsumer,
+    places: &[(String, i32)],
+    at_most: Duration,
+) -> Result<Vec<i64>, WatermarkError> {
+    offsets(consumer, places, Offset::End, at_most).inspect_err(|_| ask_for_leaders(consumer, places))
+}
+
+/// As [`ends`], asked again where the failure may pass: the first request after a broker came back goes to a
+/// connection or a leader that is gone.
+fn ends_in_the_end(consumer: &BaseConsumer, places: &[(String, i32)]) -> Result<Vec<i64>, WatermarkError> {
+    let (began, mut pause) = (Instant::now(), BACKOFF);
+    loop {
+        match ends_within(consumer, places, ATTEMPT) {
+            Err(error) if began.elapsed() + pause < PATIENCE => {
+                tracing::debug!("Asking again for the end of the log: {error}");
+                std::thread::sleep(pause);
+                pause *= 2;
+            }
+            answer => return answer,
+        }
+    }
 }
 
 /// The first (`Beginning`) or next (`End`) offset of each partition, in that order.
@@ -121,7 +149,8 @@ impl HighWatermarks {
     pub fn new(config: &KafkaConfig, partitions: Vec<(Stream, i32)>) -> Result<Self, KafkaError> {
         let consumer = client(config)?;
         let (asks, mut waiting) = mpsc::channel::<oneshot::Sender<Answer>>(WAITING);
-        let config = config.clone();
+        let topics = config.topics();
+        let places: Vec<_> = partitions.iter().map(|&(s, p)| (topics.of(s), p)).collect();
         std::thread::Builder::new()
             .name("rolecall-watermarks".to_owned())
             .spawn(move || {
@@ -130,7 +159,7 @@ impl HighWatermarks {
                     while let Ok(next) = waiting.try_recv() {
                         askers.push(next);
                     }
-                    let answer: Answer = query(&consumer, &config, &partitions)
+                    let answer: Answer = ends_in_the_end(&consumer, &places)
                         .map(|ends| partitions.iter().copied().zip(ends).collect());
                     for asker in askers {
                         // An asker that gave up meanwhile needs no answer.
@@ -142,7 +171,7 @@ impl HighWatermarks {
         Ok(Self { asks })
     }
 
-    /// The end of every partition, asked for after this call began.
+    /// The end of every partition, asked for after this call began. Takes up to 5 s while Kafka is away.
     pub async fn latest(&self) -> Answer {
         let (reply, answer) = oneshot::channel();
         self.asks.try_send(reply).map_err(|_| WatermarkError::Busy)?;
