@@ -11,6 +11,7 @@ use crate::client::{Connection, request};
 use crate::process;
 use crate::report::{Row, Section};
 use crate::stats::{Samples, count, median, millis};
+use crate::warm_up;
 use crate::world::World;
 
 const PEOPLE: usize = 64;
@@ -20,6 +21,7 @@ const ROUNDS: usize = 5;
 
 pub async fn run(world: &World) -> Result<Section> {
     register(world).await?;
+    warm_up::until_compiled(world, async || log_in(world).await.map(drop)).await?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let hash = bare_hash::make()?;
     let (mut logins, mut hashes, mut shares) = (vec![], vec![], vec![]);

@@ -28,6 +28,7 @@ mod start;
 mod stats;
 mod timing;
 mod visibility;
+mod warm_up;
 mod world;
 mod writer_groups;
 

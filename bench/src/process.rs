@@ -20,7 +20,28 @@ pub fn resident_mb(pid: u32) -> Result<f64> {
 /// Processor time used so far.
 pub fn cpu(pid: u32) -> Result<Duration> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).context("reading a process' times")?;
-    // Behind the name, which may hold anything, user and system time are the 12th and 13th field.
+    times(&text)
+}
+
+/// Processor time that the compilers of a Java process used so far.
+pub fn compiling(pid: u32) -> Result<Duration> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).context("reading a process' threads")?;
+    let mut sum = Duration::ZERO;
+    for thread in threads {
+        // One that has ended meanwhile compiles no more.
+        let Ok(text) = std::fs::read_to_string(thread?.path().join("stat")) else {
+            continue;
+        };
+        if text.contains("CompilerThre") {
+            sum += times(&text)?;
+        }
+    }
+    Ok(sum)
+}
+
+/// User and system time in a line of `stat`.
+fn times(text: &str) -> Result<Duration> {
+    // Behind the name, which may hold anything, they are the 12th and 13th field.
     let fields = text.rsplit_once(')').context("a process without a name")?.1;
     let ticks: f64 = fields
         .split_whitespace()

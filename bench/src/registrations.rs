@@ -10,6 +10,7 @@ use crate::bare_hash::{self, PASSWORD};
 use crate::client::request;
 use crate::report::{Row, Section};
 use crate::stats::{Samples, count, median, millis};
+use crate::warm_up;
 use crate::world::World;
 
 const CLIENTS: usize = 8;
@@ -20,6 +21,7 @@ const GOAL: f64 = 0.8;
 pub async fn run(world: &World) -> Result<Section> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let next = AtomicUsize::new(0);
+    warm_up::until_compiled(world, async || register(world, &next).await.map(drop)).await?;
     let (mut registrations, mut hashes, mut shares) = (vec![], vec![], vec![]);
     let mut samples = Samples::default();
     for _ in 0..ROUNDS {

@@ -30,6 +30,8 @@ pub struct World {
     pub query: SocketAddr,
     /// `Bearer` and the administrator's token.
     pub authorization: String,
+    /// Process of the broker.
+    pub broker: u32,
     grants: AtomicUsize,
 }
 
@@ -48,6 +50,7 @@ impl World {
             command,
             query,
             authorization,
+            broker: stack.kafka().pid().context("the broker is gone")?,
             grants: AtomicUsize::new(0),
         };
         settled(&stack.shard_dsns()).await?;

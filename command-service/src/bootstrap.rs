@@ -10,7 +10,7 @@ use domain::user::{GrantRole, User, UserCommand};
 use event_log::CommandContext;
 use passwords::LEAST_ALONE;
 use schemas::{ClaimId, RequestId, UserId};
-use service_kit::problem::Problem;
+use service_kit::problem::{Problem, ProblemType};
 
 use crate::app::App;
 use crate::config::Config;
@@ -123,6 +123,7 @@ async fn register(
     let refused = match app.register(registered, context, true).await {
         Ok(_) => return Ok(()),
         Err(refused) if refused.status() == StatusCode::CONFLICT => refused,
+        Err(refused) if refused.kind == ProblemType::IdempotencyMismatch => refused,
         Err(failed) => return Err(failed.into()),
     };
     // Another service of this epoch may have come first, under other names.

@@ -48,20 +48,21 @@ impl App {
             shared,
         };
         let command = UserCommand::Register(Box::new(Register { registration }));
-        self.commit_new(&claim, command, context).await
+        self.commit_new(claim, command, context).await
     }
 
     /// The user event of somebody new, whose data key comes along.
     pub(crate) async fn commit_new(
         &self,
-        claim: &Claim,
+        claim: Claim,
         command: UserCommand,
         context: CommandContext,
     ) -> Result<Receipt<UserEvent>, Problem> {
+        let user = claim.user;
         let wrapped = context.new_data_key.as_ref().map(|key| key.wrapped.clone());
         let receipt = self.names.commit(claim, command, context).await?;
         if let Some(wrapped) = wrapped.filter(|_| !receipt.records.is_empty() && !receipt.replayed) {
-            self.keys.insert(claim.user, wrapped);
+            self.keys.insert(user, wrapped);
         }
         Ok(receipt)
     }
@@ -76,13 +77,11 @@ impl App {
         let app = Arc::clone(self);
         self.to_its_end(async move {
             let command = UserCommand::ChangeProfile(Box::new(change));
-            let receipt = app.names.commit(&claim, command, context.clone()).await?;
-            if !claim.names.is_empty() {
+            let (user, gives_up) = (claim.user, !claim.names.is_empty());
+            let receipt = app.names.commit(claim, command, context.clone()).await?;
+            if gives_up {
                 // The profile is changed, and that is the answer.
-                app.names
-                    .release_given_up(claim.user, context)
-                    .await
-                    .unwrap_or(());
+                app.names.release_given_up(user, context).await.unwrap_or(());
             }
             Ok(receipt)
         })

@@ -9,6 +9,7 @@ mod channels;
 mod messages;
 mod reading;
 mod sms;
+mod smtp;
 mod window;
 
 use std::sync::Arc;
@@ -32,7 +33,7 @@ const GROUP: &str = "delivery";
 const LAST: Duration = Duration::from_secs(5);
 
 /// Where messages to people go.
-// No Debug: the address of the mail server holds a password.
+// No Debug: the address of the mail server holds a password, and that of the gateway may.
 #[derive(Args, Clone)]
 pub struct DeliveryConfig {
     /// Mail server: `smtps://user:password@host`, or `smtp://user:password@host:587?tls=required` for STARTTLS; without
@@ -53,8 +54,9 @@ pub struct DeliveryConfig {
     /// What the service is called in messages.
     #[arg(long, env = "ROLECALL_SERVICE_NAME", default_value = "Rolecall")]
     pub service_name: String,
-    /// Gateway for messages to phones: gets `{"to", "text", "message_id"}` as JSON by POST.
-    #[arg(long, env = "ROLECALL_SMS_WEBHOOK_URL")]
+    /// Gateway for messages to phones: gets `{"to", "text", "message_id"}` as JSON by POST. By `https://`, but for one on
+    /// this machine.
+    #[arg(long, env = "ROLECALL_SMS_WEBHOOK_URL", hide_env_values = true)]
     pub sms_webhook_url: Option<String>,
     /// File with a bearer token for that gateway.
     #[arg(long, env = "ROLECALL_SMS_WEBHOOK_TOKEN_FILE")]

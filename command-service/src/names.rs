@@ -1,7 +1,8 @@
 //! Claiming names for a user, and giving them up: sagas over the ledgers of the user and of each name.
 //!
 //! Reserve the names on their ledgers, record the user event (the commit point), confirm. One claim
-//! id names the whole. Names that the event gives up are released after it, and the user is told so.
+//! id names the whole. Names whose ledger has one writer with the user's take these steps in one transaction. Names that the
+//! event gives up are released after it, and the user is told so.
 
 mod again;
 mod bulk;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use domain::identifier::{self, Confirm, Identifier, IdentifierCommand, Release, Reserve};
 use domain::user::{self, AbandonClaim, NoteReleased, User, UserCommand};
-use event_log::{Bus, BusError, CommandContext, Receipt};
+use event_log::{Bus, BusError, CommandContext, Receipt, Steps};
 use futures::future::join_all;
 use schemas::identifier::IdentifierKind;
 use schemas::user::{HeldName, UserEvent};
@@ -26,6 +27,9 @@ pub use bulk::Registration;
 
 /// After this a contender may ask the holder's ledger to abandon the claim.
 const RESERVED_FOR: Duration = Duration::from_secs(60);
+
+/// Of ids for one beside a name: by far enough with the few writers that a log has.
+const TRIES: usize = 64;
 
 /// Who holds which name, by the ledgers.
 pub struct Names {
@@ -78,8 +82,19 @@ impl Names {
         self.are_open.swap(false, Ordering::AcqRel)
     }
 
-    /// Claims the names and records the user event that uses them, the commit point.
-    pub async fn commit(
+    /// Somebody new, on a ledger that has one writer with this name's: then one transaction does for both.
+    pub fn user_beside(&self, name: BlindIndex) -> UserId {
+        let index = name.to_hex();
+        let is_beside = |user: &UserId| {
+            self.bus
+                .have_one_writer::<User, Identifier>(&user.to_string(), &index)
+        };
+        let mut tries = std::iter::repeat_with(UserId::new_v7).take(TRIES);
+        tries.find(is_beside).unwrap_or_else(UserId::new_v7)
+    }
+
+    /// As [`Self::commit`], under this claim alone.
+    async fn commit_once(
         &self,
         claim: &Claim,
         command: UserCommand,
@@ -91,16 +106,21 @@ impl Names {
             new_data_key: None,
             ..context.clone()
         };
-        let reserved = join_all(claim.held().map(|name| self.reserve(claim.user, name, &steps))).await;
-        if let Err(refused) = reserved.into_iter().collect::<Result<(), _>>() {
-            // The next try of what only failed for now goes on with the same claim.
-            if !claim.shared || refused.status() == StatusCode::CONFLICT {
-                self.withdraw(claim, &steps).await;
-            }
-            return Err(refused);
-        }
         let user = claim.user.to_string();
-        let receipt = match self.bus.execute::<User>(&user, command, context).await {
+        let is_near =
+            |name: &HeldName| (self.bus).have_one_writer::<User, Identifier>(&user, &name.index.to_hex());
+        let (near, apart): (Vec<_>, Vec<_>) = claim.held().partition(is_near);
+        self.reserve_each(claim, &apart, &steps).await?;
+        let together = self.together(claim, &near, command.clone(), context.clone());
+        let (outcome, reserved) = match together.await {
+            Some(outcome) => (outcome, apart),
+            None => {
+                self.reserve_each(claim, &near, &steps).await?;
+                let outcome = self.bus.execute::<User>(&user, command, context).await;
+                (outcome, claim.held().collect())
+            }
+        };
+        let receipt = match outcome {
             Ok(receipt) => receipt,
             Err(error) => {
                 if leaves_nothing(&error, claim.shared) {
@@ -109,8 +129,12 @@ impl Names {
                 return Err(problem(error));
             }
         };
-        let confirmed = join_all(claim.held().map(|name| self.confirm(claim.user, name, &steps))).await;
-        if confirmed.iter().any(Result::is_err) {
+        let confirmed = join_all(
+            reserved
+                .into_iter()
+                .map(|name| self.confirm(claim.user, name, &steps)),
+        );
+        if confirmed.await.iter().any(Result::is_err) {
             // The names are the user's, and that is the answer; the names follow.
             self.leave_open();
             tracing::warn!(user.id = %claim.user, "A name of user {} could not be confirmed yet", claim.user);
@@ -118,15 +142,60 @@ impl Names {
         Ok(receipt)
     }
 
+    /// The user event with these names reserved and confirmed in its transaction. `None`: nothing was done, and the
+    /// steps are to be taken singly.
+    async fn together(
+        &self,
+        claim: &Claim,
+        names: &[HeldName],
+        command: UserCommand,
+        context: CommandContext,
+    ) -> Option<Result<Receipt<UserEvent>, BusError<user::Error>>> {
+        if names.is_empty() {
+            return None;
+        }
+        let steps = names.iter().map(|&name| Steps {
+            id: name.index.to_hex(),
+            commands: vec![
+                self.reservation(claim.user, name),
+                confirmation(claim.user, name.claim_id),
+            ],
+        });
+        self.bus
+            .execute_with::<User, Identifier>(steps.collect(), &claim.user.to_string(), command, context)
+            .await
+    }
+
+    async fn reserve_each(
+        &self,
+        claim: &Claim,
+        names: &[HeldName],
+        context: &CommandContext,
+    ) -> Result<(), Problem> {
+        let reserving = names.iter().map(|&name| self.reserve(claim.user, name, context));
+        let reserved: Result<(), _> = join_all(reserving).await.into_iter().collect();
+        if let Err(refused) = &reserved
+            // The next try of what only failed for now goes on with the same claim.
+            && (!claim.shared || refused.status() == StatusCode::CONFLICT)
+        {
+            self.withdraw(claim, context).await;
+        }
+        reserved
+    }
+
+    fn reservation(&self, user_id: UserId, name: HeldName) -> IdentifierCommand {
+        IdentifierCommand::Reserve(Reserve {
+            kind: name.kind,
+            user_id,
+            claim_id: name.claim_id,
+            expires_at: Timestamp::now().plus(RESERVED_FOR),
+            index_key_id: self.index_key_id.clone(),
+        })
+    }
+
     async fn reserve(&self, user: UserId, name: HeldName, context: &CommandContext) -> Result<(), Problem> {
         let attempt = async || {
-            let command = IdentifierCommand::Reserve(Reserve {
-                kind: name.kind,
-                user_id: user,
-                claim_id: name.claim_id,
-                expires_at: Timestamp::now().plus(RESERVED_FOR),
-                index_key_id: self.index_key_id.clone(),
-            });
+            let command = self.reservation(user, name);
             self.bus
                 .execute::<Identifier>(&name.index.to_hex(), command, context.clone())
                 .await
@@ -193,8 +262,7 @@ impl Names {
         name: HeldName,
         context: &CommandContext,
     ) -> Result<(), Problem> {
-        let claim_id = name.claim_id;
-        let command = IdentifierCommand::Confirm(Confirm { user_id, claim_id });
+        let command = confirmation(user_id, name.claim_id);
         self.of_name(name.index, command, context).await
     }
 
@@ -280,6 +348,10 @@ impl Names {
         let found = found.map_err(problem)?.aggregate;
         Ok(found.holder().map(|holder| holder.user_id))
     }
+}
+
+const fn confirmation(user_id: UserId, claim_id: ClaimId) -> IdentifierCommand {
+    IdentifierCommand::Confirm(Confirm { user_id, claim_id })
 }
 
 /// Whether a claim whose user event came to this is over, for sure.

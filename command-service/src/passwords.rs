@@ -1,13 +1,16 @@
 //! Hashing and checking passwords on a bounded pool.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use passwords::{HashError, Hasher, Memory};
 use service_kit::problem::{Problem, ProblemType};
 use tokio::sync::Semaphore;
+
+/// How long argon2's memory is kept while no password comes: a gap between two of many is shorter.
+const KEPT: Duration = Duration::from_secs(1);
 
 /// As many hashes at once as there are threads, and a bounded queue: more is refused at once, since a login that
 /// waits for minutes helps nobody.
@@ -27,22 +30,20 @@ impl Passwords {
             memory: Arc::default(),
             waiting: AtomicUsize::new(0),
             queue,
-            dummy: hasher.hash("checked for users who do not exist")?,
+            dummy: hasher.hash("checked for users who do not exist", &mut Memory::default())?,
             hasher: Arc::new(hasher),
         })
     }
 
     /// The PHC string of a new password.
     pub async fn hash(&self, password: String) -> Result<String, Problem> {
-        let hasher = Arc::clone(&self.hasher);
-        self.run(move || hasher.hash(&password))
-            .await?
-            .map_err(|error| Problem::internal(&error))
+        let hashed = self.run(move |hasher, memory| hasher.hash(&password, memory));
+        hashed.await?.map_err(|error| Problem::internal(&error))
     }
 
     /// Whether the password fits the stored hash, whoever made that.
     pub async fn verify(&self, password: String, hash: String) -> Result<bool, Problem> {
-        let verified = self.with_memory(move |hasher, memory| hasher.verify(&password, &hash, memory));
+        let verified = self.run(move |hasher, memory| hasher.verify(&password, &hash, memory));
         verified.await?.map_err(|error| Problem::internal(&error))
     }
 
@@ -62,22 +63,7 @@ impl Passwords {
                     }
                 })
         };
-        self.with_memory(fits).await
-    }
-
-    /// With memory that an earlier hash left, if there is some.
-    async fn with_memory<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Hasher, &mut Memory) -> T + Send + 'static,
-    ) -> Result<T, Problem> {
-        let (hasher, kept) = (Arc::clone(&self.hasher), Arc::clone(&self.memory));
-        self.run(move || {
-            let mut memory = kept.lock().pop().unwrap_or_default();
-            let done = work(&hasher, &mut memory);
-            kept.lock().push(memory);
-            done
-        })
-        .await
+        self.run(fits).await
     }
 
     /// Whether a new hash would be made as this one was.
@@ -91,24 +77,26 @@ impl Passwords {
         self.verify(password, dummy).await.map(drop)
     }
 
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Hasher, &mut Memory) -> T + Send + 'static,
+    ) -> Result<T, Problem> {
         let _place = self.queue_up()?;
         let thread = Arc::clone(&self.threads)
             .acquire_owned()
             .await
             .map_err(|error| Problem::unavailable(&error))?;
-        let (threads, memory) = (Arc::clone(&self.threads), Arc::clone(&self.memory));
+        let (hasher, kept) = (Arc::clone(&self.hasher), Arc::clone(&self.memory));
         let done = tokio::task::spawn_blocking(move || {
-            let outcome = work();
+            let mut memory = kept.free.lock().pop().unwrap_or_default();
+            let outcome = work(&hasher, &mut memory);
+            kept.keep(memory);
             drop(thread);
-            let mut memory = memory.lock();
-            // Had somebody waited, this thread would be theirs already.
-            if threads.available_permits() > 0 {
-                memory.clear();
-            }
             outcome
         });
-        done.await.map_err(|error| Problem::internal(&error))
+        let outcome = done.await.map_err(|error| Problem::internal(&error));
+        self.memory.watch();
+        outcome
     }
 
     fn queue_up(&self) -> Result<Place<'_>, Problem> {
@@ -133,8 +121,37 @@ impl Drop for Place<'_> {
     }
 }
 
-/// Kept from one password to the next while others wait, and no longer.
-type Kept = Mutex<Vec<Memory>>;
+/// What argon2 fills, from one password to the next; given back when none comes for a while.
+#[derive(Default)]
+struct Kept {
+    free: Mutex<Vec<Memory>>,
+    /// Since somebody last looked.
+    was_used: AtomicBool,
+    is_watched: AtomicBool,
+}
+
+impl Kept {
+    fn keep(&self, memory: Memory) {
+        self.free.lock().push(memory);
+        self.was_used.store(true, Ordering::Release);
+    }
+
+    /// Has the memory given back in time. One task does it, however many passwords come.
+    fn watch(self: &Arc<Self>) {
+        if self.is_watched.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let kept = Arc::clone(self);
+        tokio::spawn(async move {
+            while kept.was_used.swap(false, Ordering::AcqRel) {
+                tokio::time::sleep(KEPT).await;
+            }
+            // Before the rest: what is kept from now on is watched anew.
+            kept.is_watched.store(false, Ordering::Release);
+            kept.free.lock().clear();
+        });
+    }
+}
 
 /// Refuses what is too short, too long, known from breaches or little more than the user's own name. `least` is one of
 /// [`passwords::LEAST_ALONE`] and [`passwords::LEAST_WITH_SECOND_FACTOR`].
@@ -153,7 +170,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn memory_is_kept_only_while_somebody_waits() {
+    async fn memory_is_kept_for_a_while() {
         let hasher = Hasher::new(Cost::default(), Peppers::default()).unwrap();
         let passwords = Passwords::new(2, 100, hasher).unwrap();
         let phc = passwords.hash("right".to_owned()).await.unwrap();
@@ -161,7 +178,18 @@ mod tests {
             .map(|i| passwords.verify(if i % 2 == 0 { "right" } else { "wrong" }.to_owned(), phc.clone()));
         let answers: Vec<bool> = futures::future::try_join_all(tries).await.unwrap();
         assert_eq!(answers, [true, false].repeat(6));
-        assert!(passwords.memory.lock().is_empty());
+        assert!((1..=2).contains(&passwords.memory.free.lock().len()));
+        for _ in 0..2 {
+            let given_back = async {
+                while !passwords.memory.free.lock().is_empty() {
+                    tokio::time::sleep(KEPT / 10).await;
+                }
+            };
+            tokio::time::timeout(20 * KEPT, given_back).await.unwrap();
+            // And from then on kept again.
+            passwords.hash("again".to_owned()).await.unwrap();
+            assert_eq!(passwords.memory.free.lock().len(), 1);
+        }
     }
 
     #[test]

@@ -49,7 +49,7 @@ impl App {
                 shared,
             };
             let command = UserCommand::CreateServiceAccount(Box::new(CreateServiceAccount { created }));
-            app.commit_new(&claim, command, context).await
+            app.commit_new(claim, command, context).await
         })
         .await
     }

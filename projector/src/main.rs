@@ -95,10 +95,11 @@ async fn rebuild(
     }
     println!("catalog: {}", compared.rebuilt.catalog);
     println!("audit of the catalog: {}", compared.rebuilt.catalog_audit);
+    println!("places of ledgers: {}", compared.rebuilt.placement);
     let differing = compared.differing();
     if verify && !differing.is_empty() {
         bail!(
-            "shard {shard} is not what the log says: ledgers {differing:?} differ (-1 is the catalog: its copy or its audit rows)"
+            "shard {shard} is not what the log says: ledgers {differing:?} differ (-1 is the catalog: its copy, its audit rows or the places of ledgers)"
         );
     }
     if verify {

@@ -41,10 +41,10 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// The ledgers whose rows are not what the log says; -1 is the catalog: its copy, or its audit rows.
+    /// The ledgers whose rows are not what the log says; -1 is the catalog: its copy, its audit rows, or
+    /// the places of ledgers.
     pub fn differing(&self) -> Vec<i32> {
-        let (live, rebuilt) = (&self.live, &self.rebuilt);
-        let catalog_differs = live.catalog != rebuilt.catalog || live.catalog_audit != rebuilt.catalog_audit;
+        let catalog_differs = self.live.of_catalog() != self.rebuilt.of_catalog();
         let catalog = catalog_differs.then_some(-1);
         let differs = |(ledger, digest): &(&i32, _)| self.rebuilt.ledgers.get(*ledger) != Some(*digest);
         catalog

@@ -31,6 +31,9 @@ pub enum Command {
     Abandon(AbandonArgs),
     /// Projects a ledger anew from the log into tables beside the live ones, compares, and puts them in their place.
     Rebuild(RebuildArgs),
+    /// Projects anew what shards have of the catalog (roles, permissions, places of ledgers), compares, and puts it in
+    /// the place of what is wrong. Exit 1 where something was.
+    RebuildCatalog(RebuildCatalogArgs),
 }
 
 /// Where the log and its shards are.
@@ -111,6 +114,22 @@ pub struct RebuildArgs {
     /// The ledger.
     pub ledger: i32,
     /// DSN of an empty database for the new tables; by default one is made beside the live one, and dropped.
+    #[arg(long)]
+    pub scratch: Option<String>,
+    /// Only compares: exit 1 where the live rows are not what the log says.
+    #[arg(long)]
+    pub verify: bool,
+    /// Puts the new rows in their place even where they are the same.
+    #[arg(long, conflicts_with = "verify")]
+    pub always: bool,
+}
+
+#[derive(Args)]
+pub struct RebuildCatalogArgs {
+    /// The shards, by commas; all of the log if none is named.
+    #[arg(value_name = "SHARDS", value_delimiter = ',')]
+    pub only: Vec<i32>,
+    /// DSN of an empty database for the new rows of one shard; by default one is made beside the live one, and dropped.
     #[arg(long)]
     pub scratch: Option<String>,
     /// Only compares: exit 1 where the live rows are not what the log says.

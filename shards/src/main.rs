@@ -1,5 +1,5 @@
-//! `rolecall-shards`: adds shards, moves ledgers between them, rebuilds what a ledger has, and says where everything
-//! lies.
+//! `rolecall-shards`: adds shards, moves ledgers between them, rebuilds what a ledger or a shard's catalog has, and says
+//! where everything lies.
 //!
 //! Whatever it has begun stands in the log's shard map, so a run that was stopped is taken up by the next one.
 //!
@@ -8,10 +8,12 @@
 mod api;
 mod cli;
 mod comparing;
+mod generation;
 mod months;
 mod moving;
 mod place;
 mod rebuilding;
+mod rebuilding_catalog;
 mod status;
 mod steps;
 
@@ -44,5 +46,6 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Resume(args) => moving::resume(place, args).await,
         Command::Abandon(args) => moving::abandon(place, args).await,
         Command::Rebuild(args) => rebuilding::run(&place, args).await,
+        Command::RebuildCatalog(args) => rebuilding_catalog::run(&place, args).await,
     }
 }

@@ -5,6 +5,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+#[path = "faults/messages.rs"]
+mod messages;
+
 use std::collections::HashMap;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -29,14 +32,15 @@ fn main() -> ExitCode {
         killed_databases_lose_no_event,
         without_the_registry_services_start_and_serve,
         a_name_is_free_or_taken_but_never_lost_in_a_crash,
-        a_message_outlives_the_service_that_was_to_send_it,
+        messages::a_message_outlives_the_service_that_was_to_send_it,
+        messages::a_code_reaches_a_phone_once_though_gateway_and_service_fail,
     ];
     Suite {
         scenarios,
         at_once: 1,
         shards: 4,
     }
-    .main()
+    .main_with(|builder| builder.sms_gateway())
 }
 
 async fn proven(world: &World, load: Load) {
@@ -322,21 +326,4 @@ async fn a_name_is_free_or_taken_but_never_lost_in_a_crash(world: Arc<World>) {
         .expect(404);
     world.verify().await;
     world.rebuild_is_equal().await;
-}
-
-async fn a_message_outlives_the_service_that_was_to_send_it(world: Arc<World>) {
-    let person = world.person("waits").await;
-    let (mail, address) = (world.rolecall.mail(), format!("{}@example.org", person.name));
-    mail.refuse(&address, 451, 2);
-    let ask = world.client.command("POST", "/v1/password-resets");
-    ask.json(&json!({ "email": address })).send().await.expect(202);
-    while mail.refused() == 0 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    world.rolecall.command().kill().await.unwrap();
-    world.rolecall.command().restart().await.unwrap();
-    let mails = mail.wait_for(&address, 1).await;
-    // Sent again or not, it is the same message.
-    let ids: Vec<_> = mails.iter().map(|it| it.header("Message-ID")).collect();
-    assert!(ids[0].is_some() && ids.iter().all(|id| *id == ids[0]), "{ids:?}");
 }

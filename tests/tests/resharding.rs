@@ -10,6 +10,8 @@ mod moving;
 mod readers;
 #[path = "resharding/rebuilding.rs"]
 mod rebuilding;
+#[path = "resharding/rebuilding_catalog.rs"]
+mod rebuilding_catalog;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::process::ExitCode;
@@ -34,6 +36,8 @@ fn main() -> ExitCode {
         moving::nothing_moves_that_the_log_would_refuse,
         rebuilding::rows_that_are_wrong_are_put_right_under_load,
         rebuilding::a_ledger_that_is_right_is_put_in_place_anew_under_load,
+        rebuilding_catalog::a_catalog_that_is_wrong_is_put_right_and_told,
+        rebuilding_catalog::a_catalog_is_put_in_place_anew_while_it_changes,
     ];
     Suite {
         scenarios,

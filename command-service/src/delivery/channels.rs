@@ -1,14 +1,18 @@
 //! The ways to people: mail by SMTP, and to phones by a gateway or as mail.
 
+use std::net::IpAddr;
+
+use lettre::Address;
 use lettre::message::header::{Header, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart, SinglePart};
-use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
 use rdkafka::error::KafkaError;
+use reqwest::Url;
 use service_kit::keys::KeyError;
 
 use super::DeliveryConfig;
 use super::messages::{Message, To};
 use super::sms::{Gateway, digits};
+use super::smtp::Smtp;
 
 /// Why messages cannot be delivered as configured.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +23,8 @@ pub enum ChannelError {
     NoTls,
     #[error("ROLECALL_MAIL_FROM is no sender: {0}")]
     From(String),
+    #[error("ROLECALL_SMS_WEBHOOK_URL: {0}")]
+    SmsUrl(String),
     #[error("ROLECALL_SMS_MAIL_DOMAIN is no domain")]
     SmsDomain,
     #[error(transparent)]
@@ -45,7 +51,7 @@ enum Phones {
 }
 
 pub(super) struct Channels {
-    smtp: AsyncSmtpTransport<Tokio1Executor>,
+    smtp: Smtp,
     from: Mailbox,
     phones: Phones,
 }
@@ -56,9 +62,7 @@ impl Channels {
         let Some(url) = &config.smtp_url else {
             return Ok(None);
         };
-        refuse_plain(url)?;
-        let smtp = AsyncSmtpTransport::<Tokio1Executor>::from_url(url)
-            .map_err(|error| ChannelError::SmtpUrl(error.to_string()))?;
+        let smtp = Smtp::new(url)?;
         let from = config.mail_from.parse::<Mailbox>();
         let phones = match (&config.sms_webhook_url, &config.sms_mail_domain) {
             (Some(url), _) => Phones::Gateway(Gateway::new(url, config.sms_webhook_token_file.as_deref())?),
@@ -69,7 +73,7 @@ impl Channels {
             (None, None) => Phones::None,
         };
         Ok(Some(Self {
-            smtp: smtp.build(),
+            smtp,
             from: from.map_err(|error| ChannelError::From(error.to_string()))?,
             phones,
         }))
@@ -108,48 +112,14 @@ impl Channels {
             None => mail.singlepart(SinglePart::plain(message.text.clone())),
         };
         let mail = mail.map_err(|error| SendError::Refused(error.to_string()))?;
-        self.smtp
-            .send(mail)
-            .await
-            .map(drop)
-            .map_err(|error| judge(&error))
+        self.smtp.send(&mail).await
     }
 }
 
-fn judge(error: &lettre::transport::smtp::Error) -> SendError {
-    let Some(code) = error.status().map(u16::from) else {
-        let kind = if error.is_tls() {
-            "TLS with the mail server failed"
-        } else if error.is_timeout() {
-            "the mail server does not answer in time"
-        } else {
-            "the mail server is not reached"
-        };
-        return SendError::NotNow(kind.to_owned());
-    };
-    let why = format!("the mail server answers {code}");
-    // 530 to 538 tell of how this service signs in there: nobody's address is at fault.
-    if (500..600).contains(&code) && !(530..=538).contains(&code) {
-        SendError::Refused(why)
-    } else {
-        SendError::NotNow(why)
-    }
-}
-
-/// Tokens must not travel in the clear.
-fn refuse_plain(url: &str) -> Result<(), ChannelError> {
-    let parsed = reqwest::Url::parse(url).map_err(|error| ChannelError::SmtpUrl(error.to_string()))?;
-    let is_required = parsed
-        .query_pairs()
-        .any(|(name, value)| name == "tls" && value == "required");
-    let is_local = parsed.host_str().is_some_and(|host| {
-        host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
-    });
-    if parsed.scheme() == "smtps" || is_required || is_local {
-        Ok(())
-    } else {
-        Err(ChannelError::NoTls)
-    }
+/// What goes no further needs no TLS.
+pub(super) fn is_this_machine(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// No answer of a machine to a machine's mail (RFC 3834).
@@ -167,29 +137,5 @@ impl Header for AutoSubmitted {
 
     fn display(&self) -> HeaderValue {
         HeaderValue::new(Self::name(), "auto-generated".to_owned())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tokens_travel_encrypted_or_not_beyond_this_machine() {
-        for good in [
-            "smtps://user:secret@mail.example.org",
-            "smtp://mail.example.org:587?tls=required",
-            "smtp://127.0.0.1:2525",
-            "smtp://localhost:25",
-        ] {
-            assert!(refuse_plain(good).is_ok(), "{good}");
-        }
-        for bad in [
-            "smtp://mail.example.org",
-            "smtp://mail.example.org:587?tls=opportunistic",
-            "smtp://10.0.0.1:25",
-        ] {
-            assert!(matches!(refuse_plain(bad), Err(ChannelError::NoTls)), "{bad}");
-        }
     }
 }

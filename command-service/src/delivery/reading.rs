@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::channels::SendError;
 use super::messages::{Message, owed};
-use super::window::Window;
+use super::window::{Turn, Window};
 use super::{LAST, Outbox};
 
 const ITEMS: usize = 500;
@@ -74,9 +74,9 @@ impl Outbox {
         let mut save = tokio::time::interval(SAVE);
         let (mut has_told, mut ticks) = (false, 0_u32);
         loop {
-            let has_room = windows.values().all(Window::has_room);
+            hold_back(&tail, &mut windows)?;
             tokio::select! {
-                items = tail.next(ITEMS), if has_room => {
+                items = tail.next(ITEMS) => {
                     for item in items? {
                         self.take(item, &mut windows, &mut under_way)?;
                     }
@@ -87,8 +87,8 @@ impl Outbox {
                 }
                 _ = save.tick() => {
                     ticks = ticks.wrapping_add(1);
-                    if std::mem::take(&mut has_told) || ticks.is_multiple_of(SELDOM) {
-                        self.save(&mut saved, &windows).await?;
+                    if has_told || ticks.is_multiple_of(SELDOM) {
+                        has_told = !self.saved(&mut saved, &windows).await;
                     }
                 }
                 () = stop.cancelled() => break,
@@ -100,7 +100,8 @@ impl Outbox {
             }
         };
         tokio::time::timeout(LAST, rest).await.unwrap_or(());
-        self.save(&mut saved, &windows).await
+        self.save(&mut saved, &windows).await?;
+        Ok(())
     }
 
     /// Begins to deliver what an item of the log owes.
@@ -136,7 +137,16 @@ impl Outbox {
         })
     }
 
-    async fn save(&self, saved: &mut BTreeMap<i32, i64>, windows: &Windows) -> Result<(), ReadError> {
+    /// False if Kafka does not take it, and then with what comes. To begin anew would send again what has arrived.
+    async fn saved(&self, saved: &mut BTreeMap<i32, i64>, windows: &Windows) -> bool {
+        let outcome = self.save(saved, windows).await;
+        if let Err(error) = &outcome {
+            tracing::warn!(%error, "What was delivered is not remembered yet: {error}");
+        }
+        outcome.is_ok()
+    }
+
+    async fn save(&self, saved: &mut BTreeMap<i32, i64>, windows: &Windows) -> Result<(), KafkaError> {
         let reached = windows
             .iter()
             .map(|(partition, window)| (*partition, window.position()));
@@ -184,6 +194,23 @@ impl Outbox {
         }
         None
     }
+}
+
+/// A partition of which much is under way is not read on; its neighbours are.
+fn hold_back(tail: &Tail, windows: &mut Windows) -> Result<(), TailError> {
+    for (partition, window) in windows {
+        let told = match window.turn() {
+            Some(Turn::Pause) => tail.pause(Stream::Users, *partition),
+            Some(Turn::Resume) => tail.resume(Stream::Users, *partition),
+            None => Ok(()),
+        };
+        match told {
+            // It is over, and what it gives next says why.
+            Ok(()) | Err(TailError::Ended) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 fn note(windows: &mut Windows, arrived: Result<(i32, i64), tokio::task::JoinError>) {

@@ -2,13 +2,24 @@
 
 use std::collections::BTreeSet;
 
-/// Deliveries under way at most. One that does not arrive holds the position back, and with so many the
-/// reading: memory is bounded, and what is read again after a crash.
+/// Deliveries under way from which on the partition is not read on; a few more come, as they were read
+/// already. One that does not arrive holds the position back, and with so many the reading: memory is bounded, and what
+/// is read again after a crash.
 const ROOM: usize = 256;
+/// With no more than so many it is read on: stopping and going on has a price.
+const ENOUGH: usize = ROOM - ROOM / 8;
 
 pub(super) struct Window {
     under_way: BTreeSet<i64>,
     next: i64,
+    is_paused: bool,
+}
+
+/// How the reading of a partition changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    Pause,
+    Resume,
 }
 
 impl Window {
@@ -16,11 +27,23 @@ impl Window {
         Self {
             under_way: BTreeSet::new(),
             next,
+            is_paused: false,
         }
     }
 
-    pub(super) fn has_room(&self) -> bool {
-        self.under_way.len() < ROOM
+    /// Told once: who asks is to do it.
+    pub(super) fn turn(&mut self) -> Option<Turn> {
+        let (was_paused, under_way) = (self.is_paused, self.under_way.len());
+        self.is_paused = if was_paused {
+            under_way > ENOUGH
+        } else {
+            under_way >= ROOM
+        };
+        match (was_paused, self.is_paused) {
+            (false, true) => Some(Turn::Pause),
+            (true, false) => Some(Turn::Resume),
+            (false, false) | (true, true) => None,
+        }
     }
 
     pub(super) fn begin(&mut self, offset: i64) {
@@ -62,14 +85,23 @@ mod tests {
     }
 
     #[test]
-    fn there_is_room_for_so_many_only() {
+    fn a_full_window_pauses_its_partition_until_there_is_room_again() {
         let mut window = Window::from(0);
         for offset in (0..).take(ROOM) {
-            assert!(window.has_room());
+            assert_eq!(window.turn(), None);
             window.begin(offset);
         }
-        assert!(!window.has_room());
-        window.arrived(3);
-        assert!(window.has_room());
+        assert_eq!(window.turn(), Some(Turn::Pause));
+        // What was read already still comes.
+        window.begin(1_000);
+        assert_eq!(window.turn(), None);
+        window.arrived(1_000);
+        for offset in (0..).take(ROOM - ENOUGH - 1) {
+            window.arrived(offset);
+        }
+        assert_eq!(window.turn(), None);
+        window.arrived(100);
+        assert_eq!(window.turn(), Some(Turn::Resume));
+        assert_eq!(window.turn(), None);
     }
 }

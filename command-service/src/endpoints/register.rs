@@ -90,7 +90,12 @@ pub async fn register(
         phone_number: request.phone_number.as_deref(),
     };
     let context = call.context(&app, "register", &fingerprint, Vec::new());
-    let (user_id, claim_id) = ids(&app, context.idempotency, OF_REGISTRATION);
+    let (mut user_id, claim_id) = ids(&app, context.idempotency, OF_REGISTRATION);
+    if context.idempotency.is_none()
+        && let Ok(email) = app.index_key.index(IdentifierKind::Email, &request.email)
+    {
+        user_id = app.names.user_beside(email);
+    }
     if let Some(receipt) = app.replayed(user_id, &context).await? {
         check_replay(&app, &call, user_id, request.password, context).await?;
         return Ok(answer(&app, &call, user_id, &receipt));

@@ -1,4 +1,4 @@
-//! Registering many users at once: the steps of [`Names::commit`] for all of them together.
+//! Registering many users at once: the steps of one commit for all of them together.
 //!
 //! Each claim takes its steps in the same order as alone: both names reserved, the user registered, the names
 //! confirmed or given back. So a crash leaves of each what it leaves of one alone, and what finishes that finishes
@@ -93,10 +93,12 @@ impl Names {
             }
         }
         self.confirm_all(&registered, context).await;
-        let refused = self.withdraw_all(over, context).await;
-        let (again, refused): (Vec<_>, Vec<_>) = refused.into_iter().partition(|it| it.was_tried);
-        outcomes.extend(refused.into_iter().map(|it| (it.step.place, Err(it.problem))));
-        outcomes.extend(self.settle_all_again(again, context).await);
+        for refused in self.withdraw_all(over, context).await {
+            match refused.was_tried {
+                true => alone.push(refused.step),
+                false => outcomes.push((refused.step.place, Err(refused.problem))),
+            }
+        }
         outcomes.extend(self.register_alone(alone, context).await);
         outcomes.sort_unstable_by_key(|(place, _)| *place);
         outcomes.into_iter().map(|(_, outcome)| outcome).collect()
@@ -209,21 +211,6 @@ impl Names {
             .collect()
     }
 
-    async fn settle_all_again(
-        &self,
-        refused: Vec<Refused>,
-        context: &CommandContext,
-    ) -> Vec<(usize, Outcome)> {
-        let again = refused.into_iter().map(async |Refused { step, problem, .. }| {
-            let settled = self.settle_again(step.registration, problem, context).await;
-            (step.place, settled)
-        });
-        futures::stream::iter(again)
-            .buffer_unordered(ALONE)
-            .collect()
-            .await
-    }
-
     async fn register_alone(&self, steps: Vec<Step>, context: &CommandContext) -> Vec<(usize, Outcome)> {
         let alone = steps.into_iter().map(async |Step { place, registration }| {
             (place, self.register_one(registration, context).await)
@@ -236,16 +223,6 @@ impl Names {
 
     /// One of many that goes alone.
     pub async fn register_one(&self, registration: Registration, context: &CommandContext) -> Outcome {
-        let again = registration.claim.shared.then(|| registration.clone());
-        match (self.commit_one(registration, context).await, again) {
-            (Err(refused), Some(again)) if refused.status() == StatusCode::CONFLICT => {
-                self.settle_again(again, refused, context).await
-            }
-            (outcome, _) => outcome,
-        }
-    }
-
-    pub(super) async fn commit_one(&self, registration: Registration, context: &CommandContext) -> Outcome {
         let Registration {
             claim,
             registered,
@@ -258,7 +235,7 @@ impl Names {
             new_data_key: Some(new_data_key),
             ..context.clone()
         };
-        self.commit(&claim, command, context).await.map(Done::from)
+        self.commit(claim, command, context).await.map(Done::from)
     }
 
     /// A command to each name of each claim; the outcomes come in that order.

@@ -46,8 +46,8 @@ mod properties;
 
 use cqrs_es::Aggregate;
 use cqrs_es::event_sink::EventSink;
-use schemas::Timestamp;
 use schemas::user::UserEvent;
+use schemas::{ClaimId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 pub use abandon_claim::AbandonClaim;
@@ -135,6 +135,25 @@ pub enum UserCommand {
     RemovePasskey(RemovePasskey),
     Erase(Erase),
     CompleteErasure(CompleteErasure),
+}
+
+impl UserCommand {
+    /// The same with its new names under another claim.
+    #[must_use]
+    pub fn under(self, claim: ClaimId) -> Self {
+        match self {
+            Self::Register(mut command) => {
+                command.registration.claim_id = claim;
+                Self::Register(command)
+            }
+            Self::CreateServiceAccount(mut command) => {
+                command.created.claim_id = claim;
+                Self::CreateServiceAccount(command)
+            }
+            Self::ChangeProfile(command) => Self::ChangeProfile(Box::new(command.under(claim))),
+            claims_nothing => claims_nothing,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]

@@ -24,6 +24,7 @@ use crate::group::Group;
 use crate::owners::Instance;
 pub(crate) use elsewhere::InboundMany;
 use share::Share;
+pub(crate) use share::run;
 
 /// Commands of one call that are on their way one by one.
 const SINGLE: usize = 256;
@@ -216,7 +217,7 @@ impl Bus {
 }
 
 /// Each is repeated by what it says, not by a key.
-fn unkeyed(context: &CommandContext) -> CommandContext {
+pub(crate) fn unkeyed(context: &CommandContext) -> CommandContext {
     CommandContext {
         idempotency: None,
         new_data_key: None,

@@ -48,6 +48,8 @@ pub(crate) struct Append {
     pub events: Vec<Event>,
     /// Writes a heartbeat to the ledger's partition of the keys topic.
     pub heartbeat: bool,
+    /// Goes into the log with the next one, or not at all.
+    pub is_joined: bool,
     /// Shared by those that came together.
     pub context: Arc<CommandContext>,
     pub new_data_key: Option<NewDataKey>,
@@ -55,8 +57,10 @@ pub(crate) struct Append {
     pub reply: Reply,
 }
 
-/// Metas and positions of an append's events, if they are in the log.
-pub(crate) type Outcome = Result<Vec<(Meta, Position)>, AppendError>;
+/// Metas and positions of an append's events.
+pub(crate) type Placed = Vec<(Meta, Position)>;
+/// The same if they are in the log.
+pub(crate) type Outcome = Result<Placed, AppendError>;
 
 /// Where an append's outcome goes. Who is let go without one knows nothing.
 pub(crate) enum Reply {
@@ -255,6 +259,26 @@ impl GroupLog {
         placed
     }
 
+    /// As [`Self::add`], of appends that go together.
+    pub(crate) fn add_all(
+        &self,
+        batch: &mut Prepared,
+        appends: &[Append],
+        now: Timestamp,
+    ) -> Result<(), EncodeError> {
+        if let [append] = appends {
+            return self.add(batch, append, now);
+        }
+        let (outgoing, metas, heads) = (batch.outgoing.len(), batch.metas.len(), batch.heads.clone());
+        let added = appends.iter().try_for_each(|append| self.add(batch, append, now));
+        if added.is_err() {
+            batch.outgoing.truncate(outgoing);
+            batch.metas.truncate(metas);
+            batch.heads = heads;
+        }
+        added
+    }
+
     /// Chains the events of one append onto a batch; on an error the batch is as before.
     pub(crate) fn add(
         &self,
@@ -396,6 +420,7 @@ impl Append {
             expected: 0,
             events: events.into_iter().map(Event::Log).collect(),
             heartbeat: false,
+            is_joined: false,
             context: Arc::new(CommandContext::system(RequestId::new_v7())),
             new_data_key: None,
             deadline: Instant::now(),

@@ -178,6 +178,7 @@ impl Owner {
             expected: 0,
             events: Vec::new(),
             heartbeat: false,
+            is_joined: false,
             context: Arc::new(CommandContext::system(RequestId::new_v7())),
             new_data_key: None,
             deadline,

@@ -45,6 +45,7 @@ mod stored_keys;
 mod stuck;
 mod tail;
 mod takeover;
+mod together;
 mod topics;
 mod waiting;
 mod watermarks;
@@ -83,6 +84,7 @@ pub use snapshots::{
 pub use store::KafkaEventStore;
 pub use stored_keys::stored_keys;
 pub use tail::{Tail, TailError};
+pub use together::Steps;
 pub use topics::{HEARTBEAT, Topics, create_projectors};
 pub use watermarks::{HighWatermarks, WatermarkError};
 pub use writer_log::{

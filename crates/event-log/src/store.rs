@@ -102,6 +102,7 @@ impl<A: LedgerAggregate> EventStore<A> for &KafkaEventStore<A> {
             expected: context.entry.sequence,
             events: events.iter().cloned().map(A::wrap).collect(),
             heartbeat: false,
+            is_joined: false,
             context: Arc::clone(&self.context),
             new_data_key: self.new_data_key.clone(),
             deadline: self.deadline,

@@ -16,6 +16,8 @@ const MANY: usize = 1_024;
 /// What comes to a group's writer.
 pub(crate) enum Work {
     One(Box<Append>),
+    /// In one transaction: each but the last is joined to the next.
+    Together(Vec<Append>),
     /// Whoever sends it waits for all of it before it sends more.
     Many(Vec<Append>),
 }
@@ -54,7 +56,12 @@ impl Waiting {
         {
             self.take(next);
         }
-        let single = self.single.len().min(SINGLE);
+        let mut single = self.single.len().min(SINGLE);
+        // What goes together is not parted.
+        while single > 0 && self.single.get(single - 1).is_some_and(|last| last.is_joined) {
+            single += 1;
+        }
+        let single = single.min(self.single.len());
         let many = self.many.len().min(MANY);
         Some(
             self.single
@@ -67,6 +74,7 @@ impl Waiting {
     fn take(&mut self, work: Work) {
         match work {
             Work::One(append) => self.single.push_back(*append),
+            Work::Together(appends) => self.single.extend(appends),
             Work::Many(appends) => self.many.extend(appends),
         }
     }
@@ -153,6 +161,21 @@ mod tests {
         }
         let expected = (0..2_000).chain(10_000..12_000).skip(MANY);
         assert!(rest.into_iter().eq(expected));
+    }
+
+    #[test]
+    fn what_goes_together_is_not_parted() {
+        let single = (1..SINGLE).map(|number| Work::one(append(i32::try_from(number).unwrap())));
+        let joined = |number| Append {
+            is_joined: true,
+            ..append(number)
+        };
+        let together = Work::Together(vec![joined(-1), joined(-2), append(-3)]);
+        let mut waiting = waiting(single.chain([together, Work::one(append(-4))]));
+        let first = numbers(&waiting.next_batch().unwrap());
+        assert_eq!(first.len(), SINGLE + 2);
+        assert!(first.ends_with(&[-1, -2, -3]));
+        assert_eq!(numbers(&waiting.next_batch().unwrap()), [-4]);
     }
 
     #[test]

@@ -168,20 +168,28 @@ impl<L: WriterLog> Worker<L> {
         marks.moved(self.heads.heads());
     }
 
-    /// Chains what can be committed; answers what cannot.
+    /// Chains what can be committed; answers what cannot. Of those that go together one that cannot keeps all back.
     fn prepare(&self, batch: Vec<Append>) -> (Prepared, Vec<Append>) {
         let mut prepared = self.heads.prepare();
         let mut kept = Vec::with_capacity(batch.len());
         let (now, clock) = (Timestamp::now(), Instant::now());
-        for append in batch {
-            if append.deadline < clock {
-                append.answer(Err(AppendError::Expired));
-            } else if !append.is_current() {
-                append.answer(Err(AppendError::NotApplied));
-            } else if let Err(error) = self.heads.add(&mut prepared, &append, now) {
-                append.answer(Err(AppendError::Encoding(error.to_string())));
-            } else {
-                kept.push(append);
+        let mut batch = batch.into_iter();
+        while batch.len() > 0 {
+            let joined = batch.as_slice().iter().take_while(|append| append.is_joined);
+            let count = joined.count() + 1;
+            let unit: Vec<Append> = batch.by_ref().take(count).collect();
+            let added = match unit.iter().find_map(|append| unfit(append, clock)) {
+                Some(error) => Err(error),
+                None => self
+                    .heads
+                    .add_all(&mut prepared, &unit, now)
+                    .map_err(|error| AppendError::Encoding(error.to_string())),
+            };
+            match added {
+                Ok(()) => kept.extend(unit),
+                Err(error) => unit
+                    .into_iter()
+                    .for_each(|append| append.answer(Err(error.clone()))),
             }
         }
         (prepared, kept)
@@ -220,6 +228,15 @@ impl<L: WriterLog> Worker<L> {
                 ))
             }
         }
+    }
+}
+
+/// Why an append is not even tried.
+fn unfit(append: &Append, clock: Instant) -> Option<AppendError> {
+    if append.deadline < clock {
+        Some(AppendError::Expired)
+    } else {
+        (!append.is_current()).then_some(AppendError::NotApplied)
     }
 }
 

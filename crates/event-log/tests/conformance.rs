@@ -23,6 +23,8 @@ mod stalls;
 mod store_cases;
 #[path = "conformance/tail.rs"]
 mod tail;
+#[path = "conformance/together.rs"]
+mod together;
 #[path = "conformance/untrusted_snapshots.rs"]
 mod untrusted_snapshots;
 
@@ -52,6 +54,7 @@ macro_rules! conforms {
     ($log:expr) => {
         use bulk::*;
         use cases::*;
+        use together::*;
         on_a_new_log!($log =>
             commands_are_recorded_in_order,
             a_new_owner_reads_everything_back,
@@ -66,6 +69,9 @@ macro_rules! conforms {
             many_commands_come_to_what_each_would,
             a_replaced_owner_says_yes_to_none_of_many,
             single_commands_and_many_share_the_writer,
+            what_goes_together_is_committed_together,
+            what_cannot_go_together_is_not_done,
+            a_key_finds_what_was_done_together,
         )
     };
 }

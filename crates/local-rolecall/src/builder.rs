@@ -3,10 +3,13 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 
-use local_stack::{Launch, MailServer, Server, Stack};
+use local_stack::{Launch, MailServer, Server, SmsGateway, Stack};
 use service_kit::keys::{KeyFiles, generate_key, generate_key_files};
 
 use crate::{ADMIN_USERNAME, Error, Instance, LocalRolecall, PLAIN, SMS_DOMAIN, Service};
+
+/// File of the token that the gateway to phones wants.
+const SMS_TOKEN: &str = "sms-token";
 
 /// What to start.
 #[derive(Clone, Debug)]
@@ -19,6 +22,7 @@ pub struct Builder {
     own_env: Vec<((Service, usize), (String, String))>,
     own_ports: Vec<((Service, usize), u16)>,
     elsewhere: Vec<((Service, usize), Elsewhere)>,
+    sms_gateway: bool,
 }
 
 /// Another network than this one.
@@ -41,6 +45,7 @@ impl Default for Builder {
             own_env: vec![],
             own_ports: vec![],
             elsewhere: vec![],
+            sms_gateway: false,
         }
     }
 }
@@ -99,6 +104,13 @@ impl Builder {
         self
     }
 
+    /// Messages to phones go to [`LocalRolecall::sms`] instead of by mail.
+    #[must_use]
+    pub fn sms_gateway(mut self) -> Self {
+        self.sms_gateway = true;
+        self
+    }
+
     /// A further environment variable for all of them.
     #[must_use]
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
@@ -132,7 +144,9 @@ impl Builder {
         let pepper = generate_key(folder.join("keys/pepper.key"))?;
         let admin_password = password(&folder.join("admin-password"))?;
         let mail = mail_server(&folder)?;
-        let env = self.environment(stack, &prefix, (&keys, &pepper), &folder, &mail);
+        let sms = self.start_gateway(stack, &folder).await?;
+        let messages = (&mail, sms.as_ref());
+        let env = self.environment(stack, &prefix, (&keys, &pepper), &folder, messages);
         let place = Place {
             programs: &programs,
             prefix: &prefix,
@@ -155,6 +169,7 @@ impl Builder {
             instances: [commands, queries, projectors],
             keys,
             mail,
+            sms,
             admin_password,
             topic_prefix: prefix,
             programs,
@@ -221,13 +236,25 @@ impl Builder {
         Ok(Instance { server, address })
     }
 
+    async fn start_gateway(&self, stack: &Stack, folder: &Path) -> Result<Option<SmsGateway>, Error> {
+        if !self.sms_gateway {
+            return Ok(None);
+        }
+        let token = password(&folder.join(SMS_TOKEN))?;
+        let started = SmsGateway::start(stack.certificates(), &token).await;
+        started.map(Some).map_err(|cause| Error::Io {
+            doing: "starting a gateway to phones".to_owned(),
+            cause,
+        })
+    }
+
     fn environment(
         &self,
         stack: &Stack,
         prefix: &str,
         (keys, pepper): (&KeyFiles, &Path),
         folder: &Path,
-        mail: &MailServer,
+        (mail, sms): (&MailServer, Option<&SmsGateway>),
     ) -> Vec<(String, String)> {
         let own = [
             ("ROLECALL_KAFKA", stack.kafka_bootstrap()),
@@ -239,8 +266,6 @@ impl Builder {
             ("ROLECALL_PEPPER_FILE", pepper.display().to_string()),
             ("ROLECALL_ADMIN_USERNAME", ADMIN_USERNAME.to_owned()),
             ("ROLECALL_SMTP_URL", mail.url()),
-            // Nobody has a phone here: codes come by mail, to the digits at this domain.
-            ("ROLECALL_SMS_MAIL_DOMAIN", SMS_DOMAIN.to_owned()),
             (
                 "ROLECALL_ADMIN_PASSWORD_FILE",
                 folder.join("admin-password").display().to_string(),
@@ -248,6 +273,7 @@ impl Builder {
         ];
         own.into_iter()
             .chain(transport(stack))
+            .chain(to_phones(sms, stack, folder))
             .chain(keys.environment())
             .map(|(name, value)| (name.to_owned(), value))
             .chain(self.env.iter().cloned())
@@ -269,6 +295,23 @@ fn transport(stack: &Stack) -> Vec<(&'static str, String)> {
     files
         .map(|(name, path)| (name, path.display().to_string()))
         .to_vec()
+}
+
+/// Nobody has a phone here: codes go to the gateway, or else by mail to the digits at this domain.
+fn to_phones(sms: Option<&SmsGateway>, stack: &Stack, folder: &Path) -> Vec<(&'static str, String)> {
+    let Some(gateway) = sms else {
+        return vec![("ROLECALL_SMS_MAIL_DOMAIN", SMS_DOMAIN.to_owned())];
+    };
+    let token = folder.join(SMS_TOKEN).display().to_string();
+    let mut settings = vec![
+        ("ROLECALL_SMS_WEBHOOK_URL", gateway.url()),
+        ("ROLECALL_SMS_WEBHOOK_TOKEN_FILE", token),
+    ];
+    if let Some(certificates) = stack.certificates() {
+        // The gateway is certified by one of the system's authorities: here that is the stack's.
+        settings.push(("SSL_CERT_FILE", certificates.authority().display().to_string()));
+    }
+    settings
 }
 
 /// Delivers to nobody, and keeps every message in the folder.
@@ -330,7 +373,7 @@ fn own_folder() -> Result<PathBuf, Error> {
 /// Made once and kept, like the keys.
 fn password(path: &Path) -> Result<String, Error> {
     let io = |cause| Error::Io {
-        doing: format!("the administrator's password in {}", path.display()),
+        doing: format!("the secret in {}", path.display()),
         cause,
     };
     if !path.exists() {

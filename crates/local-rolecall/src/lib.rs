@@ -21,7 +21,7 @@ use std::fmt::Display;
 use std::net::SocketAddrV4;
 use std::path::PathBuf;
 
-use local_stack::{Certificates, MailServer, Server};
+use local_stack::{Certificates, MailServer, Server, SmsGateway};
 use service_kit::keys::{KeyError, KeyFiles};
 
 pub use builder::{Builder, Elsewhere};
@@ -87,6 +87,7 @@ pub struct LocalRolecall {
     instances: [Vec<Instance>; 3],
     keys: KeyFiles,
     mail: MailServer,
+    sms: Option<SmsGateway>,
     admin_password: String,
     topic_prefix: String,
     programs: PathBuf,
@@ -189,6 +190,11 @@ impl LocalRolecall {
     /// Gets every message that the services send.
     pub fn mail(&self) -> &MailServer {
         &self.mail
+    }
+
+    /// Gets every message to a phone, if it was asked for; else they are mails too.
+    pub fn sms(&self) -> Option<&SmsGateway> {
+        self.sms.as_ref()
     }
 
     pub fn admin_password(&self) -> &str {

@@ -1,12 +1,10 @@
 //! Hashing passwords here, and checking them against any stored hash.
 
-use argon2::password_hash::phc::Output;
-use argon2::{
-    Algorithm, Argon2, AssociatedData, Block, KeyId, Params, ParamsBuilder, PasswordHasher, Version,
-};
+use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
+use argon2::{Algorithm, Argon2, AssociatedData, KeyId, Params, ParamsBuilder, Version};
 
 use crate::stored::{FormError, Stored};
-use crate::{Peppers, normalise};
+use crate::{Memory, Peppers, normalise};
 
 /// In place of a hash: of a user who has no password, so that none fits.
 pub const NO_PASSWORD: &str = "*";
@@ -47,25 +45,6 @@ impl Default for Cost {
     }
 }
 
-/// What argon2 fills, kept from one password to the next: to ask the kernel for 19 MiB and to zero it costs a tenth
-/// of a hash.
-#[derive(Default)]
-pub struct Memory(Vec<Block>);
-
-impl Memory {
-    pub(crate) fn of(&mut self, blocks: usize) -> &mut [Block] {
-        if self.0.len() < blocks {
-            self.0.resize(blocks, Block::default());
-        }
-        // Whoever asked for much more before, which is rare, does not leave it here for ever.
-        if self.0.len() > blocks.saturating_mul(4) {
-            self.0.truncate(blocks);
-            self.0.shrink_to_fit();
-        }
-        self.0.get_mut(..blocks).unwrap_or_default()
-    }
-}
-
 /// argon2id of the password's NFC; with a pepper, of the HMAC-SHA-256 of that under the pepper, whose id the hash names
 /// as `keyid`.
 pub struct Hasher {
@@ -91,14 +70,30 @@ impl Hasher {
     }
 
     /// The PHC string of a new password.
-    pub fn hash(&self, password: &str) -> Result<String, HashError> {
+    pub fn hash(&self, password: &str, memory: &mut Memory) -> Result<String, HashError> {
         let password = normalise(password);
-        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, self.params.clone());
         let hash = match self.peppers.current() {
-            Some(pepper) => argon2.hash_password(pepper.apply(&password).as_slice()),
-            None => argon2.hash_password(password.as_bytes()),
+            Some(pepper) => self.argon2id(pepper.apply(&password).as_slice(), memory),
+            None => self.argon2id(password.as_bytes(), memory),
         };
         Ok(hash.map_err(HashError::Hash)?.to_string())
+    }
+
+    /// With a new salt.
+    fn argon2id(&self, secret: &[u8], memory: &mut Memory) -> argon2::password_hash::Result<PasswordHash> {
+        let (algorithm, version) = (Algorithm::Argon2id, Version::V0x13);
+        let argon2 = Argon2::new(algorithm, version, self.params.clone());
+        let salt = Salt::generate();
+        let mut output = [0; Params::DEFAULT_OUTPUT_LEN];
+        let blocks = memory.of(self.params.block_count());
+        argon2.hash_password_into_with_memory(secret, &salt, &mut output, blocks)?;
+        Ok(PasswordHash {
+            algorithm: algorithm.ident(),
+            version: Some(version.into()),
+            params: ParamsString::try_from(&self.params)?,
+            salt: Some(salt),
+            hash: Some(Output::new(&output)?),
+        })
     }
 
     /// Whether the password fits the hash, whoever made that.
@@ -106,7 +101,7 @@ impl Hasher {
         let normal = normalise(password);
         if hash == NO_PASSWORD {
             // Takes as long as a wrong one: who has none must not show.
-            self.hash(&normal)?;
+            self.hash(&normal, memory)?;
             return Ok(false);
         }
         let stored = Stored::parse(hash)?;
@@ -169,7 +164,7 @@ mod tests {
     #[test]
     fn one_password_typed_in_two_ways_is_one_password() {
         let hasher = hasher(None, &[]);
-        let hash = hasher.hash("ba\u{308}r").unwrap();
+        let hash = hasher.hash("ba\u{308}r", &mut Memory::default()).unwrap();
         assert_eq!(verify(&hasher, "b\u{e4}r", &hash), Ok(true));
         assert_eq!(verify(&hasher, "bar", &hash), Ok(false));
     }
@@ -177,7 +172,7 @@ mod tests {
     #[test]
     fn a_peppered_hash_needs_its_pepper_and_names_it() {
         let one = hasher(Some(1), &[]);
-        let hash = one.hash("right").unwrap();
+        let hash = one.hash("right", &mut Memory::default()).unwrap();
         assert!(hash.contains("keyid="), "{hash}");
         assert_eq!(verify(&one, "right", &hash), Ok(true));
         assert_eq!(verify(&one, "wrong", &hash), Ok(false));
@@ -202,7 +197,7 @@ mod tests {
     #[test]
     fn hashes_made_otherwise_are_due_to_be_made_anew() {
         let (plain, peppered) = (hasher(None, &[]), hasher(Some(1), &[]));
-        let hash = plain.hash("right").unwrap();
+        let hash = plain.hash("right", &mut Memory::default()).unwrap();
         assert!(plain.is_current(&hash) && !peppered.is_current(&hash));
         let dearer = Hasher::new(Cost { passes: 2, ..CHEAP }, Peppers::default()).unwrap();
         assert!(!dearer.is_current(&hash));
@@ -227,7 +222,10 @@ mod tests {
             Peppers::default(),
         )
         .unwrap();
-        let hashes = [small.hash("right").unwrap(), large.hash("right").unwrap()];
+        let hashes = [
+            small.hash("right", &mut Memory::default()).unwrap(),
+            large.hash("right", &mut Memory::default()).unwrap(),
+        ];
         let mut memory = Memory::default();
         for hash in hashes.iter().cycle().take(6) {
             assert_eq!(small.verify("right", hash, &mut memory), Ok(true));

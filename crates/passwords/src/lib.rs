@@ -7,6 +7,7 @@
 pub mod blocklist;
 mod foreign;
 mod hasher;
+mod memory;
 mod pepper;
 mod policy;
 mod stored;
@@ -14,7 +15,8 @@ mod stored;
 use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
 
-pub use hasher::{Cost, HashError, Hasher, Memory, NO_PASSWORD};
+pub use hasher::{Cost, HashError, Hasher, NO_PASSWORD};
+pub use memory::Memory;
 pub use pepper::{Pepper, PepperError, Peppers};
 pub use policy::{LEAST_ALONE, LEAST_WITH_SECOND_FACTOR, LONGEST, Weakness, check};
 pub use stored::{FormError, Stored};

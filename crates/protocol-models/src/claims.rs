@@ -1,4 +1,5 @@
-//! Claiming an e-mail address and a user name: reserve both, register the user, confirm both.
+//! Claiming an e-mail address and a user name: reserve both, register the user, confirm both. Names whose ledger has one
+//! writer with the user's take these steps in one transaction.
 //!
 //! A *claim* names the whole. Expiry has no clock here: whoever meets a reservation may find it expired
 //! or not, at any moment, which covers every clock and every pause.
@@ -41,6 +42,8 @@ pub enum Flaw {
     AnswersEarly,
     /// Nobody asks the holder of a reservation, expired or not.
     NobodyAsks,
+    /// Of steps taken together some may be in the log without the others.
+    PartsTogether,
 }
 
 /// One run of the registration.
@@ -57,6 +60,8 @@ pub struct Claims {
     pub tries: Vec<Try>,
     /// E-mail addresses and user names together.
     pub names: usize,
+    /// Which of a claim's two names has one writer with the user.
+    pub near: [bool; 2],
     /// Steps that may fail or lose their answer, in all.
     pub faults: u8,
     pub flaw: Option<Flaw>,
@@ -147,7 +152,7 @@ impl Model for Claims {
         let users = self.claims.iter().map(|claim| claim.user + 1).max().unwrap_or(0);
         vec![State {
             ledgers: Ledgers::new(self.names, users),
-            sagas: vec![Saga::START; self.tries.len()],
+            sagas: self.tries.iter().map(|&it| self.start(it)).collect(),
             in_flight: BTreeSet::new(),
             faults_left: self.faults,
         }]

@@ -20,6 +20,7 @@ fn two_for_one_mail(faults: u8, flaw: Option<Flaw>) -> Claims {
         claims: vec![Claim::new(1, 0, [MAIL, 1]), Claim::new(2, 1, [MAIL, 2])],
         tries: vec![alone(0), alone(1)],
         names: 3,
+        near: [false; 2],
         faults,
         flaw,
     }
@@ -31,6 +32,7 @@ fn a_retry_and_a_contender(flaw: Option<Flaw>) -> Claims {
         claims: vec![Claim::new(1, 0, [MAIL, 1]), Claim::new(2, 1, [MAIL, 2])],
         tries: vec![shared(0), shared(0), alone(1)],
         names: 3,
+        near: [false; 2],
         faults: 1,
         flaw,
     }
@@ -47,6 +49,7 @@ fn three_crossing(flaw: Option<Flaw>) -> Claims {
         ],
         tries: vec![alone(0), alone(1), alone(2)],
         names: 3,
+        near: [false; 2],
         faults: 0,
         flaw,
     }
@@ -58,6 +61,7 @@ fn one_key_two_requests(flaw: Option<Flaw>) -> Claims {
         claims: vec![Claim::new(1, 0, [MAIL, 1]), Claim::new(2, 0, [MAIL, 2])],
         tries: vec![shared(0), shared(1), shared(0)],
         names: 3,
+        near: [false; 2],
         faults: 1,
         flaw,
     }
@@ -83,6 +87,29 @@ fn holds(name: &str, counted: Claims) {
 #[test]
 fn two_who_want_one_address() {
     holds("two for one address", two_for_one_mail(2, None));
+}
+
+/// Where both names, or one of them, have one writer with the user.
+#[test]
+fn two_who_want_one_address_and_take_their_steps_together() {
+    for near in [[true, true], [true, false], [false, true]] {
+        let model = Claims {
+            near,
+            ..two_for_one_mail(2, None)
+        };
+        holds(&format!("two for one address, near {near:?}"), model);
+    }
+}
+
+#[test]
+fn a_retry_and_a_contender_who_take_their_steps_together() {
+    for near in [[true, true], [true, false]] {
+        let model = Claims {
+            near,
+            ..a_retry_and_a_contender(None)
+        };
+        holds(&format!("a retry and a contender, near {near:?}"), model);
+    }
 }
 
 #[test]
@@ -141,6 +168,15 @@ fn every_flaw_is_found() {
         "{}",
         withdrawn.expect("a claim given back under its other try is not found")
     );
+}
+
+#[test]
+fn steps_taken_together_must_be_one_transaction() {
+    let model = Claims {
+        near: [true; 2],
+        ..two_for_one_mail(0, Some(Flaw::PartsTogether))
+    };
+    println!("{}", found(model, UNIQUE).unwrap());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! rows count from the first month that the shard still keeps; a rebuild keeps the same months.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use chrono::NaiveDate;
 use futures::TryStreamExt;
@@ -21,10 +22,71 @@ pub struct DigestsAt {
     pub catalog: Sha256Digest,
     /// Of the catalog's audit rows, which lie on one shard only; the others have none.
     pub catalog_audit: Sha256Digest,
+    /// Of the shard map as applied, and the places of ledgers by it.
+    pub placement: Sha256Digest,
     pub ledgers: BTreeMap<i32, Sha256Digest>,
     /// The first month of audit rows that is still kept; `None` keeps all.
     pub audit_from: Option<NaiveDate>,
     pub checkpoints: Vec<Placed>,
+}
+
+impl DigestsAt {
+    pub fn of_catalog(&self) -> CatalogDigests {
+        CatalogDigests {
+            roles: self.catalog,
+            audit: self.catalog_audit,
+            placement: self.placement,
+        }
+    }
+}
+
+/// A part of what a shard has by the catalog's events; each can be replaced by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CatalogPart {
+    /// The copy of roles and permissions.
+    Roles,
+    /// What the audit log tells of the catalog.
+    Audit,
+    /// The shard map, and the places of ledgers by it.
+    Placement,
+}
+
+impl CatalogPart {
+    pub const ALL: [Self; 3] = [Self::Roles, Self::Audit, Self::Placement];
+}
+
+impl fmt::Display for CatalogPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Roles => "roles and permissions",
+            Self::Audit => "audit rows of the catalog",
+            Self::Placement => "places of ledgers",
+        })
+    }
+}
+
+/// Of each part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CatalogDigests {
+    pub roles: Sha256Digest,
+    pub audit: Sha256Digest,
+    pub placement: Sha256Digest,
+}
+
+impl CatalogDigests {
+    pub fn of(&self, part: CatalogPart) -> Sha256Digest {
+        match part {
+            CatalogPart::Roles => self.roles,
+            CatalogPart::Audit => self.audit,
+            CatalogPart::Placement => self.placement,
+        }
+    }
+
+    pub fn differing(&self, other: &Self) -> Vec<CatalogPart> {
+        let mut parts = CatalogPart::ALL.to_vec();
+        parts.retain(|part| self.of(*part) != other.of(*part));
+        parts
+    }
 }
 
 /// `shard_id` columns are left out: they tell where a row lies, not what happened.
@@ -109,6 +171,18 @@ const CATALOG_TABLES: [(&str, &str); 3] = [
     ),
 ];
 
+/// Before the first map is applied, the places are those that a projector began with.
+const PLACEMENT_TABLES: [(&str, &str); 2] = [
+    (
+        "shard_map",
+        "SELECT ROW(m.*)::text FROM shard_map m WHERE $1 = -1 ORDER BY singleton",
+    ),
+    (
+        "shard_placement",
+        "SELECT ROW(p.*)::text FROM shard_placement p WHERE $1 = -1 AND EXISTS (SELECT FROM shard_map) ORDER BY ledger",
+    ),
+];
+
 /// `security_audit_log.ledger` of catalog events.
 pub const CATALOG_LEDGER: i16 = -1;
 
@@ -137,6 +211,20 @@ pub async fn catalog_digest(pool: &PgPool) -> Result<Sha256Digest, Error> {
     .await
 }
 
+/// As [`catalog_digest`], of every part.
+pub async fn catalog_digests(pool: &PgPool) -> Result<CatalogDigests, Error> {
+    catalog_digests_within(Snapshot::begin(pool).await?.connection()).await
+}
+
+/// As [`catalog_digests`], in the caller's transaction, which sees what it wrote.
+pub async fn catalog_digests_within(tx: &mut PgConnection) -> Result<CatalogDigests, Error> {
+    Ok(CatalogDigests {
+        roles: of_tables(tx, &CATALOG_TABLES, CATALOG_LEDGER).await?,
+        audit: of_tables(tx, &[AUDIT], CATALOG_LEDGER).await?,
+        placement: of_tables(tx, &PLACEMENT_TABLES, CATALOG_LEDGER).await?,
+    })
+}
+
 /// Digests of a shard's catalog copy and ledgers, in one snapshot with its checkpoints.
 pub async fn digests(pool: &PgPool, ledgers: &[i32]) -> Result<DigestsAt, Error> {
     let mut snapshot = Snapshot::begin(pool).await?;
@@ -146,15 +234,15 @@ pub async fn digests(pool: &PgPool, ledgers: &[i32]) -> Result<DigestsAt, Error>
         .execute(&mut *connection)
         .await?;
     let audit_from = time_series::kept_from(connection, time_series::AUDIT).await?;
-    let catalog = of_tables(connection, &CATALOG_TABLES, CATALOG_LEDGER).await?;
-    let catalog_audit = of_tables(connection, &[AUDIT], CATALOG_LEDGER).await?;
+    let of_catalog = catalog_digests_within(connection).await?;
     let mut found = BTreeMap::new();
     for &ledger in ledgers {
         found.insert(ledger, of_ledger(connection, ledger).await?);
     }
     Ok(DigestsAt {
-        catalog,
-        catalog_audit,
+        catalog: of_catalog.roles,
+        catalog_audit: of_catalog.audit,
+        placement: of_catalog.placement,
         ledgers: found,
         audit_from,
         checkpoints: checkpoint::all(connection).await?,

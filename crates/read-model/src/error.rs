@@ -46,6 +46,8 @@ pub enum Error {
     ShardsVanished { known: usize, configured: usize },
     #[error("{topic}-{partition} is not to go beyond offset {at} for the moment")]
     Held { topic: String, partition: i32, at: i64 },
+    #[error("there are grants of roles that the log does not have: rebuild the ledgers of the shard first")]
+    StrayGrants(#[source] sqlx::Error),
     #[error("column {column} holds {value:?}")]
     Corrupt { column: &'static str, value: String },
 }

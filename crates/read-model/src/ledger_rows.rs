@@ -62,27 +62,43 @@ pub async fn copy(
     stream: Stream,
     ledger: i32,
 ) -> Result<usize, Error> {
-    let mut bytes = 0;
-    for table in tables(stream) {
-        let columns: String = sqlx::query_scalar(
-            "SELECT string_agg(quote_ident(column_name), ', ' ORDER BY ordinal_position)
-             FROM information_schema.columns
-             WHERE table_schema = current_schema() AND table_name = $1 AND is_generated = 'NEVER'",
-        )
-        .bind(table)
-        .fetch_one(&mut *from)
-        .await?;
-        let out =
-            format!("COPY (SELECT {columns} FROM {table} WHERE ledger = {ledger}) TO STDOUT (FORMAT binary)");
-        let mut rows = from.copy_out_raw(&out).await?;
-        let into = format!("COPY {table} ({columns}) FROM STDIN (FORMAT binary)");
-        let mut sink = to.copy_in_raw(&into).await?;
-        while let Some(chunk) = rows.next().await {
-            let chunk = chunk?;
-            bytes += chunk.len();
-            sink.send(chunk).await?;
-        }
-        sink.finish().await?;
+    let (mut bytes, which) = (0, format!("ledger = {ledger}"));
+    for &table in tables(stream) {
+        bytes += copy_rows(from, to, (table, table), &which).await?;
     }
     Ok(bytes)
+}
+
+/// Adds rows of another database's table to one that has the same columns.
+pub(crate) async fn copy_rows(
+    from: &mut PgConnection,
+    to: &mut PgConnection,
+    (table, into): (&str, &str),
+    which: &str,
+) -> Result<usize, Error> {
+    let columns = columns(from, table).await?;
+    let out = format!("COPY (SELECT {columns} FROM {table} WHERE {which}) TO STDOUT (FORMAT binary)");
+    let mut rows = from.copy_out_raw(&out).await?;
+    let into = format!("COPY {into} ({columns}) FROM STDIN (FORMAT binary)");
+    let mut sink = to.copy_in_raw(&into).await?;
+    let mut bytes = 0;
+    while let Some(chunk) = rows.next().await {
+        let chunk = chunk?;
+        bytes += chunk.len();
+        sink.send(chunk).await?;
+    }
+    sink.finish().await?;
+    Ok(bytes)
+}
+
+/// Those of a table that are written, by commas.
+pub(crate) async fn columns(connection: &mut PgConnection, table: &str) -> Result<String, Error> {
+    Ok(sqlx::query_scalar(
+        "SELECT string_agg(quote_ident(column_name), ', ' ORDER BY ordinal_position)
+         FROM information_schema.columns
+         WHERE table_schema = current_schema() AND table_name = $1 AND is_generated = 'NEVER'",
+    )
+    .bind(table)
+    .fetch_one(connection)
+    .await?)
 }

@@ -3,10 +3,11 @@
 //! the log gives the same digest as the live tables.
 //!
 //! To add a table: write the next file in `migrations/`, list it in `0020_access.sql` (who may do what) and in
-//! `tests/roles.rs`, list it in `digest.rs`, put its reads into a file of `queries/`, its indexes into
-//! docs/indexes.md, and add its projection to the projector.
+//! `tests/roles.rs`, list it in `digest.rs` and in `ledger_rows.rs` or `catalog_rows.rs`, put its reads into a file of
+//! `queries/`, its indexes into docs/indexes.md, and add its projection to the projector.
 
 pub mod access_snapshots;
+pub mod catalog_rows;
 pub mod checkpoint;
 pub mod digest;
 mod error;

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may fail like tests")]
 
+#[path = "roles/catalog.rs"]
+mod catalog;
 #[path = "roles/states.rs"]
 mod states;
 

@@ -11,6 +11,7 @@ mod erasures;
 mod lookups;
 mod passkeys;
 mod password_history;
+mod replacing;
 mod role_cache;
 mod role_permissions;
 mod service_keys;
@@ -27,6 +28,8 @@ use sqlx::types::ipnetwork::IpNetwork;
 use uuid::Uuid;
 
 use crate::decode::Decoded;
+
+pub use replacing::replace_catalog;
 
 /// Where the rows of a partition lie.
 #[derive(Clone, Debug)]

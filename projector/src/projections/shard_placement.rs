@@ -36,33 +36,57 @@ impl ShardPlacement {
     }
 
     pub async fn write(&self, tx: &mut PgConnection) -> Result<(), RowError> {
-        let Some(map) = &self.0 else { return Ok(()) };
-        sqlx::query("SELECT pg_advisory_xact_lock($1)")
-            .bind(LOCK)
-            .execute(&mut *tx)
-            .await?;
-        let ledgers: Vec<i16> = (0..).take(map.placement.len()).collect();
-        let moved = sqlx::query(
-            "INSERT INTO shard_placement (ledger, shard_id) SELECT * FROM unnest($1::int2[], $2::int4[])
-             ON CONFLICT (ledger) DO UPDATE SET shard_id = excluded.shard_id
-             WHERE shard_placement.shard_id <> excluded.shard_id",
-        )
-        .bind(ledgers)
-        .bind(&map.placement)
-        .execute(&mut *tx)
-        .await?;
-        sqlx::query(
-            "INSERT INTO shard_map (map) VALUES ($1) ON CONFLICT (singleton) DO UPDATE SET map = excluded.map",
-        )
-        .bind(Json(map))
-        .execute(&mut *tx)
-        .await?;
-        // Most maps only begin or end a move, and every look-up stays where it points.
-        if moved.rows_affected() > 0 {
-            follow(tx).await?;
+        match &self.0 {
+            Some(map) => put(tx, map).await,
+            None => Ok(()),
         }
-        Ok(())
     }
+}
+
+async fn put(tx: &mut PgConnection, map: &ShardMapChanged) -> Result<(), RowError> {
+    sqlx::query("SELECT pg_advisory_xact_lock($1)")
+        .bind(LOCK)
+        .execute(&mut *tx)
+        .await?;
+    let ledgers: Vec<i16> = (0..).take(map.placement.len()).collect();
+    let moved = sqlx::query(
+        "INSERT INTO shard_placement (ledger, shard_id) SELECT * FROM unnest($1::int2[], $2::int4[])
+         ON CONFLICT (ledger) DO UPDATE SET shard_id = excluded.shard_id
+         WHERE shard_placement.shard_id <> excluded.shard_id",
+    )
+    .bind(ledgers)
+    .bind(&map.placement)
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query(
+        "INSERT INTO shard_map (map) VALUES ($1) ON CONFLICT (singleton) DO UPDATE SET map = excluded.map",
+    )
+    .bind(Json(map))
+    .execute(&mut *tx)
+    .await?;
+    // Most maps only begin or end a move, and every look-up stays where it points.
+    if moved.rows_affected() > 0 {
+        follow(tx).await?;
+    }
+    Ok(())
+}
+
+/// Puts what another database has applied in the place of what is here. Where that is no map yet, the places stay those
+/// that a projector began with.
+pub(super) async fn replace(
+    tx: &mut PgConnection,
+    applied: Option<&ShardMapChanged>,
+) -> Result<(), RowError> {
+    let Some(map) = applied else {
+        sqlx::query("DELETE FROM shard_map").execute(tx).await?;
+        return Ok(());
+    };
+    put(tx, map).await?;
+    sqlx::query("DELETE FROM shard_placement WHERE NOT ledger = ANY ($1)")
+        .bind((0..).take(map.placement.len()).collect::<Vec<i16>>())
+        .execute(tx)
+        .await?;
+    Ok(())
 }
 
 /// Has the look-ups point to where their users lie now.

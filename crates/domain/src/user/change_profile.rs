@@ -32,6 +32,21 @@ pub enum NewPhoneNumber {
     Removed,
 }
 
+impl ChangeProfile {
+    /// The same, with what is new in it under another claim.
+    pub(super) fn under(self, claim: ClaimId) -> Self {
+        let under = |new: NewName| NewName {
+            claim_id: new.claim_id.map(|_| claim),
+            ..new
+        };
+        Self {
+            username: self.username.map(under),
+            email: self.email.map(under),
+            ..self
+        }
+    }
+}
+
 impl Decide<User> for ChangeProfile {
     fn decide(self, user: &User, _: &Context) -> Result<Vec<UserEvent>, Error> {
         let account = user.registered()?;
@@ -149,6 +164,21 @@ mod tests {
             .and(email("new@example.org", 2))
             .when(email("new@example.org", 2))
             .then_nothing();
+    }
+
+    #[test]
+    fn after_an_abandoned_claim_another_one_makes_the_same_change() {
+        let both = ChangeProfile {
+            username: Some(name("Alice", None)),
+            ..email("new@example.org", 2)
+        };
+        let abandoned = given([registered()]).and(AbandonClaim { claim_id: claim(2) });
+        let changed = abandoned.and(both.under(claim(3)));
+        let account = changed.state().account.as_ref().unwrap();
+        assert_eq!(
+            (account.email_claim, account.username_claim),
+            (claim(3), claim(1))
+        );
     }
 
     #[test]

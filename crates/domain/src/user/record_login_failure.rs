@@ -89,12 +89,10 @@ mod tests {
     use schemas::user::UserLoggedIn;
 
     use crate::testing::{
-        Given, NOW, device, given, logged_in, login, login_failure, minutes, registered, sealed, session,
+        Given, NOW, device, given, logged_in, login, login_failure, minutes, registered, session,
         user_deactivated,
     };
-    use crate::user::{
-        ChangePassword, FOLDED_FOR, LogIn, MAX_DEVICES, MAX_SESSIONS, UserCommand, WriteLoginFailures,
-    };
+    use crate::user::{FOLDED_FOR, LogIn, MAX_DEVICES, MAX_SESSIONS, UserCommand, WriteLoginFailures};
 
     fn fail(count: i32) -> RecordLoginFailure {
         RecordLoginFailure {
@@ -348,20 +346,6 @@ mod tests {
         assert_eq!(all.known_devices, [DeviceFailures { device_id, count }]);
         assert_eq!(owned.user.failed_logins, 3);
         assert_eq!(owned.user.devices[0].failures, 2);
-    }
-
-    #[test]
-    fn a_new_password_forgets_the_devices_that_are_not_signed_in() {
-        let mut owned = Owned::new();
-        owned.log_in(2, device(2)).unwrap();
-        let change = ChangePassword {
-            password_hash: sealed("new"),
-            credentials: 1,
-            keep: Some(session(2)),
-        };
-        owned.run(UserCommand::ChangePassword(change)).unwrap();
-        let known: Vec<DeviceId> = owned.user.devices.iter().map(|device| device.id).collect();
-        assert_eq!(known, [device(2)]);
     }
 
     #[test]

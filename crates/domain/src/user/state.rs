@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use schemas::user::{
-    HeldName, LockReason, LoginFailed, MULTIPLE_FACTORS, ONE_TIME_PASSWORD, PasswordChangeCause,
-    SessionRefreshed, UserEvent, UserLoggedIn, UserRegistered,
+    HeldName, LockReason, LoginFailed, MULTIPLE_FACTORS, ONE_TIME_PASSWORD, SessionRefreshed, UserEvent,
+    UserLoggedIn, UserRegistered,
 };
 use schemas::{BlindIndex, ClaimId, DeviceId, RoleId, Sealed, SessionId, Sha256Digest, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
@@ -99,7 +99,7 @@ impl Account {
             .take(count)
     }
 
-    fn change_password(&mut self, hash: &Sealed) {
+    pub(super) fn change_password(&mut self, hash: &Sealed) {
         let former = std::mem::replace(&mut self.password_hash, hash.clone());
         self.former_hashes.insert(0, former);
         self.former_hashes.truncate(MAX_REMEMBERED_PASSWORDS - 1);
@@ -109,7 +109,7 @@ impl Account {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Device {
     pub id: DeviceId,
-    /// Since its last sign-in; with one too many it is as good as unknown.
+    /// Since its last sign-in or change of the password; with one too many it is as good as unknown.
     pub failures: i64,
     /// Where it was seen last.
     pub place: Place,
@@ -320,29 +320,7 @@ impl User {
             UserEvent::PasswordResetRequested(e) => {
                 self.sent.password_reset = Some(SentToken::new(e.token_hash, e.expires_at));
             }
-            UserEvent::PasswordChanged(e) => {
-                self.sent.password_reset = None;
-                if let Some(account) = &mut self.account {
-                    account.change_password(&e.password_hash);
-                }
-                self.credentials = self.credentials.saturating_add(1);
-                self.end_sessions(&e.revoked_sessions);
-                if e.cause == PasswordChangeCause::Reset {
-                    self.sessions.clear();
-                }
-                // Whoever signed in with the old password and is not signed in now may be a thief.
-                let sessions = &self.sessions;
-                self.devices
-                    .retain(|device| sessions.values().any(|session| session.device_id == device.id));
-                if let Some(id) = e.known_device {
-                    self.note_device(Device {
-                        id,
-                        failures: 0,
-                        place: Place::default(),
-                        has_signed_in: false,
-                    });
-                }
-            }
+            UserEvent::PasswordChanged(e) => self.change_password(e),
             UserEvent::PasswordRehashed(e) => {
                 if let Some(account) = &mut self.account {
                     account.password_hash = e.password_hash.clone();
@@ -559,7 +537,7 @@ impl User {
         }
     }
 
-    fn end_sessions(&mut self, ids: &[SessionId]) {
+    pub(super) fn end_sessions(&mut self, ids: &[SessionId]) {
         for id in ids {
             self.sessions.remove(id);
         }

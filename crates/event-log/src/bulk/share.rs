@@ -111,6 +111,7 @@ async fn decide<A: LedgerAggregate>(
             expected: entry.sequence,
             events,
             heartbeat: false,
+            is_joined: false,
             context: Arc::clone(context),
             new_data_key: order.new_data_key.clone(),
             deadline,
@@ -127,7 +128,7 @@ async fn decide<A: LedgerAggregate>(
 }
 
 /// As `CqrsFramework` does it, between loading and committing.
-async fn run<A: LedgerAggregate>(
+pub(crate) async fn run<A: LedgerAggregate>(
     state: &A,
     command: A::Command,
     at: &Context,

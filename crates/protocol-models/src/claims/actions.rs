@@ -37,7 +37,7 @@ impl Claims {
     pub(super) fn possible(&self, state: &State, actions: &mut Vec<Action>) {
         for (number, saga) in state.sagas.iter().enumerate() {
             let it = self.tries[number];
-            for (branch, _) in saga.commands(self.claims[it.claim].names, it.claim) {
+            for (branch, _) in saga.commands(self.claims[it.claim].names, self.near, it.claim) {
                 actions.extend(answers(state).map(|&answer| Action::Step {
                     number,
                     branch,
@@ -50,7 +50,7 @@ impl Claims {
                         .filter(|&branch| matches!(branches[branch], Branch::Abandon { .. }))
                         .map(|branch| Action::NotExpired { number, branch }),
                 ),
-                Saga::Registering | Saga::Confirming(_) | Saga::Withdrawing(_) => {}
+                Saga::Together | Saga::Registering | Saga::Confirming(_) | Saga::Withdrawing(_) => {}
                 Saga::Ended { .. } => continue,
             }
             actions.push(Action::Crash { number });
@@ -76,7 +76,7 @@ impl Claims {
                 answer,
             } => {
                 let it = self.tries[number];
-                let sent = state.sagas[number].commands(self.claims[it.claim].names, it.claim);
+                let sent = state.sagas[number].commands(self.claims[it.claim].names, self.near, it.claim);
                 let Some(&(_, command)) = sent.iter().find(|(at, _)| *at == branch) else {
                     return;
                 };
@@ -130,6 +130,9 @@ impl Claims {
             (Some(Flaw::ReleasesWhoeverHolds), Command::Release { name, .. }, Ok(())) => {
                 state.ledgers.free(name);
                 Ok(())
+            }
+            (Some(Flaw::PartsTogether), Command::Together { claim, near }, Err(_)) => {
+                state.ledgers.in_parts(&self.claims, claim, near)
             }
             (_, _, outcome) => outcome,
         }

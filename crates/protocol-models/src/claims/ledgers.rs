@@ -40,11 +40,29 @@ fn user_id(number: usize) -> UserId {
 /// A command to one aggregate, with the claim's number in the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Command {
-    Reserve { name: usize, claim: usize },
-    Confirm { name: usize, claim: usize },
-    Release { name: usize, claim: usize },
-    Register { claim: usize },
-    Abandon { claim: usize },
+    Reserve {
+        name: usize,
+        claim: usize,
+    },
+    Confirm {
+        name: usize,
+        claim: usize,
+    },
+    Release {
+        name: usize,
+        claim: usize,
+    },
+    Register {
+        claim: usize,
+    },
+    /// Reserves and confirms the names that are near and registers, all or nothing.
+    Together {
+        claim: usize,
+        near: [bool; 2],
+    },
+    Abandon {
+        claim: usize,
+    },
 }
 
 /// Why an aggregate said no, as far as the sagas care.
@@ -99,6 +117,7 @@ impl Ledgers {
                 self.tell_name(name, IdentifierCommand::Release(Release { user_id, claim_id }))
             }
             Command::Register { claim } => self.tell_user(claims[claim].user, register(claims[claim])),
+            Command::Together { claim, near } => self.together(claims, claim, near),
             Command::Abandon { claim } => {
                 let claim_id = claims[claim].id;
                 self.tell_user(
@@ -107,6 +126,23 @@ impl Ledgers {
                 )
             }
         }
+    }
+
+    fn together(&mut self, claims: &[Claim], claim: usize, near: [bool; 2]) -> Result<(), Refusal> {
+        let mut after = self.clone();
+        for command in steps(claims, claim, near) {
+            after.execute(claims, command)?;
+        }
+        *self = after;
+        Ok(())
+    }
+
+    /// For a flaw: what is not refused is done.
+    pub fn in_parts(&mut self, claims: &[Claim], claim: usize, near: [bool; 2]) -> Result<(), Refusal> {
+        let outcomes: Vec<_> = steps(claims, claim, near)
+            .map(|command| self.execute(claims, command))
+            .collect();
+        outcomes.into_iter().collect()
     }
 
     fn tell_name(&mut self, name: usize, command: IdentifierCommand) -> Result<(), Refusal> {
@@ -151,6 +187,15 @@ impl Ledgers {
 const CONTEXT: Context = Context {
     now: Timestamp::from_micros(0),
 };
+
+fn steps(claims: &[Claim], claim: usize, near: [bool; 2]) -> impl Iterator<Item = Command> {
+    let names = claims[claim].names.into_iter().zip(near);
+    let of_name = move |name| [Command::Reserve { name, claim }, Command::Confirm { name, claim }];
+    names
+        .filter(|(_, is_near)| *is_near)
+        .flat_map(move |(name, _)| of_name(name))
+        .chain([Command::Register { claim }])
+}
 
 fn index(name: usize) -> BlindIndex {
     BlindIndex(Sha256Digest([u8::try_from(name).unwrap_or(u8::MAX); 32]))

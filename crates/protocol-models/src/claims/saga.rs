@@ -8,6 +8,8 @@ use super::{Claims, Flaw, State, Try};
 pub enum Saga {
     /// Both names at once.
     Reserving([Branch; 2]),
+    /// The near names and the user in one transaction.
+    Together,
     Registering,
     /// Both names at once; true: asked.
     Confirming([bool; 2]),
@@ -22,6 +24,8 @@ pub enum Saga {
 /// One name's reservation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Branch {
+    /// Left to the transaction of the user event, if that comes to something.
+    Near,
     Ask,
     /// It is reserved under this claim: has it expired?
     Abandon {
@@ -51,14 +55,13 @@ pub enum Trouble {
 }
 
 impl Saga {
-    pub const START: Self = Self::Reserving([Branch::Ask; 2]);
-
     /// What this try sends next, for each branch that is not done.
-    pub fn commands(&self, names: [usize; 2], claim: usize) -> Vec<(usize, Command)> {
+    pub fn commands(&self, names: [usize; 2], near: [bool; 2], claim: usize) -> Vec<(usize, Command)> {
         match self {
             Self::Reserving(branches) => (0..2)
                 .filter_map(|at| Some((at, branches[at].command(names[at], claim)?)))
                 .collect(),
+            Self::Together => vec![(0, Command::Together { claim, near })],
             Self::Registering => vec![(0, Command::Register { claim })],
             Self::Confirming(asked) => (0..2)
                 .filter(|&at| !asked[at])
@@ -92,7 +95,7 @@ impl Branch {
             Self::Abandon { holder } => Some(Command::Abandon { claim: holder }),
             Self::Release { holder } => Some(Command::Release { name, claim: holder }),
             Self::Confirm { holder } => Some(Command::Confirm { name, claim: holder }),
-            Self::Reserved | Self::Taken | Self::Failed => None,
+            Self::Near | Self::Reserved | Self::Taken | Self::Failed => None,
         }
     }
 
@@ -130,6 +133,7 @@ impl Claims {
                 branches[branch] = branches[branch].after(outcome, self);
                 self.after_reserving(it, branches)
             }
+            Saga::Together => self.after_together(it, outcome),
             Saga::Registering => self.after_registering(it, outcome),
             Saga::Confirming(mut asked) => {
                 asked[branch] = true;
@@ -155,6 +159,24 @@ impl Claims {
         }
     }
 
+    pub(super) fn start(&self, it: Try) -> Saga {
+        let branch = |near| if near { Branch::Near } else { Branch::Ask };
+        self.after_reserving(it, self.near.map(branch))
+    }
+
+    fn after_together(&self, it: Try, outcome: Outcome) -> Saga {
+        match outcome {
+            Ok(()) if self.near == [true; 2] => Saga::Ended { acknowledged: true },
+            Ok(()) => Saga::Confirming(self.near),
+            Err(Trouble::Unknown) => self.after_registering(it, outcome),
+            // Nothing was done: the long way.
+            Err(Trouble::Refused(_) | Trouble::NotApplied) => {
+                let branch = |near| if near { Branch::Ask } else { Branch::Reserved };
+                Saga::Reserving(self.near.map(branch))
+            }
+        }
+    }
+
     fn after_reserving(&self, it: Try, branches: [Branch; 2]) -> Saga {
         match branches {
             _ if branches.iter().any(|branch| branch.is_open()) => Saga::Reserving(branches),
@@ -163,8 +185,9 @@ impl Claims {
                 Some(Flaw::AnswersEarly) => Saga::Ended { acknowledged: true },
                 _ => Saga::Registering,
             },
+            [Branch::Near | Branch::Reserved, Branch::Near | Branch::Reserved] => Saga::Together,
             // The service looks at the first refusal of the two.
-            [Branch::Failed, _] | [Branch::Reserved, Branch::Failed] if it.shared => {
+            [Branch::Failed, _] | [Branch::Near | Branch::Reserved, Branch::Failed] if it.shared => {
                 Saga::Ended { acknowledged: false }
             }
             _ => self.withdraw(it),
