@@ -48,7 +48,7 @@ fn tables(users: usize) -> [Table; 2] {
             rows: users,
             source: "SELECT n, numbered(n) AS id, 0 AS ledger, 0 AS shard_id, repeat(md5('a' || n), 2) AS username,
                  decode(md5('name' || n), 'hex') AS username_index, repeat(md5('b' || n), 2) AS email,
-                 decode(md5('mail' || n), 'hex') AS email_index, repeat(md5('p' || n), 5) AS password_hash,
+                 decode(md5('mail' || n), 'hex') AS email_index, repeat(md5('p' || n), 5) AS password_hash, false AS is_service,
                  true AS is_active, now() AS created_at, now() AS updated_at, 1 AS version, n AS rights_position,
                  now() AS rights_changed_at FROM generate_series(1, $1) n",
             change: "UPDATE {t} t SET last_login_at = now(), version = version + 1

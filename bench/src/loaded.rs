@@ -11,12 +11,14 @@ use crate::refreshes;
 use crate::report::{Row, Section};
 use crate::seed::{ROLES, resource};
 use crate::stats::{Samples, count, millis};
+use crate::warm_up;
 use crate::world::World;
 
 /// At once: enough to share the machine, too few to fill it.
 const CLIENTS: usize = 16;
 const SIGN_INS: usize = 400;
 const REFRESHES: Duration = Duration::from_secs(10);
+const WARMING: Duration = Duration::from_secs(5);
 const CHECKS: usize = 100_000;
 /// Of the seed.
 const LIMIT: Duration = Duration::from_millis(100);
@@ -25,6 +27,8 @@ const OWN: Duration = Duration::from_millis(10);
 pub async fn run(world: &World) -> Result<Section> {
     let people = count(world.people.users.len() as f64);
     let mut sessions = refreshes::sessions(world, "loaded", CLIENTS).await?;
+    let warming = async || refreshes::rotate(&mut sessions, WARMING).await.map(drop);
+    warm_up::until_compiled(world, warming).await?;
     let (sign_in, hash) = sign_in(world).await?;
     let own = sign_in.quantile(0.95).saturating_sub(hash.quantile(0.95));
     let (_, refresh) = refreshes::rotate(&mut sessions, REFRESHES).await?;

@@ -91,12 +91,12 @@ impl Passwords {
             let mut memory = kept.free.lock().pop().unwrap_or_default();
             let outcome = work(&hasher, &mut memory);
             kept.keep(memory);
+            // Here, as whoever asked may have hung up.
+            kept.watch();
             drop(thread);
             outcome
         });
-        let outcome = done.await.map_err(|error| Problem::internal(&error));
-        self.memory.watch();
-        outcome
+        done.await.map_err(|error| Problem::internal(&error))
     }
 
     fn queue_up(&self) -> Result<Place<'_>, Problem> {

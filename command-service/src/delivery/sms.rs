@@ -9,16 +9,20 @@ use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::redirect::Policy;
 use serde::Serialize;
 use service_kit::keys::KeyError;
+use tokio::sync::Semaphore;
 
 use super::channels::{ChannelError, SendError, is_this_machine};
 
 /// For the whole call. What the gateway takes and answers later than this it gets again.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// Calls at once.
+const OPEN: usize = 16;
 
 pub(super) struct Gateway {
     http: reqwest::Client,
     url: Url,
     authorization: Option<HeaderValue>,
+    open: Semaphore,
 }
 
 #[derive(Serialize)]
@@ -43,14 +47,23 @@ impl Gateway {
         }
         // One that is followed takes the code elsewhere, or ends as a call without it that is answered 200.
         let http = reqwest::Client::builder().redirect(Policy::none());
+        // Through a proxy it would leave this machine all the same.
+        let http = if url.scheme() == "http" {
+            http.no_proxy()
+        } else {
+            http
+        };
         Ok(Self {
             http: http.timeout(TIMEOUT).build()?,
             url,
             authorization: token_file.map(authorization).transpose()?,
+            open: Semaphore::new(OPEN),
         })
     }
 
     pub(super) async fn send(&self, to: &str, text: &str, message_id: &str) -> Result<(), SendError> {
+        // It is never closed.
+        let _turn = self.open.acquire().await;
         let request = self.http.post(self.url.clone());
         let request = request.json(&Body { to, text, message_id });
         let request = match &self.authorization {

@@ -14,6 +14,7 @@ use lettre::transport::smtp::extension::ClientId;
 use lettre::transport::smtp::{Error, SMTP_PORT, SUBMISSION_PORT, SUBMISSIONS_PORT};
 use parking_lot::Mutex;
 use reqwest::Url;
+use tokio::sync::Semaphore;
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
@@ -28,6 +29,8 @@ const TAKEN: Duration = Duration::from_secs(300);
 /// A connection that was used so lately is used again, if it answers at once.
 const IDLE: Duration = Duration::from_secs(30);
 const ALIVE: Duration = Duration::from_secs(5);
+/// Connections that are open at once, and that are kept: a server takes few of one client.
+const OPEN: usize = 16;
 const KEPT: usize = 8;
 
 enum Tls {
@@ -46,6 +49,7 @@ pub(super) struct Smtp {
     hello: ClientId,
     credentials: Option<Credentials>,
     idle: Mutex<Vec<(Instant, AsyncSmtpConnection)>>,
+    open: Semaphore,
     ready: Duration,
     taken: Duration,
 }
@@ -84,12 +88,15 @@ impl Smtp {
             hello,
             credentials,
             idle: Mutex::default(),
+            open: Semaphore::new(OPEN),
             ready: READY,
             taken: TAKEN,
         })
     }
 
     pub(super) async fn send(&self, mail: &Message) -> Result<(), SendError> {
+        // The times below begin with one's turn. It is never closed.
+        let _turn = self.open.acquire().await;
         let late = |_: Elapsed| SendError::NotNow("the mail server does not answer in time".to_owned());
         let ready = timeout(self.ready, self.connection()).await.map_err(late)?;
         // What it says before there is a mail is about this service, not about an address.

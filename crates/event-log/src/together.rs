@@ -89,8 +89,9 @@ impl Bus {
         let group = Arc::clone(&main.owner.group);
         let is_apart = others.iter().any(|it| !Arc::ptr_eq(&it.owner.group, &group));
         let is_repeated = |key| !matches!(main.entry.find(key, now), Ok(None));
-        // What has nothing to write for itself has no transaction that would prove it.
-        if is_apart || main.events.is_empty() || context.idempotency.as_ref().is_some_and(is_repeated) {
+        // Of what has nothing to write, no transaction tells afterwards whether it was part of it.
+        let is_idle = main.events.is_empty() || others.iter().any(|it| it.events.is_empty());
+        if is_apart || is_idle || context.idempotency.as_ref().is_some_and(is_repeated) {
             return None;
         }
         let (replies, outcomes) = mpsc::channel(others.len() + 1);

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::config::KafkaConfig;
 
 const TIMEOUT: Duration = Duration::from_secs(3);
-/// Of [`HighWatermarks`]: how long one request may take, and how long it is asked again after failures.
+/// Of [`HighWatermarks`]: how long the first request may take, and all that follow failures together.
 const ATTEMPT: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(3);
 const BACKOFF: Duration = Duration::from_millis(50);
@@ -59,13 +59,15 @@ fn ends_within(
 /// As [`ends`], asked again where the failure may pass: the first request after a broker came back goes to a
 /// connection or a leader that is gone.
 fn ends_in_the_end(consumer: &BaseConsumer, places: &[(String, i32)]) -> Result<Vec<i64>, WatermarkError> {
-    let (began, mut pause) = (Instant::now(), BACKOFF);
+    let (began, mut pause, mut at_most) = (Instant::now(), BACKOFF, ATTEMPT);
     loop {
-        match ends_within(consumer, places, ATTEMPT) {
+        match ends_within(consumer, places, at_most) {
             Err(error) if began.elapsed() + pause < PATIENCE => {
                 tracing::debug!("Asking again for the end of the log: {error}");
                 std::thread::sleep(pause);
                 pause *= 2;
+                // A broker that is slow, and not gone, gets the time that there is.
+                at_most = PATIENCE.saturating_sub(began.elapsed()).max(BACKOFF);
             }
             answer => return answer,
         }
@@ -171,7 +173,8 @@ impl HighWatermarks {
         Ok(Self { asks })
     }
 
-    /// The end of every partition, asked for after this call began. Takes up to 5 s while Kafka is away.
+    /// The end of every partition, asked for after this call began. While Kafka is away it takes up to 5 s to know that, and
+    /// again as long where others asked before.
     pub async fn latest(&self) -> Answer {
         let (reply, answer) = oneshot::channel();
         self.asks.try_send(reply).map_err(|_| WatermarkError::Busy)?;

@@ -39,8 +39,6 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON aggregate_snapshots TO rolecall_command;
 GRANT SELECT, INSERT, UPDATE ON snapshot_positions TO rolecall_command;
 -- With them they move to another shard.
 GRANT DELETE ON snapshot_positions TO rolecall_operator;
--- Where a shard has of the catalog what the log has not.
-GRANT DELETE ON roles, permissions, shard_map, shard_placement TO rolecall_operator;
 GRANT SELECT, INSERT, DELETE ON access_snapshots TO rolecall_command;
 
 -- The query service and readers read.

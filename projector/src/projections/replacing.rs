@@ -15,6 +15,9 @@ pub async fn replace_catalog(
     parts: &[CatalogPart],
 ) -> Result<usize, RowError> {
     role_cache::lock_out_users(tx).await?;
+    let limit: String = sqlx::query_scalar("SELECT current_setting('statement_timeout')")
+        .fetch_one(&mut *tx)
+        .await?;
     let mut from = new.acquire().await?;
     let mut changed = Vec::new();
     for part in parts {
@@ -29,6 +32,11 @@ pub async fn replace_catalog(
                 shard_placement::replace(tx, applied.as_ref()).await?;
             }
         }
+        // What computes from them takes its time; the rest keeps to the caller's.
+        sqlx::query("SELECT set_config('statement_timeout', $1, true)")
+            .bind(&limit)
+            .execute(&mut *tx)
+            .await?;
     }
     Ok(changed.len())
 }

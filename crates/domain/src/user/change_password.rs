@@ -28,12 +28,14 @@ impl Decide<User> for ChangePassword {
         if self.credentials != user.credentials {
             return Err(Error::CredentialsChanged);
         }
-        Ok(vec![UserEvent::PasswordChanged(PasswordChanged {
+        let changed = UserEvent::PasswordChanged(PasswordChanged {
             password_hash: self.password_hash,
             revoked_sessions: user.live_session_ids(ctx.now, self.keep),
             cause: PasswordChangeCause::Change,
             known_device,
-        })])
+        });
+        // First: behind the change they would count against the device that it knows.
+        Ok(user.unwritten_failures().into_iter().chain([changed]).collect())
     }
 }
 

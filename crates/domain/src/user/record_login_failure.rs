@@ -89,10 +89,12 @@ mod tests {
     use schemas::user::UserLoggedIn;
 
     use crate::testing::{
-        Given, NOW, device, given, logged_in, login, login_failure, minutes, registered, session,
+        Given, NOW, device, given, logged_in, login, login_failure, minutes, registered, sealed, session,
         user_deactivated,
     };
-    use crate::user::{FOLDED_FOR, LogIn, MAX_DEVICES, MAX_SESSIONS, UserCommand, WriteLoginFailures};
+    use crate::user::{
+        ChangePassword, FOLDED_FOR, LogIn, MAX_DEVICES, MAX_SESSIONS, UserCommand, WriteLoginFailures,
+    };
 
     fn fail(count: i32) -> RecordLoginFailure {
         RecordLoginFailure {
@@ -346,6 +348,25 @@ mod tests {
         assert_eq!(all.known_devices, [DeviceFailures { device_id, count }]);
         assert_eq!(owned.user.failed_logins, 3);
         assert_eq!(owned.user.devices[0].failures, 2);
+    }
+
+    #[test]
+    fn what_failed_before_a_new_password_does_not_count_against_its_device() {
+        let mut owned = Owned::new();
+        owned.log_in(2, device(2)).unwrap();
+        (0..4).for_each(|_| assert!(owned.fail(Some(device(2))).is_ok()));
+        let change = ChangePassword {
+            password_hash: sealed("new"),
+            credentials: 1,
+            keep: Some(session(2)),
+        };
+        // With those that were not written yet.
+        assert_eq!(owned.run(UserCommand::ChangePassword(change)), Ok(2));
+        let mut owned = owned.after(10);
+        owned
+            .run(UserCommand::WriteLoginFailures(WriteLoginFailures {}))
+            .unwrap();
+        assert_eq!(owned.user.devices[0].failures, 0);
     }
 
     #[test]
