@@ -22,7 +22,7 @@ use crate::stats::{count, median};
 use crate::world::databases;
 
 const ROUNDS: usize = 3;
-const GOAL: f64 = 50_000.0;
+const GOAL: f64 = 100_000.0;
 /// Bytes of COPY data handed to the server at once.
 const CHUNK: usize = 256 * 1024;
 /// Databases that are filled side by side: as many as there are cores.
@@ -65,7 +65,7 @@ pub async fn run(stack: &Stack, prefix: &str, people: &People) -> Result<Section
             format!("replay of {} events into 16 shards, events/s", count(events)),
             count(rate),
         )
-        .goal(">= 50,000", rate >= GOAL),
+        .goal(">= 100,000", rate >= GOAL),
         Row::new("the same, time", format!("{took:.2} s"))
             .against(format!(
                 "bare COPY of the {} rows: {bare:.2} s",
