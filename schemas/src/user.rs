@@ -353,7 +353,7 @@ pub struct PasswordChanged {
     pub password_hash: Sealed,
     pub revoked_sessions: Vec<SessionId>,
     pub cause: PasswordChangeCause,
-    /// Of a reset: from it guesses by others do not keep the owner from signing in.
+    /// The only one known from now on: a reset makes it so, and a change is made from it. Guesses by others do not keep its user out.
     pub known_device: Option<DeviceId>,
 }
 
