@@ -22,6 +22,9 @@ pub const ENVIRONMENT: [(&str, &str); 4] = [
     ("ROLECALL_REFRESHES_PER_SESSION", "100000000"),
 ];
 
+/// The whole log is read at the first start: a million people are some millions of events.
+const READING: Duration = Duration::from_secs(900);
+
 /// Services over a log with people.
 pub struct World {
     pub services: LocalRolecall,
@@ -37,7 +40,8 @@ pub struct World {
 
 impl World {
     pub async fn start(stack: &Stack, prefix: &str, people: People) -> Result<Self> {
-        let mut builder = LocalRolecall::builder().topic_prefix(prefix);
+        let builder = LocalRolecall::builder().topic_prefix(prefix);
+        let mut builder = builder.start_within(READING);
         for (name, value) in ENVIRONMENT {
             builder = builder.env(name, value);
         }

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use local_stack::{Launch, MailServer, Server, SmsGateway, Stack};
 use service_kit::keys::{KeyFiles, generate_key, generate_key_files};
@@ -23,6 +24,7 @@ pub struct Builder {
     own_ports: Vec<((Service, usize), u16)>,
     elsewhere: Vec<((Service, usize), Elsewhere)>,
     sms_gateway: bool,
+    start_within: Option<Duration>,
 }
 
 /// Another network than this one.
@@ -46,6 +48,7 @@ impl Default for Builder {
             own_ports: vec![],
             elsewhere: vec![],
             sms_gateway: false,
+            start_within: None,
         }
     }
 }
@@ -108,6 +111,13 @@ impl Builder {
     #[must_use]
     pub fn sms_gateway(mut self) -> Self {
         self.sms_gateway = true;
+        self
+    }
+
+    /// Each is waited for as long, where a long log is to be read.
+    #[must_use]
+    pub fn start_within(mut self, limit: Duration) -> Self {
+        self.start_within = Some(limit);
         self
     }
 
@@ -226,6 +236,10 @@ impl Builder {
             "https"
         } else {
             "http"
+        };
+        let launch = match self.start_within {
+            Some(limit) => launch.start_within(limit),
+            None => launch,
         };
         let launch = launch
             .trusting(place.stack.certificates())
