@@ -111,7 +111,7 @@ impl Names {
             |name: &HeldName| (self.bus).have_one_writer::<User, Identifier>(&user, &name.index.to_hex());
         let (near, apart): (Vec<_>, Vec<_>) = claim.held().partition(is_near);
         self.reserve_each(claim, &apart, &steps).await?;
-        let together = self.together(claim, &near, command.clone(), context.clone());
+        let together = self.together(claim, &near, &command, &context);
         let (outcome, reserved) = match together.await {
             Some(outcome) => (outcome, apart),
             None => {
@@ -148,8 +148,8 @@ impl Names {
         &self,
         claim: &Claim,
         names: &[HeldName],
-        command: UserCommand,
-        context: CommandContext,
+        command: &UserCommand,
+        context: &CommandContext,
     ) -> Option<Result<Receipt<UserEvent>, BusError<user::Error>>> {
         if names.is_empty() {
             return None;
@@ -161,8 +161,9 @@ impl Names {
                 confirmation(claim.user, name.claim_id),
             ],
         });
+        let (user, command, context) = (claim.user.to_string(), command.clone(), context.clone());
         self.bus
-            .execute_with::<User, Identifier>(steps.collect(), &claim.user.to_string(), command, context)
+            .execute_with::<User, Identifier>(steps.collect(), &user, command, context)
             .await
     }
 

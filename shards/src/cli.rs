@@ -110,18 +110,24 @@ pub struct AbandonArgs {
 }
 
 #[derive(Args)]
-pub struct RebuildArgs {
-    /// The ledger.
-    pub ledger: i32,
-    /// DSN of an empty database for the new tables; by default one is made beside the live one, and dropped.
-    #[arg(long)]
-    pub scratch: Option<String>,
+pub struct RebuildOptions {
     /// Only compares: exit 1 where the live rows are not what the log says.
     #[arg(long)]
     pub verify: bool,
     /// Puts the new rows in their place even where they are the same.
     #[arg(long, conflicts_with = "verify")]
     pub always: bool,
+}
+
+#[derive(Args)]
+pub struct RebuildArgs {
+    /// The ledger.
+    pub ledger: i32,
+    /// DSN of an empty database for the new tables; by default one is made beside the live one, and dropped.
+    #[arg(long)]
+    pub scratch: Option<String>,
+    #[command(flatten)]
+    pub options: RebuildOptions,
 }
 
 #[derive(Args)]
@@ -132,10 +138,6 @@ pub struct RebuildCatalogArgs {
     /// DSN of an empty database for the new rows of one shard; by default one is made beside the live one, and dropped.
     #[arg(long)]
     pub scratch: Option<String>,
-    /// Only compares: exit 1 where the live rows are not what the log says.
-    #[arg(long)]
-    pub verify: bool,
-    /// Puts the new rows in their place even where they are the same.
-    #[arg(long, conflicts_with = "verify")]
-    pub always: bool,
+    #[command(flatten)]
+    pub options: RebuildOptions,
 }

@@ -46,11 +46,11 @@ async fn rebuild(place: &Place, args: &RebuildArgs, live: Shard, new: PgPool) ->
     } else {
         println!("ledger {ledger} is {of_live}, and {of_log} by the log");
     }
-    if args.verify {
+    if args.options.verify {
         ensure!(of_live == of_log, "ledger {ledger} is not what the log says");
         return Ok(());
     }
-    if of_live != of_log || args.always {
+    if of_live != of_log || args.options.always {
         let digest = rebuilding.swap().await?;
         println!("ledger {ledger} was put in place anew: {digest}");
     }

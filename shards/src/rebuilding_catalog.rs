@@ -38,7 +38,7 @@ pub async fn run(place: &Place, args: RebuildCatalogArgs) -> anyhow::Result<()> 
             }
         }
     }
-    let verdict = if args.verify {
+    let verdict = if args.options.verify {
         "is not what the log says"
     } else {
         "was not what the log says, and was put in place anew"
@@ -80,11 +80,11 @@ async fn rebuild(place: &Place, args: &RebuildCatalogArgs, live: Shard, new: PgP
     );
     let (of_live, of_log) = (compared.live.of_catalog(), compared.rebuilt.of_catalog());
     let is_right = of_live == of_log;
-    if args.verify || is_right && !args.always {
+    if args.options.verify || is_right && !args.options.always {
         tell(shard, &of_live, &of_log);
         return Ok(is_right);
     }
-    swap(&generation, &catalog, args.always).await
+    swap(&generation, &catalog, args.options.always).await
 }
 
 /// Puts the new rows in the place of the live ones, those that differ or all; whether these were right at that moment.
