@@ -8,22 +8,31 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Actions {
     hasher: DefaultHashBuilder,
-    numbers: HashTable<usize>,
+    places: HashTable<Place>,
     /// All pairs, one behind the other.
     text: String,
-    /// Where the resource and where the action of each number ends.
-    ends: Vec<(usize, usize)>,
+}
+
+/// Where a pair stands in the text: all that a look-up reads besides. More than 4 GB of text would not be found, and so
+/// be denied.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    start: u32,
+    middle: u32,
+    end: u32,
+    number: u32,
 }
 
 impl Actions {
     pub(crate) fn len(&self) -> usize {
-        self.ends.len()
+        self.places.len()
     }
 
     pub(crate) fn get(&self, resource: &str, action: &str) -> Option<usize> {
         let asked = (resource, action);
-        let is_it = |number: &usize| pair(&self.text, &self.ends, *number) == Some(asked);
-        self.numbers.find(self.hasher.hash_one(asked), is_it).copied()
+        let is_it = |place: &Place| place.pair(&self.text) == Some(asked);
+        let found = self.places.find(self.hasher.hash_one(asked), is_it)?;
+        usize::try_from(found.number).ok()
     }
 
     /// Its number; a new one if it has none.
@@ -31,31 +40,30 @@ impl Actions {
         if let Some(number) = self.get(resource, action) {
             return number;
         }
-        let Self {
-            hasher,
-            numbers,
-            text,
-            ends,
-        } = self;
+        let Self { hasher, places, text } = self;
+        let short = |length| u32::try_from(length).unwrap_or(u32::MAX);
+        let (start, number) = (short(text.len()), places.len());
         text.push_str(resource);
-        let middle = text.len();
+        let middle = short(text.len());
         text.push_str(action);
-        ends.push((middle, text.len()));
-        let number = ends.len() - 1;
-        // Every number in the table has its pair.
-        let hash_of = |number: &usize| hasher.hash_one(pair(text, ends, *number).unwrap_or_default());
-        numbers.insert_unique(hash_of(&number), number, hash_of);
+        let place = Place {
+            start,
+            middle,
+            end: short(text.len()),
+            number: short(number),
+        };
+        let hash_of = |place: &Place| hasher.hash_one(place.pair(text).unwrap_or_default());
+        places.insert_unique(hash_of(&place), place, hash_of);
         number
     }
 }
 
-fn pair<'a>(text: &'a str, ends: &[(usize, usize)], number: usize) -> Option<(&'a str, &'a str)> {
-    let start = match number {
-        0 => 0,
-        _ => ends.get(number - 1)?.1,
-    };
-    let (middle, end) = *ends.get(number)?;
-    Some((text.get(start..middle)?, text.get(middle..end)?))
+impl Place {
+    fn pair(self, text: &str) -> Option<(&str, &str)> {
+        let [start, middle, end] = [self.start, self.middle, self.end].map(usize::try_from);
+        let (start, middle, end) = (start.ok()?, middle.ok()?, end.ok()?);
+        Some((text.get(start..middle)?, text.get(middle..end)?))
+    }
 }
 
 #[cfg(test)]

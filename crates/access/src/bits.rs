@@ -1,5 +1,7 @@
 //! Sets of small numbers, one bit each.
 
+use std::collections::HashMap;
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Bits(Box<[u64]>);
 
@@ -33,12 +35,15 @@ impl Bits {
     }
 }
 
-/// Many sets of the same room, side by side.
+/// Many sets of the same room, side by side. Equal ones are kept once: what is attached to the same roles is given by
+/// the same, and the less memory the sets take the nearer it is.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rows {
     words: Box<[u64]>,
     /// Of each row.
     width: usize,
+    /// Where the row of each number stands, counted in rows.
+    places: Box<[usize]>,
 }
 
 /// One of [`Rows`].
@@ -46,26 +51,33 @@ pub(crate) struct Rows {
 pub(crate) struct Row<'a>(&'a [u64]);
 
 impl Rows {
-    /// So many rows with room for the numbers below `count` each.
-    pub(crate) fn with_room(rows: usize, count: usize) -> Self {
-        let width = count.div_ceil(64);
+    /// Of the same room each.
+    pub(crate) fn of(sets: Vec<Bits>) -> Self {
+        let width = sets.first().map_or(0, |set| set.0.len());
+        let (mut words, mut known) = (Vec::new(), HashMap::new());
+        let place = |set: Bits| {
+            let next = known.len();
+            *known.entry(set.0).or_insert_with_key(|set| {
+                words.extend_from_slice(set);
+                next
+            })
+        };
+        let places = sets.into_iter().map(place).collect();
         Self {
-            words: vec![0; rows * width].into(),
+            words: words.into(),
             width,
-        }
-    }
-
-    pub(crate) fn insert(&mut self, row: usize, number: usize) {
-        let start = row * self.width;
-        if let Some(words) = self.words.get_mut(start..start + self.width) {
-            insert(words, number);
+            places,
         }
     }
 
     /// Empty where there is none.
-    pub(crate) fn row(&self, row: usize) -> Row<'_> {
-        let start = row * self.width;
-        Row(self.words.get(start..start + self.width).unwrap_or_default())
+    pub(crate) fn row(&self, number: usize) -> Row<'_> {
+        let start = self
+            .places
+            .get(number)
+            .map_or(usize::MAX, |place| place * self.width);
+        let words = self.words.get(start..start.saturating_add(self.width));
+        Row(words.unwrap_or_default())
     }
 }
 
@@ -106,15 +118,22 @@ mod tests {
 
     #[test]
     fn rows_do_not_run_into_each_other() {
-        let mut rows = Rows::with_room(3, 70);
-        rows.insert(1, 0);
-        rows.insert(1, 69);
-        rows.insert(1, 1_000);
-        rows.insert(7, 0);
-        for row in [0, 2, 3] {
-            assert!((0..200).all(|number| !rows.row(row).contains(number)));
-        }
-        let found: Vec<_> = (0..200).filter(|number| rows.row(1).contains(*number)).collect();
-        assert_eq!(found, [0, 69]);
+        let set = |numbers: &[usize]| {
+            let mut bits = Bits::with_room(70);
+            numbers.iter().for_each(|number| bits.insert(*number));
+            bits
+        };
+        let rows = Rows::of(vec![set(&[]), set(&[0, 69]), set(&[]), set(&[5]), set(&[0, 69])]);
+        assert_eq!(rows.words.len(), 3 * 2);
+        let found = |row| {
+            (0..200)
+                .filter(|number| rows.row(row).contains(*number))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            [0, 1, 2, 3, 4, 5].map(found),
+            [vec![], vec![0, 69], vec![], vec![5], vec![0, 69], vec![]]
+        );
+        assert!(!Rows::of(Vec::new()).row(0).contains(0));
     }
 }

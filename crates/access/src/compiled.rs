@@ -9,8 +9,7 @@ use crate::bits::{Bits, Row, Rows};
 use crate::numbers::{NO_ROLE, RoleNumbers};
 use crate::view::{CatalogView, RoleView};
 
-/// A check is a look-up and a bit for each role. Made anew whenever the catalog changes; 1,000 roles
-/// and 5,000 permissions take about 1.5 MB.
+/// A check is a look-up and a bit for each role. Made anew whenever the catalog changes.
 #[derive(Clone, Debug, Default)]
 pub struct CompiledCatalog {
     /// A parent stands before its children.
@@ -119,16 +118,17 @@ impl CompiledCatalog {
     fn transpose(&mut self) {
         let numbers = self.roles.iter().map(|role| place(role.number));
         let room = numbers.max().map_or(0, |highest| highest + 1);
-        self.gives = Rows::with_room(self.actions.len(), room);
+        let mut gives = vec![Bits::with_room(room); self.actions.len()];
         self.numbered = vec![RoleId::from_uuid(Default::default()); room];
         for role in &self.roles {
             let number = place(role.number);
             self.numbered[number] = role.id;
             for permission in role.permissions.iter() {
                 let ActionIndex(action) = self.permissions[permission].action_index;
-                self.gives.insert(action, number);
+                gives[action].insert(number);
             }
         }
+        self.gives = Rows::of(gives);
     }
 
     /// Whether the role gives the action, by itself or by an ancestor.

@@ -2,20 +2,20 @@
 
 use std::sync::Arc;
 
-use arc_swap::{ArcSwap, Guard};
 use ids::{RoleId, Timestamp, UserId};
-use parking_lot::RwLockReadGuard;
+use parking_lot::{Mutex, RwLockReadGuard};
 
 use crate::check::{Holder, decide};
 use crate::users::{Found, Packed, Shard, Users};
-use crate::{CatalogView, Change, CompiledCatalog, Decision, Query, RoleNumbers, Standing, UserAccess};
+use crate::{CatalogView, Change, CompiledCatalog, Decision, Query, Standing, UserAccess};
 
 /// Answers from memory. Whoever tells it of a user tells the same `ledger` each time: the part of the log that the
 /// user's events stand in, kept here since working it out takes longer than a check. It decides nothing.
 #[derive(Default)]
 pub struct Engine {
     users: Users,
-    catalog: ArcSwap<CompiledCatalog>,
+    /// As all shards of users have it, or will in a moment.
+    catalog: Mutex<Arc<CompiledCatalog>>,
 }
 
 /// A user and the catalog at one moment. Changes to this user, and to some others, wait until it is dropped: keep it
@@ -25,22 +25,20 @@ pub struct Asked<'a> {
     user: UserId,
     packed: Option<Packed>,
     shard: RwLockReadGuard<'a, Shard>,
-    catalog: Guard<Arc<CompiledCatalog>>,
 }
 
 impl Engine {
-    /// For catalogs compiled elsewhere.
-    pub fn numbers(&self) -> &RoleNumbers {
-        self.users.numbers()
-    }
-
+    /// Users are asked about with it from then on; some may be already while this runs.
     pub fn set_catalog(&self, catalog: &CatalogView<'_>) {
-        let compiled = CompiledCatalog::of(catalog, self.numbers());
-        self.catalog.store(Arc::new(compiled));
+        let compiled = Arc::new(CompiledCatalog::of(catalog, self.users.numbers()));
+        // Held until all have it: of two catalogs told at once, one is everybody's in the end.
+        let mut current = self.catalog.lock();
+        self.users.set_catalog(&compiled);
+        *current = compiled;
     }
 
     pub fn catalog(&self) -> Arc<CompiledCatalog> {
-        self.catalog.load_full()
+        Arc::clone(&self.catalog.lock())
     }
 
     /// What happened to the user at that time; `None`: something that changes no rights. True for a user not heard of
@@ -61,16 +59,12 @@ impl Engine {
 
     pub fn ask(&self, user: UserId) -> Asked<'_> {
         let hash = self.users.hash(user);
-        // Users before catalog: whoever tells of a grant has told of its catalog before; the other way round a fresh
-        // grant could meet an old catalog.
         let shard = self.users.read(hash);
-        let catalog = self.catalog.load();
         Asked {
             engine: self,
             user,
             packed: shard.packed(hash, user),
             shard,
-            catalog,
         }
     }
 
@@ -105,7 +99,7 @@ impl Asked<'_> {
                     grants,
                     within,
                 };
-                decide(&self.catalog, user, query, now)
+                decide(self.shard.catalog(), user, query, now)
             }
             Found::Unpacked(user) => {
                 let grants = user.grants();
@@ -114,7 +108,7 @@ impl Asked<'_> {
                     grants,
                     within,
                 };
-                decide(&self.catalog, user, query, now)
+                decide(self.shard.catalog(), user, query, now)
             }
             Found::Nobody => {
                 let grants = std::iter::empty();
@@ -123,7 +117,7 @@ impl Asked<'_> {
                     grants,
                     within,
                 };
-                decide(&self.catalog, user, query, now)
+                decide(self.shard.catalog(), user, query, now)
             }
         };
         reason.into()
@@ -144,7 +138,7 @@ impl Asked<'_> {
     }
 
     pub fn catalog(&self) -> Arc<CompiledCatalog> {
-        Arc::clone(&self.catalog)
+        Arc::clone(self.shard.catalog())
     }
 
     fn found(&self) -> Found<'_> {

@@ -4,11 +4,13 @@
 //! bytes by how full the table is. Whoever has more than that lies apart.
 
 use std::hash::BuildHasher as _;
+use std::sync::Arc;
 
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable, hash_table};
 use ids::{Timestamp, UserId};
 use parking_lot::{RwLock, RwLockReadGuard};
 
+use crate::CompiledCatalog;
 use crate::check::Held;
 use crate::numbers::{NO_ROLE, RoleNumbers};
 use crate::user_access::{Change, Grant, NEVER, Standing, UserAccess};
@@ -35,9 +37,11 @@ impl Default for Shards {
     }
 }
 
-/// A user is in one of the two.
+/// With the catalog, so that one lock holds a user and the catalog that the user's grants refer to.
 #[derive(Default)]
 pub(crate) struct Shard {
+    catalog: Arc<CompiledCatalog>,
+    /// A user is in one of the two.
     packed: HashTable<Packed>,
     others: HashMap<UserId, Unpacked>,
 }
@@ -71,6 +75,13 @@ pub(crate) enum Found<'a> {
 impl Users {
     pub(crate) fn numbers(&self) -> &RoleNumbers {
         &self.numbers
+    }
+
+    /// In each shard in turn.
+    pub(crate) fn set_catalog(&self, catalog: &Arc<CompiledCatalog>) {
+        for shard in &self.shards.0 {
+            shard.write().catalog = Arc::clone(catalog);
+        }
     }
 
     pub(crate) fn hash(&self, user: UserId) -> u64 {
@@ -116,7 +127,7 @@ impl Users {
         let standing = access.standing();
         let grants = access.grants().iter();
         let held = grants.map(|grant| grant.held(self.numbers.of(grant.role_id)));
-        let Shard { packed, others } = shard;
+        let Shard { packed, others, .. } = shard;
         match few(held.clone()) {
             Some(roles) => {
                 others.remove(&user);
@@ -192,6 +203,10 @@ impl Shard {
     /// Who is not packed.
     pub(crate) fn other(&self, user: UserId) -> Found<'_> {
         self.others.get(&user).map_or(Found::Nobody, Found::Unpacked)
+    }
+
+    pub(crate) fn catalog(&self) -> &Arc<CompiledCatalog> {
+        &self.catalog
     }
 
     fn len(&self) -> usize {
