@@ -39,8 +39,15 @@ test-faults: setup
 faults *ARGS: setup programs
     ROLECALL_PROGRAMS={{ release }} cargo run --release -p faults -- {{ ARGS }}
 
-# Measure against the bare servers, side by side
-bench *ARGS: setup programs
+# Measure against the bare servers, side by side; `just bench in-process` needs none: it measures the engine alone
+bench *ARGS:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    case "{{ ARGS }}" in
+        in-process) exec cargo bench -p access --bench in_process ;;
+        "") cargo bench -p access --bench in_process ;;
+    esac
+    just setup programs
     cargo run --release -p bench -- {{ ARGS }}
 
 # Run the replay tool against what `just up` started

@@ -195,10 +195,10 @@ impl App {
 
     /// What a crash or a fault left approved and not granted. By the catalog's owner.
     pub async fn finish_approvals(&self) {
-        let catalog = self.node.catalog();
+        let aside = self.node.aside();
         let basis: Vec<Position> = self.node.catalog_basis().into_iter().collect();
         let approved = |(id, it): (&ApprovalId, &Approval)| Some((*id, it.approved_by?, it.change.clone()));
-        for (id, by, change) in catalog.approvals().iter().filter_map(approved) {
+        for (id, by, change) in aside.approvals.iter().filter_map(approved) {
             match self.finish_grant(id, &change, by, basis.clone()).await {
                 Ok(_) => {
                     tracing::info!(approval.id = %id, "Made the grant of approval {id} that a fault left open")

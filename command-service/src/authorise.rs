@@ -276,7 +276,9 @@ fn own_rights(catalog: &CompiledCatalog) -> impl Iterator<Item = (&str, ActionIn
 }
 
 fn gives(catalog: &CompiledCatalog, role: RoleId, action: ActionIndex) -> bool {
-    catalog.role(role).is_some_and(|role| role.allows(action))
+    catalog
+        .role(role)
+        .is_some_and(|role| catalog.allows(role, action))
 }
 
 fn escalation(permission: &str, held: Held) -> Problem {

@@ -118,7 +118,7 @@ pub async fn record_shard_map(
 /// Goes by the log's newest map, and says whether every ledger is where the configuration knows a shard.
 pub fn follow_map(app: &App, shards: Option<&Shards>, ledgers: i32, readiness: &Readiness) {
     let Some(shards) = shards else { return };
-    if let Some(map) = app.node.catalog().shard_map() {
+    if let Some(map) = &app.node.aside().shard_map {
         shards.take_map(map);
     }
     match shards.misfit(ledgers) {

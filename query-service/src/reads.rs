@@ -171,7 +171,7 @@ impl ShardReads {
 
     /// Goes by the newest shard map that the node has heard of.
     fn follow(&self, node: &AccessNode) {
-        if let Some(map) = node.catalog().shard_map() {
+        if let Some(map) = &node.aside().shard_map {
             self.shards.take_map(map);
         }
     }

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::events::{event_type, events};
-use crate::id::{ApprovalId, PermissionId, RoleId, UserId};
-use crate::timestamp::Timestamp;
+use ids::Timestamp;
+use ids::{ApprovalId, PermissionId, RoleId, UserId};
 
 events! {
     /// What can happen to roles and permissions.

@@ -14,8 +14,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::Sha256;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use crate::id::{LogId, UserId};
 use crate::sha256::Sha256Digest;
+use ids::{LogId, UserId};
 
 const NONCE: usize = 12;
 

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use crate::events::{Event, EventType, find_event_type};
-use crate::id::LogId;
 use crate::meta::Meta;
+use ids::LogId;
 
 /// Header names.
 pub mod ce {

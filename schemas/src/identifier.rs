@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::events::{event_type, events};
-use crate::id::{ClaimId, UserId};
-use crate::timestamp::Timestamp;
+use ids::Timestamp;
+use ids::{ClaimId, UserId};
 
 events! {
     /// What can happen to an identifier.

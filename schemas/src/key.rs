@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::encryption::WrappedKey;
 use crate::events::EventType;
-use crate::id::{EventId, UserId};
+use ids::{EventId, UserId};
 
 pub const KEY_STORED: EventType = EventType {
     name: "key.stored",

@@ -10,12 +10,10 @@ mod codec;
 mod encryption;
 mod events;
 mod headers;
-mod id;
 mod meta;
 mod registry;
 mod schema_table;
 mod sha256;
-mod timestamp;
 
 pub mod catalog;
 pub mod identifier;
@@ -29,12 +27,11 @@ pub use codec::{CodecError, Stored, decode_body, encode_body, frame, schema_text
 pub use encryption::{DataKey, EncryptionError, KeyEncryptionKey, Sealed, WrappedKey, sealed_field};
 pub use events::{Event, EventType, event_types, find_event_type, streams_of};
 pub use headers::{CloudEventHeaders, HeaderError, ce, data_schema, parse_data_schema};
-pub use id::{
+pub use ids::{
     ApprovalId, CeremonyId, ClaimId, CredentialId, DeviceId, EventId, Id, KeyId, LogId, OneTimeId,
-    PermissionId, RequestId, RoleId, SessionId, UserId, WriterId,
+    PermissionId, RequestId, RoleId, SessionId, Timestamp, UserId, WriterId,
 };
 pub use meta::{Actor, Idempotency, Meta, Position, Stream};
 pub use registry::{Registry, RegistryError};
 pub use schema_table::{SchemaIdError, SchemaIds};
 pub use sha256::Sha256Digest;
-pub use timestamp::Timestamp;

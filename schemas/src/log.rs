@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::events::{event_type, events};
-use crate::id::{LogId, UserId, WriterId};
 use crate::sha256::Sha256Digest;
+use ids::{LogId, UserId, WriterId};
 
 events! {
     /// What can happen to the log itself.

@@ -5,9 +5,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::id::{EventId, RequestId, UserId};
 use crate::sha256::Sha256Digest;
-use crate::timestamp::Timestamp;
+use ids::Timestamp;
+use ids::{EventId, RequestId, UserId};
 
 /// The three chained streams of the log. A topic is its prefix, a dot and the stream's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 use crate::blind_index::BlindIndex;
 use crate::encryption::Sealed;
 use crate::events::{event_type, events};
-use crate::id::{
-    ApprovalId, CeremonyId, ClaimId, CredentialId, DeviceId, KeyId, OneTimeId, RoleId, SessionId, UserId,
-};
 use crate::identifier::IdentifierKind;
 use crate::sha256::Sha256Digest;
-use crate::timestamp::Timestamp;
+use ids::Timestamp;
+use ids::{
+    ApprovalId, CeremonyId, ClaimId, CredentialId, DeviceId, KeyId, OneTimeId, RoleId, SessionId, UserId,
+};
 
 pub use factors::{HARDWARE_KEY, MULTIPLE_FACTORS, ONE_TIME_PASSWORD, SOFTWARE_KEY, USER_VERIFIED};
 pub use factors::{

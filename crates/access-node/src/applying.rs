@@ -143,7 +143,7 @@ impl Applier {
         if let Some((seq, record)) = last_applied {
             // A catalog change counts as applied only once checks see it compiled.
             if place.0 == Stream::Catalog {
-                self.model.set_catalog(self.catalog.compile());
+                self.model.set_catalog(&self.catalog);
             }
             positions.applied(place.0, place.1, record.offset);
             if place.0 == Stream::Users {

@@ -3,8 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use domain::access::UserAccess;
-use schemas::user::UserEvent;
+use access::{Change, Grant, UserAccess};
 use schemas::{RoleId, Timestamp, UserId};
 
 /// A grant whose expiry has come, and of whose end no event tells yet.
@@ -20,56 +19,21 @@ pub struct DueGrant {
 pub(crate) struct Expiries(BTreeSet<DueGrant>);
 
 impl Expiries {
-    /// Before `access` takes the event. A grant that goes for another reason than these stays here
+    /// Before the user's `access` takes the change. A grant that goes for another reason than these stays here
     /// until somebody finds out when it is due.
-    pub(crate) fn follow(&mut self, user_id: UserId, access: &UserAccess, event: &UserEvent) {
-        let (role_id, next) = match event {
-            UserEvent::RoleGranted(e) => (e.role_id, e.expires_at),
-            UserEvent::RoleRevoked(e) => (e.role_id, None),
-            UserEvent::RoleGrantExpired(e) => (e.role_id, None),
-            UserEvent::Registered(_)
-            | UserEvent::ServiceAccountCreated(_)
-            | UserEvent::ServiceKeyIssued(_)
-            | UserEvent::ServiceKeyRevoked(_)
-            | UserEvent::ClaimAbandoned(_)
-            | UserEvent::LoggedIn(_)
-            | UserEvent::LoginFailed(_)
-            | UserEvent::Locked(_)
-            | UserEvent::PasswordChanged(_)
-            | UserEvent::SessionRefreshed(_)
-            | UserEvent::RefreshReuseDetected(_)
-            | UserEvent::SessionRevoked(_)
-            | UserEvent::SessionsRevoked(_)
-            | UserEvent::Deactivated(_)
-            | UserEvent::ProfileChanged(_)
-            | UserEvent::NamesReleased(_)
-            | UserEvent::Unlocked(_)
-            | UserEvent::EmailVerificationRequested(_)
-            | UserEvent::EmailVerified(_)
-            | UserEvent::PhoneVerificationRequested(_)
-            | UserEvent::PhoneVerificationFailed(_)
-            | UserEvent::PhoneVerified(_)
-            | UserEvent::PasswordResetRequested(_)
-            | UserEvent::PasswordRehashed(_)
-            | UserEvent::TotpEnrolmentStarted(_)
-            | UserEvent::TotpEnabled(_)
-            | UserEvent::TotpDisabled(_)
-            | UserEvent::RecoveryCodesReplaced(_)
-            | UserEvent::SessionSteppedUp(_)
-            | UserEvent::PasskeyAdded(_)
-            | UserEvent::PasskeyRemoved(_)
-            | UserEvent::PasskeyCounted(_)
-            | UserEvent::PasskeyCloneSuspected(_)
-            | UserEvent::Erased(_)
-            | UserEvent::ErasureCompleted(_)
-            | UserEvent::Reactivated(_) => return,
+    pub(crate) fn follow(&mut self, user_id: UserId, access: Option<&UserAccess>, change: &Change) {
+        let (role_id, next) = match *change {
+            Change::Granted { role_id, expires_at } => (role_id, expires_at),
+            Change::Revoked { role_id } => (role_id, None),
+            Change::Activated | Change::Deactivated | Change::Erased => return,
         };
         let at = |expires_at| DueGrant {
             expires_at,
             user_id,
             role_id,
         };
-        if let Some(before) = access.grant_of(role_id).and_then(|grant| grant.expires_at()) {
+        let before = access.and_then(|access| access.grant_of(role_id));
+        if let Some(before) = before.and_then(Grant::expires_at) {
             self.0.remove(&at(before));
         }
         self.0.extend(next.map(at));
@@ -101,7 +65,6 @@ impl Expiries {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use schemas::user::{RoleGrantExpired, RoleGranted, RoleRevoked};
     use uuid::Uuid;
 
     use super::*;
@@ -110,38 +73,28 @@ mod tests {
         Timestamp::from_micros(seconds * 1_000_000)
     }
 
-    fn any_event() -> impl Strategy<Value = UserEvent> {
+    fn any_change() -> impl Strategy<Value = Change> {
         let role = || (0..4_u128).prop_map(|number| RoleId::from_uuid(Uuid::from_u128(number)));
         let expiry = prop_oneof![Just(None), (0..9_i64).prop_map(|seconds| Some(at(seconds)))];
         prop_oneof![
-            (role(), expiry).prop_map(|(role_id, expires_at)| {
-                UserEvent::RoleGranted(RoleGranted {
-                    role_id,
-                    expires_at,
-                    approval_id: None,
-                })
-            }),
-            role().prop_map(|role_id| UserEvent::RoleRevoked(RoleRevoked { role_id })),
-            (role(), 0..9_i64).prop_map(|(role_id, seconds)| {
-                let expires_at = at(seconds);
-                UserEvent::RoleGrantExpired(RoleGrantExpired { role_id, expires_at })
-            }),
+            2 => (role(), expiry).prop_map(|(role_id, expires_at)| Change::Granted { role_id, expires_at }),
+            1 => role().prop_map(|role_id| Change::Revoked { role_id }),
         ]
     }
 
     proptest! {
         #[test]
         fn the_index_holds_what_looking_through_all_users_would_find(
-            events in prop::collection::vec((0..3_u128, any_event()), 0..60),
+            changes in prop::collection::vec((0..3_u128, any_change()), 0..60),
             now in 0..10_i64,
         ) {
             let mut users = std::collections::BTreeMap::<UserId, UserAccess>::new();
             let mut index = Expiries::default();
-            for (user, event) in events {
+            for (user, change) in changes {
                 let user = UserId::from_uuid(Uuid::from_u128(user));
                 let access = users.entry(user).or_default();
-                index.follow(user, access, &event);
-                access.apply(&event, at(0));
+                index.follow(user, Some(access), &change);
+                access.apply(&change, at(0));
             }
             let mut restored = Expiries::default();
             users.iter().for_each(|(user, access)| restored.restore(*user, access));

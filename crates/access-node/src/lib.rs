@@ -20,6 +20,7 @@ mod warm;
 
 pub use expiries::DueGrant;
 pub use keys::KeyStanding;
+pub use model::Aside;
 pub use node::{AccessNode, NodeError, NotYet, UserView};
 pub use sessions::SessionStanding;
 pub use warm::WarmStart;

@@ -1,27 +1,42 @@
 //! What the node has in memory: written by the follower, read by checks.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use access::Engine;
 use arc_swap::ArcSwap;
-use domain::access::CompiledCatalog;
+use domain::catalog::{Approval, Catalog};
 use event_log::{Owners, Record};
 use parking_lot::{Mutex, RwLock};
+use schemas::catalog::ShardMapChanged;
 use schemas::user::UserEvent;
-use schemas::{ChainHead, Meta, link};
+use schemas::{ApprovalId, ChainHead, Meta, SessionId, UserId, link};
 
 use crate::partition::{Rows, UsersPartition};
 use crate::positions::Positions;
 
-/// Rows copied under one lock, so that events and checks wait little. Ids are copied at once: a million takes
+/// Sessions copied under one lock, so that events and checks wait little. Ids are copied at once: a million takes
 /// milliseconds.
 const SLICE: usize = 1_000;
 
 pub(crate) struct Model {
+    /// Rights of all users, and the catalog.
+    pub(crate) engine: Engine,
+    /// By ledger.
     pub(crate) users: Box<[RwLock<UsersPartition>]>,
-    pub(crate) catalog: ArcSwap<CompiledCatalog>,
+    pub(crate) aside: ArcSwap<Aside>,
     pub(crate) positions: Positions,
     pub(crate) owners: Owners,
     ends: Box<[Mutex<End>]>,
+}
+
+/// What stands in the catalog and no check needs.
+#[derive(Debug, Default)]
+pub struct Aside {
+    /// Changes that wait for a second person, and grants that may still have to be made.
+    pub approvals: BTreeMap<ApprovalId, Approval>,
+    /// The last one.
+    pub shard_map: Option<ShardMapChanged>,
 }
 
 /// How far a ledger is applied: the last record, and the chain behind it.
@@ -43,8 +58,9 @@ struct End {
 impl Model {
     pub(crate) fn new(ledgers: i32) -> Self {
         Self {
+            engine: Engine::default(),
             users: (0..ledgers).map(|_| RwLock::default()).collect(),
-            catalog: ArcSwap::default(),
+            aside: ArcSwap::default(),
             positions: Positions::new(ledgers),
             owners: Owners::default(),
             ends: (0..ledgers).map(|_| Mutex::default()).collect(),
@@ -67,13 +83,19 @@ impl Model {
         let Some(users) = self.partition(ledger) else {
             return;
         };
-        if let Err(error) = users.write().apply(meta, event) {
-            tracing::error!(%error, "A user event names no user id");
+        let at = meta.occurred_at;
+        match meta.aggregate_id.parse() {
+            Ok(user) => users.write().apply(&self.engine, ledger, user, event, at),
+            Err(error) => tracing::error!(%error, "A user event names no user id"),
         }
     }
 
-    pub(crate) fn set_catalog(&self, catalog: CompiledCatalog) {
-        self.catalog.store(Arc::new(catalog));
+    pub(crate) fn set_catalog(&self, catalog: &Catalog) {
+        self.engine.set_catalog(&catalog.view());
+        self.aside.store(Arc::new(Aside {
+            approvals: catalog.approvals.clone(),
+            shard_map: catalog.shard_map.clone(),
+        }));
     }
 
     /// Takes in what a snapshot holds; before anything of the ledger is applied.
@@ -81,7 +103,7 @@ impl Model {
         let (Some(users), Some(end)) = (self.partition(ledger), self.end(ledger)) else {
             return;
         };
-        users.write().restore(rows);
+        users.write().restore(&self.engine, ledger, rows);
         end.lock().loaded = Some(reach.chain.next_seq);
     }
 
@@ -127,15 +149,26 @@ impl Model {
         let Some(partition) = self.partition(ledger) else {
             return rows;
         };
-        let (users, sessions) = partition.read().ids();
-        for users in users.chunks(SLICE) {
-            partition.read().copy_users(users, &mut rows);
-        }
+        self.copy_users(&self.engine.users_of(ledger), &mut rows);
+        let sessions = partition.read().session_ids();
         for sessions in sessions.chunks(SLICE) {
-            partition.read().copy_sessions(sessions, &mut rows);
+            self.copy_sessions(ledger, sessions, &mut rows);
         }
         partition.read().copy_keys(&mut rows);
         rows
+    }
+
+    fn copy_users(&self, ids: &[UserId], rows: &mut Rows) {
+        let found = ids
+            .iter()
+            .filter_map(|id| Some((*id, self.engine.ask(*id).access()?)));
+        rows.users.extend(found);
+    }
+
+    fn copy_sessions(&self, ledger: i32, ids: &[SessionId], rows: &mut Rows) {
+        if let Some(partition) = self.partition(ledger) {
+            partition.read().copy_sessions(ids, rows);
+        }
     }
 }
 

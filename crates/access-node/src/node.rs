@@ -9,7 +9,7 @@ mod keys;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::access::{self, CompiledCatalog, Decision, Reason, UserAccess};
+use access::{Asked, CompiledCatalog, Decision, Query, Reason, UserAccess};
 use domain::ledger::ledger_of;
 use event_log::identity::LogIdentity;
 use event_log::{HighWatermarks, KafkaConfig, Owners, TailError, WatermarkError};
@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use crate::expiries::DueGrant;
 use crate::follower::Follower;
-use crate::model::Model;
+use crate::model::{Aside, Model};
 use crate::partition::UsersPartition;
 use crate::sessions::SessionStanding;
 use crate::warm::WarmStart;
@@ -133,21 +133,28 @@ impl AccessNode {
     }
 
     pub fn catalog(&self) -> Arc<CompiledCatalog> {
-        self.model.catalog.load_full()
+        self.model.engine.catalog()
+    }
+
+    /// The rest of the catalog.
+    pub fn aside(&self) -> Arc<Aside> {
+        self.model.aside.load_full()
     }
 
     /// Whether the user may; decided on what is applied at this moment.
     pub fn check(&self, user: UserId, resource: &str, action: &str, now: Timestamp) -> Decision {
-        // Users before catalog: a grant seen implies its catalog is seen too, as events wait for
-        // their basis; the other way round a fresh grant could meet an old catalog.
-        let users = self.partition(user).read();
-        let catalog = self.model.catalog.load();
-        // Last: a catalog that went on without the ledger said so before, and with the lock held nothing
-        // catches up.
-        if self.lags(user) {
+        let asked = self.model.engine.ask(user);
+        if self.is_refused(user, &asked) {
             return Reason::NotCurrent.into();
         }
-        access::check(&catalog, users.user(user), resource, action, now)
+        asked.check(Query { resource, action }, now)
+    }
+
+    /// To be asked once user and catalog are held: a catalog that went on without the ledger said so before, and while
+    /// they are held nothing of the user catches up.
+    fn is_refused(&self, user: UserId, asked: &Asked<'_>) -> bool {
+        let ledger = asked.ledger().unwrap_or_else(|| ledger_by_id(user, self.ledgers));
+        self.model.positions.is_refused(ledger)
     }
 
     /// Waits until the present end of the user's partition is applied; `None` where that is not known to be.
@@ -160,15 +167,13 @@ impl AccessNode {
 
     /// The user as known, and the catalog, as [`Self::check`] sees the two; `None` where it would not decide.
     pub fn rights(&self, user: UserId) -> Option<(Option<UserAccess>, Arc<CompiledCatalog>)> {
-        let users = self.partition(user).read();
-        let catalog = self.catalog();
-        (!self.lags(user)).then(|| (users.user(user).cloned(), catalog))
+        let asked = self.model.engine.ask(user);
+        (!self.is_refused(user, &asked)).then(|| (asked.access(), asked.catalog()))
     }
 
     pub fn user(&self, user: UserId) -> Option<UserView> {
-        self.partition(user).read().user(user).map(|access| UserView {
-            access: access.clone(),
-        })
+        let access = self.model.engine.ask(user).access()?;
+        Some(UserView { access })
     }
 
     /// Whether the user's ledger lags so far behind the others that nothing is said of its users.
@@ -180,7 +185,8 @@ impl AccessNode {
         if self.lags(user) {
             return SessionStanding::Unknown;
         }
-        self.partition(user).read().standing(user, session, now)
+        let users = self.partition(user).read();
+        users.standing(&self.model.engine, user, session, now)
     }
 
     /// As [`Self::session_standing`], but a session not heard of is waited for until the node has
@@ -228,7 +234,7 @@ impl AccessNode {
     }
 
     pub fn user_count(&self) -> usize {
-        self.model.users.iter().map(|users| users.read().len()).sum()
+        self.model.engine.user_count()
     }
 
     /// What an answer about this user rests on at least: its ledger and the catalog as applied.
@@ -305,10 +311,10 @@ impl AccessNode {
         Ok(ends.iter().filter_map(behind).collect())
     }
 
-    /// The ledger of a user.
+    /// The ledger of a user: known of whom the node has heard.
     pub fn ledger(&self, user: UserId) -> i32 {
-        let mut text = uuid::Uuid::encode_buffer();
-        ledger_of(user.as_uuid().hyphenated().encode_lower(&mut text), self.ledgers)
+        let known = self.model.engine.ask(user).ledger();
+        known.unwrap_or_else(|| ledger_by_id(user, self.ledgers))
     }
 
     pub(crate) fn model(&self) -> &Arc<Model> {
@@ -316,9 +322,14 @@ impl AccessNode {
     }
 
     fn partition(&self, user: UserId) -> &RwLock<UsersPartition> {
-        // `ledger_of` gives less than `ledgers`, which is how many there are.
+        // A ledger is less than `ledgers`, which is how many there are.
         &self.model.users[usize::try_from(self.ledger(user)).unwrap_or(0)]
     }
+}
+
+fn ledger_by_id(user: UserId, ledgers: i32) -> i32 {
+    let mut text = uuid::Uuid::encode_buffer();
+    ledger_of(user.as_uuid().hyphenated().encode_lower(&mut text), ledgers)
 }
 
 fn followed(ledgers: i32) -> impl Iterator<Item = (Stream, i32)> {

@@ -1,11 +1,8 @@
-//! One users partition in memory.
+//! What one users partition has besides rights, in memory: sessions, keys, and which grants end next.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
-
-use domain::access::UserAccess;
+use access::{Change, Engine, UserAccess};
 use schemas::user::UserEvent;
-use schemas::{KeyId, Meta, SessionId, Sha256Digest, Timestamp, UserId};
+use schemas::{KeyId, SessionId, Sha256Digest, Timestamp, UserId};
 
 use crate::expiries::{DueGrant, Expiries};
 use crate::keys::{KeyRow, KeyStanding, Keys};
@@ -19,38 +16,48 @@ pub(crate) struct Rows {
     pub(crate) keys: Vec<KeyRow>,
 }
 
+/// Locked before any user of the engine is, where both are: whoever reads both sees both before an event, or behind it.
 #[derive(Default)]
 pub(crate) struct UsersPartition {
-    users: HashMap<UserId, UserAccess>,
+    users: usize,
     sessions: Sessions,
     expiries: Expiries,
     keys: Keys,
 }
 
 impl UsersPartition {
-    pub(crate) fn apply(&mut self, meta: &Meta, event: &UserEvent) -> Result<(), uuid::Error> {
-        let user: UserId = meta.aggregate_id.parse()?;
-        let access = self.users.entry(user).or_default();
-        self.expiries.follow(user, access, event);
-        access.apply(event, meta.occurred_at);
-        self.sessions.apply(user, event, meta.occurred_at);
+    /// `ledger`: this partition's number.
+    pub(crate) fn apply(
+        &mut self,
+        engine: &Engine,
+        ledger: i32,
+        user: UserId,
+        event: &UserEvent,
+        at: Timestamp,
+    ) {
+        let change = domain::rights::change_by(event);
+        if let Some(change @ (Change::Granted { .. } | Change::Revoked { .. })) = &change {
+            self.expiries
+                .follow(user, engine.ask(user).access().as_ref(), change);
+        }
+        self.users += usize::from(engine.apply(user, ledger, change.as_ref(), at));
+        self.sessions.apply(user, event, at);
         self.keys.apply(user, event);
-        Ok(())
-    }
-
-    pub(crate) fn user(&self, user: UserId) -> Option<&UserAccess> {
-        self.users.get(&user)
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.users.len()
+        self.users
     }
 
-    pub(crate) fn standing(&self, user: UserId, session: SessionId, now: Timestamp) -> SessionStanding {
+    pub(crate) fn standing(
+        &self,
+        engine: &Engine,
+        user: UserId,
+        session: SessionId,
+        now: Timestamp,
+    ) -> SessionStanding {
         match self.sessions.standing(user, session, now) {
-            SessionStanding::Live if !self.users.get(&user).is_some_and(UserAccess::is_active) => {
-                SessionStanding::Ended
-            }
+            SessionStanding::Live if !engine.ask(user).is_active() => SessionStanding::Ended,
             standing => standing,
         }
     }
@@ -59,14 +66,12 @@ impl UsersPartition {
         self.sessions.owner(session)
     }
 
-    pub(crate) fn restore(&mut self, parts: Vec<Rows>) {
-        self.users
-            .reserve(parts.iter().map(|rows| rows.users.len()).sum());
+    pub(crate) fn restore(&mut self, engine: &Engine, ledger: i32, parts: Vec<Rows>) {
         for rows in parts {
             for (user, access) in &rows.users {
                 self.expiries.restore(*user, access);
+                self.users += usize::from(engine.insert(*user, ledger, access));
             }
-            self.users.extend(rows.users);
             self.sessions.restore(rows.sessions);
             self.keys.restore(rows.keys);
         }
@@ -74,15 +79,14 @@ impl UsersPartition {
 
     pub(crate) fn key_standing(
         &self,
+        engine: &Engine,
         user: UserId,
         key: KeyId,
         hash: Sha256Digest,
         now: Timestamp,
     ) -> KeyStanding {
         match self.keys.standing(user, key, hash, now) {
-            KeyStanding::Good { .. } if !self.users.get(&user).is_some_and(UserAccess::is_active) => {
-                KeyStanding::Bad
-            }
+            KeyStanding::Good { .. } if !engine.ask(user).is_active() => KeyStanding::Bad,
             standing => standing,
         }
     }
@@ -92,22 +96,10 @@ impl UsersPartition {
         self.keys.get(user, key).is_some_and(|row| row.hash == hash)
     }
 
-    /// The user as far as one of its keys goes; nobody for a key that there is not, or no more.
-    pub(crate) fn user_with_key(
-        &self,
-        user: UserId,
-        key: KeyId,
-        now: Timestamp,
-    ) -> Option<Cow<'_, UserAccess>> {
-        let key = self.keys.get(user, key)?;
-        if key.until.is_some_and(|until| until <= now) {
-            return None;
-        }
-        let access = self.users.get(&user)?;
-        Some(match &key.roles {
-            None => Cow::Borrowed(access),
-            Some(roles) => Cow::Owned(access.limited_to(roles)),
-        })
+    /// A key of the user that has not expired.
+    pub(crate) fn key(&self, user: UserId, key: KeyId, now: Timestamp) -> Option<&KeyRow> {
+        let row = self.keys.get(user, key)?;
+        row.until.is_none_or(|until| now < until).then_some(row)
     }
 
     /// Few: all at once.
@@ -123,19 +115,20 @@ impl UsersPartition {
         self.expiries.forget(grant);
     }
 
-    pub(crate) fn ids(&self) -> (Vec<UserId>, Vec<SessionId>) {
-        (self.users.keys().copied().collect(), self.sessions.ids())
-    }
-
-    pub(crate) fn copy_users(&self, ids: &[UserId], rows: &mut Rows) {
-        let found = ids
-            .iter()
-            .filter_map(|id| Some((*id, self.users.get(id)?.clone())));
-        rows.users.extend(found);
+    pub(crate) fn session_ids(&self) -> Vec<SessionId> {
+        self.sessions.ids()
     }
 
     pub(crate) fn copy_sessions(&self, ids: &[SessionId], rows: &mut Rows) {
         let found = ids.iter().filter_map(|id| self.sessions.row(*id));
         rows.sessions.extend(found);
+    }
+}
+
+/// What of a user counts for whoever brings this key.
+pub(crate) fn limited(access: UserAccess, key: &KeyRow) -> UserAccess {
+    match &key.roles {
+        None => access,
+        Some(roles) => access.limited_to(roles),
     }
 }

@@ -5,6 +5,7 @@ mod approve;
 mod attach_permission;
 mod change_shard_map;
 mod close_approval;
+mod compile;
 mod danger;
 mod define_permission;
 mod define_role;

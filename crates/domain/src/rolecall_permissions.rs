@@ -168,10 +168,11 @@ pub fn bootstrap_commands() -> Vec<CatalogCommand> {
 
 #[cfg(test)]
 mod tests {
+    use access::{Change, Query, RoleNumbers, UserAccess, check};
+
     use super::*;
-    use crate::access::{UserAccess, check};
     use crate::catalog::Catalog;
-    use crate::testing::{Given, NOW, given, registered, user_granted};
+    use crate::testing::{Given, NOW, given};
 
     fn bootstrapped() -> Given<Catalog> {
         bootstrap_commands().into_iter().fold(given([]), Given::and)
@@ -179,12 +180,20 @@ mod tests {
 
     #[test]
     fn the_administrator_may_do_everything_in_rolecall() {
-        let catalog = bootstrapped().state().compile();
+        let catalog = bootstrapped().state().compile(&RoleNumbers::default());
+        let role_id = administrator_role_id();
         let mut user = UserAccess::default();
-        user.apply(&registered(), NOW);
-        user.apply(&user_granted(administrator_role_id(), None), NOW);
+        user.apply(&Change::Activated, NOW);
+        user.apply(
+            &Change::Granted {
+                role_id,
+                expires_at: None,
+            },
+            NOW,
+        );
         for permission in Permission::ALL {
-            let decision = check(&catalog, Some(&user), RESOURCE, permission.action(), NOW);
+            let (resource, action) = (RESOURCE, permission.action());
+            let decision = check(&catalog, Some(&user), Query { resource, action }, NOW);
             assert!(decision.allowed, "{}", permission.name());
         }
     }

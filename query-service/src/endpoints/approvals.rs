@@ -100,9 +100,9 @@ pub async fn approvals(
     app.reach(caller, &at_least).await?;
     app.require(caller, Permission::CatalogRead)?;
     let token = app.catalog_basis();
-    let (catalog, now) = (app.node.catalog(), app.now());
+    let (aside, now) = (app.node.aside(), app.now());
     let open = |it: &Approval| it.approved_by.is_some() || it.is_pending(now);
-    let approvals = catalog.approvals().iter().filter(|(_, it)| open(it));
+    let approvals = aside.approvals.iter().filter(|(_, it)| open(it));
     let approvals = approvals.map(|(id, approval)| answer(*id, approval.clone()));
     let answer = ApprovalsAnswer {
         approvals: approvals.collect(),

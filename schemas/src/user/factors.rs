@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::Factor;
 use crate::blind_index::BlindIndex;
 use crate::encryption::Sealed;
-use crate::id::{CeremonyId, CredentialId, SessionId};
 use crate::sha256::Sha256Digest;
-use crate::timestamp::Timestamp;
+use ids::Timestamp;
+use ids::{CeremonyId, CredentialId, SessionId};
 
 /// Method references (RFC 8176) of what a second factor adds.
 pub const ONE_TIME_PASSWORD: &str = "otp";

@@ -8,9 +8,9 @@ use super::{
 };
 use crate::blind_index::BlindIndex;
 use crate::encryption::Sealed;
-use crate::id::{ClaimId, DeviceId, RoleId, SessionId, UserId};
 use crate::sha256::Sha256Digest;
-use crate::timestamp::Timestamp;
+use ids::Timestamp;
+use ids::{ClaimId, DeviceId, RoleId, SessionId, UserId};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename = "UserLoggedIn")]

@@ -275,7 +275,7 @@ fn a_loaded_ledger_goes_on_behind_its_snapshot() {
     node.prev_hash = log.model.reach(0, TOPIC).unwrap().chain.hash;
     node.user(0, user, revoked(), &[]);
     node.apply_after(0);
-    let access = node.model.users[0].read().user(user).cloned().unwrap();
+    let access = node.model.engine.ask(user).access().unwrap();
     assert!(access.is_active() && access.grants().is_empty());
     assert_eq!(node.model.next_seq(0), Some(3));
 }

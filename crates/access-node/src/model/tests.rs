@@ -142,9 +142,8 @@ proptest! {
         for ((user, session), moment) in users.chain(sessions).zip(moments) {
             let at_moment = Model::new(1);
             apply(&at_moment, &history, 0..(from + moment).min(all));
-            let partition = at_moment.users[0].read();
-            partition.copy_users(user.as_slice(), &mut rows);
-            partition.copy_sessions(session.as_slice(), &mut rows);
+            at_moment.copy_users(user.as_slice(), &mut rows);
+            at_moment.copy_sessions(0, session.as_slice(), &mut rows);
         }
         let loaded = Model::new(1);
         let reach = Reach { last_offset: 0, chain: ChainHead::START };

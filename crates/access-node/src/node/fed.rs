@@ -57,7 +57,7 @@ impl FedNode {
         let offset = self.node.model.positions.next(Stream::Catalog, 0);
         let mut catalog = self.catalog.lock();
         catalog.apply(event);
-        self.node.model.set_catalog(catalog.compile());
+        self.node.model.set_catalog(&catalog);
         self.advance(Position {
             stream: Stream::Catalog,
             partition: 0,

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use domain::access::{self, Decision, Reason};
+use access::{Decision, Query, Reason};
 use schemas::{KeyId, Sha256Digest, Timestamp, UserId};
 
 use super::{AccessNode, UserView};
 use crate::keys::KeyStanding;
+use crate::partition::limited;
 
 impl AccessNode {
     /// As [`Self::check`], for who brings a key of the user: only what the key is for counts.
@@ -18,27 +19,32 @@ impl AccessNode {
         action: &str,
         now: Timestamp,
     ) -> Decision {
-        let users = self.partition(user).read();
-        let catalog = self.model.catalog.load();
-        if self.lags(user) {
+        let (users, engine) = (self.partition(user).read(), &self.model.engine);
+        let asked = engine.ask(user);
+        if self.is_refused(user, &asked) {
             return Reason::NotCurrent.into();
         }
-        let limited = users.user_with_key(user, key, now);
-        access::check(&catalog, limited.as_deref(), resource, action, now)
+        let query = Query { resource, action };
+        match users.key(user, key, now).map(|key| key.roles.as_deref()) {
+            None => Reason::UnknownUser.into(),
+            Some(None) => asked.check(query, now),
+            Some(Some(roles)) => asked.check_within(roles, query, now),
+        }
     }
 
     /// As [`Self::user`], as far as one of the user's keys goes.
     pub fn user_with_key(&self, user: UserId, key: KeyId, now: Timestamp) -> Option<UserView> {
         let users = self.partition(user).read();
-        let access = users.user_with_key(user, key, now)?.into_owned();
+        let key = users.key(user, key, now)?;
+        let access = limited(self.model.engine.ask(user).access()?, key);
         Some(UserView { access })
     }
 
     /// Whether a key that was good is still; `None` where nothing is said of the user.
     pub fn has_key(&self, user: UserId, key: KeyId, now: Timestamp) -> Option<bool> {
         let has = || {
-            let found = self.user_with_key(user, key, now);
-            found.is_some_and(|user| user.access.is_active())
+            let users = self.partition(user).read();
+            users.key(user, key, now).is_some() && self.model.engine.ask(user).is_active()
         };
         (!self.lags(user)).then(has)
     }
@@ -48,7 +54,8 @@ impl AccessNode {
         if self.lags(user) {
             return KeyStanding::Unknown;
         }
-        self.partition(user).read().key_standing(user, key, hash, now)
+        let users = self.partition(user).read();
+        users.key_standing(&self.model.engine, user, key, hash, now)
     }
 
     /// Whether the account has a key of this hash, good or not: with the account it may come back.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::access::{Standing, UserAccess};
+use access::{Standing, UserAccess};
 use event_log::Instance;
 use read_model::access_snapshots::Part;
 use schemas::{ChainHead, KeyId, RoleId, SessionId, Sha256Digest, Timestamp, UserId, WriterId};

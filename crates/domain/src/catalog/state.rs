@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 
 use super::approvals::Approval;
 use super::danger::Deed;
-use crate::access::CompiledCatalog;
 
 /// A name belongs to the id that has it now; after deletion the same name gets another id, so
 /// grants of a deleted role never revive.
@@ -64,11 +63,6 @@ impl Catalog {
     pub fn permission_by_name(&self, name: &str) -> Option<(PermissionId, &Permission)> {
         let id = self.permission_names.get(name)?;
         self.permissions.get(id).map(|permission| (*id, permission))
-    }
-
-    /// The form that answers checks.
-    pub fn compile(&self) -> CompiledCatalog {
-        CompiledCatalog::of(self)
     }
 
     pub fn bootstrap_epoch(&self) -> i32 {

@@ -1,10 +1,12 @@
 //! What holds for every history that decisions can make.
 
+use access::{Standing, UserAccess};
 use proptest::prelude::*;
+use schemas::Timestamp;
 use schemas::user::{RevokeReason, SessionRefreshed, UserLoggedIn};
 
 use super::*;
-use crate::access::{Standing, UserAccess};
+use crate::rights::change_by;
 use crate::testing::{
     claim, device, digest, login, login_failure, minutes, registered, registration, role, sealed, session,
 };
@@ -83,6 +85,12 @@ fn access_of(user: &User) -> UserAccess {
     UserAccess::new(standing, user.grants.iter().map(|(id, expiry)| (*id, *expiry)))
 }
 
+fn follow(access: &mut UserAccess, event: &UserEvent, at: Timestamp) {
+    if let Some(change) = change_by(event) {
+        access.apply(&change, at);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -96,7 +104,7 @@ proptest! {
         let logins = (1_000..).zip(signed_in).map(|(n, at)| login(session(n), minutes(at)));
         for event in [registered()].into_iter().chain(logins.map(UserEvent::LoggedIn)) {
             user.apply(&event);
-            access.apply(&event, minutes(0));
+            follow(&mut access, &event, minutes(0));
         }
         let mut minute = 0;
         for (command, passed) in commands {
@@ -109,8 +117,8 @@ proptest! {
                     prop_assert_eq!(*risk_score == 0, risk_reasons.is_empty());
                 }
                 user.apply(&event);
-                access.apply(&event, now);
-                }
+                follow(&mut access, &event, now);
+            }
             prop_assert!(user.sessions.len() <= MAX_SESSIONS);
         }
         prop_assert!(user.grants.len() <= MAX_GRANTS);

@@ -10,6 +10,8 @@ use schemas::user::{
 use schemas::{BlindIndex, ClaimId, DeviceId, RoleId, Sealed, SessionId, Sha256Digest, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 
+pub use access::MAX_GRANTS;
+
 use super::erase::Erasure;
 use super::factors::Factors;
 use super::one_time::{Sent, SentCode, SentToken};
@@ -20,8 +22,6 @@ use crate::decider::Context;
 
 /// A user's live sessions, whatever is configured.
 pub const MAX_SESSIONS: usize = 100;
-/// A user's live grants.
-pub const MAX_GRANTS: usize = 1_000;
 /// Devices that a user is known to sign in from; a further one replaces the one not seen longest.
 pub const MAX_DEVICES: usize = 20;
 /// Passwords of a user whose hashes are kept, the present one included.

@@ -3,13 +3,24 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
+use access::{
+    Decision, Engine, Grant, Query, Reason, Standing, UserAccess, check, effective_permissions,
+    effective_roles,
+};
 use proptest::prelude::*;
-use schemas::PermissionId;
+use schemas::{PermissionId, RoleId, UserId};
+use uuid::Uuid;
 
 use super::*;
 use crate::catalog::properties::any_catalog;
-use crate::catalog::{Catalog, Permission, Role};
+use crate::catalog::{Permission, Role};
 use crate::testing::{NOW, given, minutes, permission, role};
+
+const ANYBODY: UserId = UserId::from_uuid(Uuid::from_u128(1));
+
+fn compiled(catalog: &Catalog) -> CompiledCatalog {
+    catalog.compile(&RoleNumbers::default())
+}
 
 /// What a role has, by walking up its parents.
 fn naive_permissions(catalog: &Catalog, role_id: RoleId) -> BTreeSet<PermissionId> {
@@ -47,7 +58,10 @@ fn catalog_and_user() -> impl Strategy<Value = (Catalog, UserAccess)> {
 proptest! {
     #[test]
     fn a_check_equals_the_naive_model((catalog, user) in catalog_and_user()) {
-        let compiled = catalog.compile();
+        let compiled = compiled(&catalog);
+        let engine = Engine::default();
+        engine.set_catalog(&catalog.view());
+        engine.insert(ANYBODY, 0, &user);
         for resource in ["resource0", "resource1", "resource2", "other"] {
             for action in ["action0", "action1", "other"] {
                 let gives = |grant: &&Grant| {
@@ -56,7 +70,9 @@ proptest! {
                 let live = |grant: &&Grant| grant.is_live(NOW);
                 let giving: Vec<_> = user.grants().iter().filter(gives).collect();
                 let allowed = user.is_active() && giving.iter().any(live);
-                let decision = check(&compiled, Some(&user), resource, action, NOW);
+                let query = Query { resource, action };
+                let decision = check(&compiled, Some(&user), query, NOW);
+                prop_assert_eq!(engine.check(ANYBODY, query, NOW), decision);
                 prop_assert_eq!(decision.allowed, allowed, "{:?}", decision);
                 match decision.reason {
                     Reason::Granted { role_id } => prop_assert!(
@@ -83,7 +99,7 @@ proptest! {
 
     #[test]
     fn effective_permissions_equal_the_naive_model((catalog, user) in catalog_and_user()) {
-        let compiled = catalog.compile();
+        let compiled = compiled(&catalog);
         let live = user.grants().iter().filter(|grant| user.is_active() && grant.is_live(NOW));
         let roles: BTreeSet<_> = live.map(|grant| grant.role_id).collect();
         let expected: BTreeSet<_> =
@@ -104,8 +120,12 @@ proptest! {
 
 #[test]
 fn an_unheard_of_user_is_unknown() {
-    let catalog = given::<Catalog>([]).state().compile();
-    let decision = check(&catalog, None, "invoice", "read", NOW);
+    let catalog = compiled(given::<Catalog>([]).state());
+    let query = Query {
+        resource: "invoice",
+        action: "read",
+    };
+    let decision = check(&catalog, None, query, NOW);
     assert_eq!(
         decision,
         Decision {
@@ -155,13 +175,14 @@ fn large_catalog() -> Catalog {
 #[test]
 fn a_large_catalog_compiles_and_answers() {
     let start = Instant::now();
-    let catalog = large_catalog().compile();
+    let catalog = compiled(&large_catalog());
     let lowest = catalog.role_by_name("r999").unwrap();
     assert_eq!(catalog.permissions_of(lowest).count(), 100);
     assert_eq!(catalog.lineage(lowest).count(), 20);
     let user = UserAccess::new(Standing::Active, [(role(999), None)]);
+    let allowed = |resource, action| check(&catalog, Some(&user), Query { resource, action }, NOW).allowed;
     // Permission 980 belongs to the top of the chain.
-    assert!(check(&catalog, Some(&user), "resource98", "action0", NOW).allowed);
-    assert!(!check(&catalog, Some(&user), "resource97", "action9", NOW).allowed);
+    assert!(allowed("resource98", "action0"));
+    assert!(!allowed("resource97", "action9"));
     println!("compiled and asked in {:?}", start.elapsed());
 }

@@ -1,12 +1,14 @@
-//! What of a user a check needs, small enough to hold everyone in memory.
+//! What of a user a check needs, and what may happen to it.
 
-use schemas::user::UserEvent;
-use schemas::{RoleId, Timestamp};
+use ids::{RoleId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::user::MAX_GRANTS;
+use crate::check::Held;
 
-/// 24 bytes and 24 for each grant.
+/// Of one user at a time, as far as they are live.
+pub const MAX_GRANTS: usize = 1_000;
+
+/// By role ids, for whoever has one user at hand; the [`Engine`](crate::Engine) holds everyone in less.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserAccess {
     /// By role id.
@@ -30,10 +32,29 @@ pub struct Grant {
     until: i64,
 }
 
-const NEVER: i64 = i64::MAX;
+pub(crate) const NEVER: i64 = i64::MAX;
+
+/// What may happen to a user's rights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Registered, or active again.
+    Activated,
+    Deactivated,
+    /// Inactive, and without grants.
+    Erased,
+    /// In the place of a grant of the same role.
+    Granted {
+        role_id: RoleId,
+        expires_at: Option<Timestamp>,
+    },
+    /// By whomever, or because its time has come.
+    Revoked {
+        role_id: RoleId,
+    },
+}
 
 impl Grant {
-    fn new(role_id: RoleId, expires_at: Option<Timestamp>) -> Self {
+    pub(crate) fn new(role_id: RoleId, expires_at: Option<Timestamp>) -> Self {
         Self {
             role_id,
             until: expires_at.map_or(NEVER, Timestamp::as_micros),
@@ -48,9 +69,27 @@ impl Grant {
     pub fn is_live(&self, now: Timestamp) -> bool {
         self.expires_at().is_none_or(|at| now < at)
     }
+
+    /// `role`: its number.
+    pub(crate) fn held(&self, role: u32) -> Held {
+        let until = self.until;
+        Held { role, until }
+    }
+
+    pub(crate) fn of(role_id: RoleId, held: Held) -> Self {
+        let until = held.until;
+        Self { role_id, until }
+    }
 }
 
 impl UserAccess {
+    /// In the order of their roles' ids, and of no two the same role.
+    pub(crate) fn from_ordered(standing: Standing, grants: impl Iterator<Item = Grant>) -> Self {
+        let grants: Box<[Grant]> = grants.collect();
+        debug_assert!(grants.is_sorted_by(|a, b| a.role_id < b.role_id));
+        Self { grants, standing }
+    }
+
     /// From rows or a cache; the order of the grants does not matter.
     pub fn new(standing: Standing, grants: impl IntoIterator<Item = (RoleId, Option<Timestamp>)>) -> Self {
         let mut user = Self {
@@ -101,51 +140,16 @@ impl UserAccess {
     }
 
     /// `at`: when it occurred.
-    pub fn apply(&mut self, event: &UserEvent, at: Timestamp) {
-        match event {
-            UserEvent::Registered(_) | UserEvent::ServiceAccountCreated(_) | UserEvent::Reactivated(_) => {
-                self.standing = Standing::Active;
-            }
-            UserEvent::Deactivated(_) => self.standing = Standing::Inactive,
-            UserEvent::Erased(_) => {
+    pub fn apply(&mut self, change: &Change, at: Timestamp) {
+        match *change {
+            Change::Activated => self.standing = Standing::Active,
+            Change::Deactivated => self.standing = Standing::Inactive,
+            Change::Erased => {
                 self.standing = Standing::Inactive;
                 self.grants = Box::default();
             }
-            UserEvent::RoleGranted(e) => self.grant(Grant::new(e.role_id, e.expires_at), at),
-            UserEvent::RoleRevoked(e) => self.revoke(e.role_id),
-            UserEvent::RoleGrantExpired(e) => self.revoke(e.role_id),
-            // None of these gives or takes a right. A lock refuses sign-in, not what is signed in.
-            UserEvent::ClaimAbandoned(_)
-            | UserEvent::ServiceKeyIssued(_)
-            | UserEvent::ServiceKeyRevoked(_)
-            | UserEvent::ProfileChanged(_)
-            | UserEvent::NamesReleased(_)
-            | UserEvent::Unlocked(_)
-            | UserEvent::ErasureCompleted(_)
-            | UserEvent::EmailVerificationRequested(_)
-            | UserEvent::EmailVerified(_)
-            | UserEvent::PhoneVerificationRequested(_)
-            | UserEvent::PhoneVerificationFailed(_)
-            | UserEvent::PhoneVerified(_)
-            | UserEvent::PasswordResetRequested(_)
-            | UserEvent::LoggedIn(_)
-            | UserEvent::LoginFailed(_)
-            | UserEvent::Locked(_)
-            | UserEvent::PasswordChanged(_)
-            | UserEvent::PasswordRehashed(_)
-            | UserEvent::SessionRefreshed(_)
-            | UserEvent::RefreshReuseDetected(_)
-            | UserEvent::SessionRevoked(_)
-            | UserEvent::SessionsRevoked(_)
-            | UserEvent::TotpEnrolmentStarted(_)
-            | UserEvent::TotpEnabled(_)
-            | UserEvent::TotpDisabled(_)
-            | UserEvent::RecoveryCodesReplaced(_)
-            | UserEvent::SessionSteppedUp(_)
-            | UserEvent::PasskeyAdded(_)
-            | UserEvent::PasskeyRemoved(_)
-            | UserEvent::PasskeyCounted(_)
-            | UserEvent::PasskeyCloneSuspected(_) => {}
+            Change::Granted { role_id, expires_at } => self.grant(Grant::new(role_id, expires_at), at),
+            Change::Revoked { role_id } => self.revoke(role_id),
         }
     }
 
@@ -177,7 +181,7 @@ impl UserAccess {
     }
 }
 
-/// As in [`crate::User`]: live grants are bounded, so beyond the bound the first to expire has. Where events are
+/// Live grants are bounded where they are made, so beyond the bound the first to expire has. Where changes are
 /// applied again to what they led to, it may not have, and stays.
 fn forget_expired(grants: &mut Vec<Grant>, new: RoleId, at: Timestamp) {
     if grants.len() <= MAX_GRANTS {
@@ -196,35 +200,46 @@ fn forget_expired(grants: &mut Vec<Grant>, new: RoleId, at: Timestamp) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::testing::{NOW, minutes, registered, role, user_deactivated, user_granted, user_revoked};
+    use uuid::Uuid;
 
-    #[test]
-    fn a_user_with_three_roles_takes_less_than_a_hundred_bytes() {
-        let grants = 3 * size_of::<Grant>();
-        assert!(size_of::<UserAccess>() + grants <= 100);
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_micros(1_000_000);
+    const LATER: Timestamp = Timestamp::from_micros(2_000_000);
+
+    fn role(number: u128) -> RoleId {
+        RoleId::from_uuid(Uuid::from_u128(number))
+    }
+
+    fn granted(number: u128, expires_at: Option<Timestamp>) -> Change {
+        let role_id = role(number);
+        Change::Granted { role_id, expires_at }
+    }
+
+    fn revoked(number: u128) -> Change {
+        let role_id = role(number);
+        Change::Revoked { role_id }
     }
 
     #[test]
     fn expired_grants_do_not_pile_up() {
         let mut user = UserAccess::default();
         for number in 1..=2_000 {
-            user.apply(&user_granted(role(number), Some(minutes(1))), minutes(1));
+            user.apply(&granted(number, Some(LATER)), LATER);
         }
-        user.apply(&user_granted(role(1), None), minutes(1));
+        user.apply(&granted(1, None), LATER);
         assert_eq!(user.grants().len(), MAX_GRANTS);
-        assert_eq!(user.next_expiry(NOW), Some(minutes(1)));
-        assert_eq!(user.next_expiry(minutes(1)), None);
+        assert_eq!(user.next_expiry(NOW), Some(LATER));
+        assert_eq!(user.next_expiry(LATER), None);
     }
 
     #[test]
-    fn a_live_grant_stays_when_events_are_applied_again() {
+    fn a_live_grant_stays_when_changes_are_applied_again() {
         let numbers = 1..=u128::try_from(MAX_GRANTS).unwrap();
-        let grants = numbers.map(|number| (role(number), Some(minutes(number.try_into().unwrap()))));
-        let whole = UserAccess::new(Standing::Active, grants);
+        let whole = UserAccess::new(Standing::Active, numbers.map(|n| (role(n), Some(LATER))));
         let mut again = whole.clone();
-        again.apply(&user_granted(role(0), None), NOW);
-        again.apply(&user_revoked(role(0)), NOW);
+        again.apply(&granted(0, None), NOW);
+        again.apply(&revoked(0), NOW);
         assert_eq!(again, whole);
     }
 
@@ -241,18 +256,18 @@ mod tests {
     }
 
     #[test]
-    fn events_and_rows_give_the_same_user() {
+    fn changes_and_rows_give_the_same_user() {
         let mut user = UserAccess::default();
-        let events = [
-            registered(),
-            user_granted(role(2), None),
-            user_granted(role(1), Some(NOW)),
-            user_granted(role(3), None),
-            user_granted(role(2), Some(NOW)),
-            user_revoked(role(3)),
-            user_deactivated(),
+        let changes = [
+            Change::Activated,
+            granted(2, None),
+            granted(1, Some(NOW)),
+            granted(3, None),
+            granted(2, Some(NOW)),
+            revoked(3),
+            Change::Deactivated,
         ];
-        events.iter().for_each(|event| user.apply(event, NOW));
+        changes.iter().for_each(|change| user.apply(change, NOW));
         let grants = [(role(2), Some(NOW)), (role(1), Some(NOW))];
         assert_eq!(user, UserAccess::new(Standing::Inactive, grants));
     }

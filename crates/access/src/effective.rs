@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use schemas::Timestamp;
+use ids::Timestamp;
 
-use super::{CompiledCatalog, CompiledPermission, CompiledRole, Standing, UserAccess};
+use crate::{CompiledCatalog, CompiledPermission, CompiledRole, Standing, UserAccess};
 
 /// The roles of a user's live grants and all they inherit from; by name. None for an inactive user.
 pub fn effective_roles<'a>(
@@ -27,7 +27,7 @@ pub fn effective_permissions<'a>(
     for role in granted_roles(catalog, user, now) {
         found.insert_all(role.permissions());
     }
-    catalog.numbered(&found).collect()
+    catalog.permissions_at(&found).collect()
 }
 
 fn granted_roles<'a>(

@@ -1,0 +1,279 @@
+//! Whatever happened, the engine answers as the plain reading of roles, parents and grants does.
+
+use std::collections::BTreeMap;
+
+use access::{
+    CatalogView, Change, Engine, PermissionView, Query, Reason, RoleView, Standing, UserAccess, check,
+};
+use ids::{PermissionId, RoleId, Timestamp, UserId};
+use proptest::prelude::*;
+use uuid::Uuid;
+
+const USERS: u128 = 3;
+/// More than a word of bits.
+const ROLES: u8 = 70;
+const RESOURCES: [&str; 3] = ["invoice", "order", "unknown"];
+const ACTIONS: [&str; 3] = ["read", "write", "unknown"];
+
+fn user(number: u128) -> UserId {
+    UserId::from_uuid(Uuid::from_u128(number))
+}
+
+fn role(number: u8) -> RoleId {
+    // Not in the order of the numbers.
+    RoleId::from_uuid(Uuid::from_u128(u128::from(number.reverse_bits())))
+}
+
+const fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_micros(seconds * 1_000_000)
+}
+
+/// Roles by number: the parent, of a smaller number, and the actions that each has by itself.
+#[derive(Clone, Debug, Default)]
+struct Catalog(BTreeMap<u8, (Option<u8>, Vec<(usize, usize)>)>);
+
+impl Catalog {
+    fn allows(&self, number: u8, resource: &str, action: &str) -> bool {
+        let Some((parent, own)) = self.0.get(&number) else {
+            return false;
+        };
+        let has = |&(r, a): &(usize, usize)| (RESOURCES[r], ACTIONS[a]) == (resource, action);
+        own.iter().any(has) || parent.is_some_and(|parent| self.allows(parent, resource, action))
+    }
+
+    fn level(&self, number: u8) -> i32 {
+        let parent = self.0.get(&number).and_then(|(parent, _)| *parent);
+        parent.map_or(0, |parent| self.level(parent) + 1)
+    }
+
+    fn set(&self, engine: &Engine) {
+        let pairs = || (0..2).flat_map(|resource| (0..2).map(move |action| (resource, action)));
+        let id = |(r, a): (usize, usize)| PermissionId::from_uuid(Uuid::from_u128((r * 2 + a) as u128));
+        let names: Vec<_> = pairs().map(|(r, a)| format!("{r}.{a}")).collect();
+        let permissions = pairs().zip(&names).map(|((r, a), name)| PermissionView {
+            id: id((r, a)),
+            name,
+            resource: RESOURCES[r],
+            action: ACTIONS[a],
+            is_dangerous: false,
+        });
+        let titles: Vec<_> = self.0.keys().map(|number| format!("r{number}")).collect();
+        let roles = self
+            .0
+            .iter()
+            .zip(&titles)
+            .map(|((number, (parent, own)), name)| RoleView {
+                id: role(*number),
+                name,
+                parent: parent.map(role),
+                level: self.level(*number),
+                is_system_role: false,
+                permissions: own.iter().copied().map(id).collect(),
+            });
+        engine.set_catalog(&CatalogView {
+            permissions: permissions.collect(),
+            roles: roles.collect(),
+            dangerous: Vec::new(),
+        });
+    }
+}
+
+/// A user as told, without any order or number.
+#[derive(Clone, Debug, Default)]
+struct Person {
+    standing: Standing,
+    grants: BTreeMap<RoleId, (u8, Option<Timestamp>)>,
+}
+
+#[derive(Clone, Debug)]
+enum Told {
+    Catalog(Catalog),
+    /// Of a user, by number of the role.
+    Granted(u128, u8, Option<Timestamp>),
+    Revoked(u128, u8),
+    Standing(u128, Change),
+    Nothing(u128),
+    /// As a snapshot has them.
+    Again(u128),
+}
+
+impl Person {
+    fn reason(
+        &self,
+        catalog: &Catalog,
+        query: Query<'_>,
+        within: Option<&[RoleId]>,
+        now: Timestamp,
+    ) -> Reason {
+        match self.standing {
+            Standing::Unregistered => return Reason::UnknownUser,
+            Standing::Inactive => return Reason::Inactive,
+            Standing::Active => {}
+        }
+        if query.resource == "unknown" || query.action == "unknown" {
+            return Reason::NoSuchPermission;
+        }
+        let counts = |id: &RoleId| within.is_none_or(|roles| roles.contains(id));
+        let giving = self
+            .grants
+            .iter()
+            .filter(|(id, (number, _))| counts(id) && catalog.allows(*number, query.resource, query.action));
+        let (live, expired): (Vec<_>, Vec<_>) =
+            giving.partition(|(_, (_, expires_at))| expires_at.is_none_or(|at| now < at));
+        match (live.first(), expired.first()) {
+            (Some((role_id, _)), _) => Reason::Granted { role_id: **role_id },
+            (None, Some((role_id, _))) => Reason::Expired { role_id: **role_id },
+            (None, None) => Reason::NoGrant,
+        }
+    }
+
+    fn access(&self) -> UserAccess {
+        let grants = self.grants.iter().rev();
+        UserAccess::new(
+            self.standing,
+            grants.map(|(id, (_, expires_at))| (*id, *expires_at)),
+        )
+    }
+}
+
+fn any_catalog() -> impl Strategy<Value = Catalog> {
+    let own = prop::collection::vec((0..2_usize, 0..2_usize), 0..2);
+    let roles = prop::collection::btree_map(0..ROLES, (any::<prop::sample::Index>(), own), 0..20);
+    roles.prop_map(|roles| {
+        let numbers: Vec<u8> = roles.keys().copied().collect();
+        let with_parent = roles
+            .into_iter()
+            .enumerate()
+            .map(|(place, (number, (index, own)))| {
+                // Half of those that can have a parent have one.
+                let parent = index.index(2 * place + 1);
+                (number, (numbers[..place].get(parent).copied(), own))
+            });
+        Catalog(with_parent.collect())
+    })
+}
+
+fn any_told() -> impl Strategy<Value = Told> {
+    let (who, what) = (|| 0..USERS, || 0..ROLES);
+    let expiry = prop_oneof![2 => Just(None), 1 => (0..9_i64).prop_map(|seconds| Some(at(seconds)))];
+    let standing = prop_oneof![
+        8 => Just(Change::Activated),
+        2 => Just(Change::Deactivated),
+        1 => Just(Change::Erased),
+    ];
+    prop_oneof![
+        2 => any_catalog().prop_map(Told::Catalog),
+        9 => (who(), what(), expiry).prop_map(|(user, role, at)| Told::Granted(user, role, at)),
+        4 => (who(), what()).prop_map(|(user, role)| Told::Revoked(user, role)),
+        4 => (who(), standing).prop_map(|(user, change)| Told::Standing(user, change)),
+        1 => who().prop_map(Told::Nothing),
+        1 => who().prop_map(Told::Again),
+    ]
+}
+
+/// As told to the engine, and to the plain model.
+#[derive(Default)]
+struct World {
+    engine: Engine,
+    catalog: Catalog,
+    people: BTreeMap<u128, Person>,
+}
+
+impl World {
+    fn tell(&mut self, told: &Told) {
+        match told {
+            Told::Catalog(catalog) => {
+                catalog.set(&self.engine);
+                self.catalog = catalog.clone();
+            }
+            Told::Granted(number, what, expires_at) => {
+                let (role_id, expires_at) = (role(*what), *expires_at);
+                self.change(*number, Some(Change::Granted { role_id, expires_at }));
+                let grants = &mut self.people.entry(*number).or_default().grants;
+                grants.insert(role_id, (*what, expires_at));
+            }
+            Told::Revoked(number, what) => {
+                let role_id = role(*what);
+                self.change(*number, Some(Change::Revoked { role_id }));
+                self.people.entry(*number).or_default().grants.remove(&role_id);
+            }
+            Told::Standing(number, change) => {
+                self.change(*number, Some(*change));
+                let person = self.people.entry(*number).or_default();
+                person.standing = match change {
+                    Change::Activated => Standing::Active,
+                    _ => Standing::Inactive,
+                };
+                if *change == Change::Erased {
+                    person.grants.clear();
+                }
+            }
+            Told::Nothing(number) => {
+                self.change(*number, None);
+                self.people.entry(*number).or_default();
+            }
+            Told::Again(number) => {
+                if let Some(person) = self.people.get(number) {
+                    assert!(
+                        !self
+                            .engine
+                            .insert(user(*number), ledger(*number), &person.access())
+                    );
+                }
+            }
+        }
+    }
+
+    fn change(&self, number: u128, change: Option<Change>) {
+        let is_new = self
+            .engine
+            .apply(user(number), ledger(number), change.as_ref(), at(0));
+        assert_eq!(is_new, !self.people.contains_key(&number));
+    }
+}
+
+fn ledger(number: u128) -> i32 {
+    i32::try_from(number % 2).unwrap()
+}
+
+proptest! {
+    #[test]
+    fn the_engine_equals_the_plain_model(
+        history in prop::collection::vec(any_told(), 0..60),
+        within in prop::collection::vec((0..ROLES).prop_map(role), 0..30),
+    ) {
+        let mut world = World::default();
+        // The permissions are always there.
+        world.tell(&Told::Catalog(Catalog::default()));
+        for told in &history {
+            world.tell(told);
+            for number in 0..USERS {
+                let (asked, person) = (world.engine.ask(user(number)), world.people.get(&number));
+                prop_assert_eq!(asked.access(), person.map(Person::access));
+                prop_assert_eq!(asked.ledger(), person.map(|_| ledger(number)));
+                let person = person.cloned().unwrap_or_default();
+                prop_assert_eq!(asked.is_active(), person.standing == Standing::Active);
+                for (resource, action) in RESOURCES.iter().flat_map(|r| ACTIONS.iter().map(move |a| (*r, *a))) {
+                    let query = Query { resource, action };
+                    for now in [at(0), Timestamp::from_micros(4_999_999), at(5), at(9)] {
+                        let expected = person.reason(&world.catalog, query, None, now);
+                        prop_assert_eq!(asked.check(query, now), expected.into());
+                        prop_assert_eq!(
+                            check(&asked.catalog(), asked.access().as_ref(), query, now),
+                            expected.into()
+                        );
+                        let limited = person.reason(&world.catalog, query, Some(&within), now);
+                        prop_assert_eq!(asked.check_within(&within, query, now), limited.into());
+                    }
+                }
+            }
+        }
+        prop_assert_eq!(world.engine.user_count(), world.people.len());
+        for of in 0..2 {
+            let mut found = world.engine.users_of(of);
+            found.sort();
+            let expected = world.people.keys().filter(|number| ledger(**number) == of);
+            prop_assert_eq!(found, expected.map(|number| user(*number)).collect::<Vec<_>>());
+        }
+    }
+}
