@@ -149,6 +149,16 @@ impl TestApp {
         self.grant(ADMIN, administrator_role_id(), None);
     }
 
+    /// Somebody whose ledger is neither the administrator's nor Alice's.
+    pub fn elsewhere(&self) -> UserId {
+        let taken = [ADMIN, ALICE].map(|user| self.app.node.ledger(user));
+        let mut ids = (1..).map(|number| UserId::from_uuid(Uuid::from_u128(number)));
+        let user = ids.find(|user| !taken.contains(&self.app.node.ledger(*user)));
+        let user = user.unwrap();
+        self.fed.user(user, &registered(user));
+        user
+    }
+
     pub fn log_in(&self, user: UserId) -> Position {
         let event = UserLoggedIn::by_password(
             session(user),
