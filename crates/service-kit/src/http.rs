@@ -310,7 +310,12 @@ mod tests {
             (Method::GET, "/plain/boom", 500, "Internal error"),
             (Method::GET, "/plain/", 404, "Nothing is here"),
             (Method::GET, "/plain/nowhere", 404, "Nothing is here"),
-            (Method::GET, "/plain/refuse", 405, "This method is not allowed here"),
+            (
+                Method::GET,
+                "/plain/refuse",
+                405,
+                "This method is not allowed here",
+            ),
             (
                 Method::POST,
                 "/plain/refuse",

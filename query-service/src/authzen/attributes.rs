@@ -208,7 +208,10 @@ mod tests {
 
     #[test]
     fn the_same_content_is_written_as_the_same_text() {
-        let texts = [r#"{"b": {"y": 1, "x": [2]}, "a": "é"}"#, r#"{"a":"\u00e9","b":{"x":[2],"y":1}}"#];
+        let texts = [
+            r#"{"b": {"y": 1, "x": [2]}, "a": "é"}"#,
+            r#"{"a":"\u00e9","b":{"x":[2],"y":1}}"#,
+        ];
         let written = texts.map(|text| serde_json::to_string(&read(text).unwrap()).unwrap());
         assert_eq!(written[0], written[1]);
         assert_eq!(written[0], r#"{"a":"é","b":{"x":[2],"y":1}}"#);

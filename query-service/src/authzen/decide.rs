@@ -96,12 +96,7 @@ impl App {
     }
 
     /// The answer to one question; an error where this node cannot tell.
-    pub fn decide(
-        &self,
-        caller: Caller,
-        question: &Question<'_>,
-        now: Timestamp,
-    ) -> Result<Answer, Problem> {
+    pub fn decide(&self, caller: Caller, question: &Question<'_>, now: Timestamp) -> Result<Answer, Problem> {
         let answer = self.answer(caller, question, now)?;
         self.decisions.count(answer.decision);
         Ok(answer)
@@ -110,12 +105,7 @@ impl App {
     /// As [`Self::decide`], of a question that nobody asked by itself.
     ///
     /// Who calls with a key and asks about their own account asks about the key.
-    pub fn answer(
-        &self,
-        caller: Caller,
-        question: &Question<'_>,
-        now: Timestamp,
-    ) -> Result<Answer, Problem> {
+    pub fn answer(&self, caller: Caller, question: &Question<'_>, now: Timestamp) -> Result<Answer, Problem> {
         let user = match &question.user {
             Ok(user) => *user,
             Err(answer) => return Ok(answer.clone()),

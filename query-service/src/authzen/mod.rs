@@ -7,6 +7,9 @@ mod body;
 mod decide;
 mod incoming;
 mod object;
+mod page;
+mod search;
+mod subjects;
 #[cfg(test)]
 mod tests;
 
@@ -15,3 +18,7 @@ pub use body::{Batch, Evaluation, Semantic};
 pub use decide::{MAX_EVALUATIONS, Question};
 pub use incoming::Incoming;
 pub use object::{bad_request, parse};
+pub use page::Page;
+pub use search::{
+    ActionSearch, Found, FoundAction, FoundContext, FoundEntity, ResourceSearch, Search, SubjectSearch,
+};

@@ -1,5 +1,7 @@
 mod certification;
 mod hostile;
+mod search;
+mod subjects;
 
 use axum::body::Body;
 use axum::http::Request;
@@ -135,7 +137,14 @@ async fn a_key_that_is_none_of_ours_denies_and_spoils_nothing() {
     let test = TestApp::new();
     test.grant(BOB, EDITOR, None);
     let key = "01890a5d-ac96-774b-bcce-b302099a8057";
-    for key_id in [json!("a"), json!(key), json!(7), json!({}), json!(["a"]), json!(true)] {
+    for key_id in [
+        json!("a"),
+        json!(key),
+        json!(7),
+        json!({}),
+        json!(["a"]),
+        json!(true),
+    ] {
         let mut body = may_write(BOB);
         body["subject"]["properties"] = json!({ "key_id": key_id });
         let answer = ask(&test, ONE, ADMIN, &body).await;
@@ -170,7 +179,10 @@ async fn what_cannot_be_decided_now_is_no_denial() {
     assert!(error["message"].is_string());
     // One more event, and it has caught up.
     test.grant(carol, EDITOR, None);
-    assert_eq!(ask(&test, ONE, ADMIN, &may_write(carol)).await.body["decision"], true);
+    assert_eq!(
+        ask(&test, ONE, ADMIN, &may_write(carol)).await.body["decision"],
+        true
+    );
 }
 
 /// With the right elements in the right order too.

@@ -10,8 +10,9 @@ use schemas::{PermissionId, RoleId};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::search::{ACTION, RESOURCE, SUBJECT};
 use super::{MANY, ONE};
-use crate::testing::{ADMIN, ALICE, Answer, BOB, TestApp};
+use crate::testing::{ADMIN, ALICE, Answer, BOB, TestApp, catch_up, one_shard, project_grants};
 
 const READER: RoleId = RoleId::from_uuid(Uuid::from_u128(0x5EC1));
 const WRITER: RoleId = RoleId::from_uuid(Uuid::from_u128(0x5EC2));
@@ -24,9 +25,14 @@ enum Expect {
     /// So many decisions, whichever.
     AnyDecisions(usize),
     BadRequest,
+    /// At least these; the ids of Alice and Bob under their names.
+    Results(&'static [&'static str]),
+    /// All resources of the type, which no list could name.
+    Everything,
+    Nothing,
 }
 
-use Expect::{AnyDecision, AnyDecisions, BadRequest, Decision, Decisions};
+use Expect::{AnyDecision, AnyDecisions, BadRequest, Decision, Decisions, Everything, Nothing, Results};
 
 type Case = (&'static str, &'static str, Value, Expect);
 
@@ -116,7 +122,12 @@ fn basic() -> Vec<Case> {
     let deleting = |soft: bool| json!({ "name": "delete", "properties": { "soft": soft } });
     let mut cases = vec![
         ("2.2.1", ONE, reading.clone(), Decision(true)),
-        ("2.2.2", ONE, question(&bob(), "write", &record(1)), Decision(false)),
+        (
+            "2.2.2",
+            ONE,
+            question(&bob(), "write", &record(1)),
+            Decision(false),
+        ),
         (
             "2.2.3",
             ONE,
@@ -285,6 +296,105 @@ fn batch() -> Vec<Case> {
     ]
 }
 
+fn searches() -> Vec<Case> {
+    let user = || json!({ "type": "user" });
+    let of_type = || json!({ "type": "record" });
+    let context = || json!({ "context": { "time": "2025-06-27T18:03-07:00", "ip": "192.168.1.1" } });
+    let archived = || with(record(2), json!({ "status": "archived" }));
+    let admin = || with(bob(), json!({ "role": "admin" }));
+    let who = question(&user(), "read", &record(1));
+    let which = question(&alice(), "read", &of_type());
+    let what = json!({ "subject": alice(), "resource": record(1) });
+    let readers = || Results(&["alice", "bob"]);
+    vec![
+        ("4.2.1", SUBJECT, who.clone(), readers()),
+        ("4.2.2", SUBJECT, plus(who.clone(), context()), readers()),
+        (
+            "4.2.3",
+            SUBJECT,
+            question(&alice(), "read", &record(1)),
+            readers(),
+        ),
+        // Whoever may whatever the attributes are: Alice.
+        (
+            "4.2.4",
+            SUBJECT,
+            question(&user(), "write", &archived()),
+            Results(&["alice"]),
+        ),
+        ("4.3.1", RESOURCE, which.clone(), Everything),
+        ("4.3.2", RESOURCE, plus(which, context()), Everything),
+        (
+            "4.3.3",
+            RESOURCE,
+            question(&alice(), "read", &record(1)),
+            Everything,
+        ),
+        (
+            "4.3.4",
+            RESOURCE,
+            question(&admin(), "write", &of_type()),
+            Nothing,
+        ),
+        ("4.4.1", ACTION, what.clone(), Results(&["read", "write"])),
+        (
+            "4.4.2",
+            ACTION,
+            plus(what.clone(), context()),
+            Results(&["read", "write"]),
+        ),
+        (
+            "4.4.3",
+            ACTION,
+            json!({ "subject": admin(), "resource": archived() }),
+            Results(&["read"]),
+        ),
+        (
+            "4.6.1",
+            ACTION,
+            json!({ "subject": { "type": "user", "id": "nonexistent-user" }, "resource": record(1) }),
+            Nothing,
+        ),
+        (
+            "4.6.2",
+            SUBJECT,
+            question(&json!({ "type": "spaceship" }), "read", &record(1)),
+            Nothing,
+        ),
+        (
+            "4.7.1",
+            SUBJECT,
+            json!({ "subject": user(), "resource": record(1) }),
+            BadRequest,
+        ),
+        (
+            "4.7.1",
+            RESOURCE,
+            json!({ "action": { "name": "read" }, "resource": of_type() }),
+            BadRequest,
+        ),
+        ("4.7.1", ACTION, json!({ "subject": alice() }), BadRequest),
+        (
+            "4.7.2",
+            SUBJECT,
+            question(&user(), "read", &of_type()),
+            BadRequest,
+        ),
+        (
+            "4.7.2",
+            RESOURCE,
+            question(&user(), "read", &of_type()),
+            BadRequest,
+        ),
+        (
+            "4.7.2",
+            ACTION,
+            json!({ "subject": user(), "resource": record(1) }),
+            BadRequest,
+        ),
+    ]
+}
+
 /// By somebody who may ask about everybody.
 async fn ask(test: &TestApp, path: &str, body: &Value) -> Answer {
     test.send(test.post(path, ADMIN, named(body))).await
@@ -294,13 +404,19 @@ fn check(section: &str, answer: &Answer, expect: &Expect) {
     let text = &answer.text;
     if matches!(expect, BadRequest) {
         assert_eq!(answer.status, 400, "{section}: {text}");
-        assert!(answer.header("content-type").starts_with("text/plain"), "{section}");
+        assert!(
+            answer.header("content-type").starts_with("text/plain"),
+            "{section}"
+        );
         return;
     }
     assert_eq!(answer.status, 200, "{section}: {text}");
     assert_eq!(answer.header("content-type"), "application/json", "{section}");
     let decision = |of: &Value| {
-        assert!(of.get("context").is_none_or(Value::is_object), "{section}: {text}");
+        assert!(
+            of.get("context").is_none_or(Value::is_object),
+            "{section}: {text}"
+        );
         of["decision"]
             .as_bool()
             .unwrap_or_else(|| panic!("{section}: no decision in {text}"))
@@ -318,8 +434,66 @@ fn check(section: &str, answer: &Answer, expect: &Expect) {
         }
         Decisions(expected) => assert_eq!(decisions(), *expected, "{section}: {text}"),
         AnyDecisions(count) => assert_eq!(decisions().len(), *count, "{section}: {text}"),
+        Results(expected) => {
+            let found = results(section, answer);
+            assert!(
+                expected.iter().all(|it| found.contains(&(*it).to_owned())),
+                "{section}: {text}"
+            );
+        }
+        Everything => {
+            assert_eq!(results(section, answer), [""; 0], "{section}");
+            assert_eq!(answer.body["context"]["all"], true, "{section}: {text}");
+        }
+        Nothing => {
+            assert_eq!(results(section, answer), [""; 0], "{section}");
+            assert_eq!(answer.body.get("context"), None, "{section}: {text}");
+        }
         BadRequest => {}
     }
+}
+
+/// Names of actions, and of those whom the scenario names.
+fn results(section: &str, answer: &Answer) -> Vec<String> {
+    let found = answer.body["results"].as_array();
+    let found = found.unwrap_or_else(|| panic!("{section}: no results in {}", answer.text));
+    let name = |result: &Value| {
+        if let Some(name) = result.get("name") {
+            return name.as_str().unwrap().to_owned();
+        }
+        assert_eq!(result["type"], "user", "{section}");
+        let id = result["id"].as_str().unwrap();
+        let known = [(ALICE, "alice"), (BOB, "bob")];
+        let named = known.iter().find(|(user, _)| user.to_string() == id);
+        named.map_or_else(|| id.to_owned(), |(_, name)| (*name).to_owned())
+    };
+    found.iter().map(name).collect()
+}
+
+#[tokio::test]
+async fn searches_pass_the_certification_scenario() {
+    let (stack, dsn, pool) = one_shard().await;
+    let test = TestApp::with_shard(&dsn, None);
+    fixture(&test);
+    project_grants(&pool, &test, &[ALICE], WRITER).await;
+    project_grants(&pool, &test, &[BOB], READER).await;
+    catch_up(&pool, &test).await;
+    for (section, path, body, expect) in searches() {
+        check(section, &ask(&test, path, &body).await, &expect);
+    }
+    // 4.5
+    let mut body = question(&json!({ "type": "user" }), "read", &record(1));
+    body["page"] = json!({ "limit": 1 });
+    let first = ask(&test, SUBJECT, &body).await;
+    let next = first.body["page"]["next_token"].as_str().unwrap();
+    body["page"] = json!({ "token": next });
+    let second = ask(&test, SUBJECT, &body).await;
+    assert_eq!(second.body["page"]["next_token"], "");
+    let mut found = results("4.5.1", &first);
+    found.extend(results("4.5.2", &second));
+    found.sort();
+    assert_eq!(found, ["alice", "bob"]);
+    stack.shutdown().await.unwrap();
 }
 
 #[tokio::test]

@@ -5,10 +5,11 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use tokio::runtime::Runtime;
 
+use super::search::{ACTION, RESOURCE, SUBJECT};
 use super::{MANY, ONE, ask, may_write};
-use crate::testing::{ADMIN, Answer, BOB, EDITOR, NOBODY, TestApp};
+use crate::testing::{ADMIN, Answer, BOB, EDITOR, NOBODY, TestApp, catch_up, one_shard};
 
-const ALL: [&str; 2] = [ONE, MANY];
+const ALL: [&str; 5] = [ONE, MANY, SUBJECT, RESOURCE, ACTION];
 
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
@@ -16,8 +17,16 @@ fn any_json() -> impl Strategy<Value = Value> {
         any::<bool>().prop_map(Value::from),
         any::<i64>().prop_map(Value::from),
         any::<f64>().prop_map(Value::from),
-        prop::sample::select(vec!["", "user", "document", "write", "p1.", "p1.AA", "execute_all"])
-            .prop_map(Value::from),
+        prop::sample::select(vec![
+            "",
+            "user",
+            "document",
+            "write",
+            "p1.",
+            "p1.AA",
+            "execute_all"
+        ])
+        .prop_map(Value::from),
         any::<String>().prop_map(Value::from),
     ];
     leaf.prop_recursive(3, 16, 4, |inner| {
@@ -31,7 +40,15 @@ fn any_json() -> impl Strategy<Value = Value> {
 
 fn any_name() -> impl Strategy<Value = String> {
     let known = [
-        "type", "id", "name", "properties", "key_id", "token", "limit", "evaluations_semantic", "subject",
+        "type",
+        "id",
+        "name",
+        "properties",
+        "key_id",
+        "token",
+        "limit",
+        "evaluations_semantic",
+        "subject",
     ];
     prop_oneof![
         4 => prop::sample::select(known.map(str::to_owned).to_vec()),
@@ -93,13 +110,19 @@ fn is_orderly(answer: &Answer) {
 #[test]
 fn any_body_is_answered_or_refused() {
     let runtime = Runtime::new().unwrap();
-    let test = runtime.block_on(async { TestApp::new() });
+    let (stack, test) = runtime.block_on(async {
+        let (stack, dsn, pool) = one_shard().await;
+        let test = TestApp::with_shard(&dsn, None);
+        catch_up(&pool, &test).await;
+        (stack, test)
+    });
     proptest!(ProptestConfig::with_cases(200), |(body in any_text())| {
         for path in ALL {
             let request = test.post(path, ADMIN, body.clone());
             is_orderly(&runtime.block_on(test.send(request)));
         }
     });
+    runtime.block_on(stack.shutdown()).unwrap();
 }
 
 #[tokio::test]
@@ -144,7 +167,10 @@ async fn ten_megabytes_and_ten_thousand_items_are_refused() {
         let mut body = may_write(BOB);
         body["padding"] = json!("x".repeat(10_000_000));
         let answer = ask(&test, path, ADMIN, &body).await;
-        assert_eq!((answer.status, answer.text.as_str()), (413, "The body is too large"));
+        assert_eq!(
+            (answer.status, answer.text.as_str()),
+            (413, "The body is too large")
+        );
     }
     let mut body = may_write(BOB);
     body["evaluations"] = json!(vec![json!({}); 10_000]);
@@ -166,7 +192,9 @@ async fn names_are_not_told_twice_in_attributes() {
         (r#"{"dept":1}"#, r#"{"dept":1,"dept":1}"#),
     ] {
         assert!(body.contains(good));
-        let answer = test.send(test.post(ONE, ADMIN, body.replacen(good, twice, 1))).await;
+        let answer = test
+            .send(test.post(ONE, ADMIN, body.replacen(good, twice, 1)))
+            .await;
         assert_eq!(answer.status, 400, "{twice}");
         assert!(answer.text.contains("twice"), "{}", answer.text);
     }
