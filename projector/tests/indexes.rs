@@ -12,11 +12,11 @@ use projector::{Ended, Projection};
 use read_model::digest::CATALOG_LEDGER;
 use read_model::queries::{
     AuditCursor, AuditFilter, AuditOf, Name, Snapshot, audit, grants_of_user, holder_of_name,
-    passkeys_of_user, role_cache_of_user, service_keys_of, session_by_id, sessions_of_user, user_by_id,
-    user_by_name,
+    holders_of_roles, passkeys_of_user, role_cache_of_user, service_keys_of, session_by_id, sessions_of_user,
+    user_by_id, user_by_name,
 };
 use read_model::{Error, PoolSettings, Shards, access_snapshots, schema, snapshots};
-use schemas::{BlindIndex, LogId, SessionId, Sha256Digest, Timestamp, UserId};
+use schemas::{BlindIndex, LogId, RoleId, SessionId, Sha256Digest, Timestamp, UserId};
 use service_kit::Readiness;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
@@ -134,6 +134,7 @@ async fn reads(pool: &PgPool) -> Vec<String> {
             grants_of_user(s, user).await
         })
         .await,
+        a_page_of_holders_reads_nothing_else(pool).await,
         read_by(pool, "user_role_cache_pkey", async |s| {
             role_cache_of_user(s, user).await
         })
@@ -221,6 +222,27 @@ async fn entries_read(pool: &PgPool, index: &str) -> i64 {
          WHERE coalesce(pg_partition_root(indexrelid), indexrelid)::regclass::text = $1",
     );
     read.bind(index).fetch_one(pool).await.unwrap()
+}
+
+/// Of two roles, twenty have each; half of them come after the cursor.
+async fn a_page_of_holders_reads_nothing_else(pool: &PgPool) -> String {
+    let index = "user_roles_by_role";
+    let mut roles = Vec::new();
+    for number in [3_i64, 4] {
+        let id = sqlx::query_scalar("SELECT numbered('role', $1)");
+        roles.push(RoleId::from_uuid(id.bind(number).fetch_one(pool).await.unwrap()));
+    }
+    let middle = UserId::from_uuid(Uuid::from_u128(u128::MAX / 2));
+    let before = entries_read(pool, index).await;
+    let mut snapshot = Snapshot::begin(pool).await.unwrap();
+    let page = holders_of_roles(&mut snapshot, 0, &roles, Some(middle), 3).await;
+    drop(snapshot);
+    let (page, read) = (page.unwrap(), entries_read(pool, index).await - before);
+    assert_eq!(page.len(), 3);
+    assert!(page.is_sorted() && page.iter().all(|user| *user > middle));
+    // Three of each role, by the index alone.
+    assert!((3..=6).contains(&read), "{read} entries for a page of 3");
+    index.to_owned()
 }
 
 /// Of January: thousands of events of users came after the catalog's last one.

@@ -1,11 +1,13 @@
 //! Whether the caller may: decided by Rolecall's own access model.
 
+use domain::access::Reason;
 use domain::rolecall_permissions::{Permission, RESOURCE};
 use schemas::{Timestamp, UserId};
 use service_kit::auth::Caller;
 use service_kit::problem::{Problem, ProblemType};
 
 use crate::app::App;
+use crate::freshness::not_yet;
 
 impl App {
     /// Lets the caller pass who holds the permission.
@@ -15,6 +17,10 @@ impl App {
         let held = self.check(user, key, RESOURCE, permission.action(), now);
         if held.allowed {
             return Ok(());
+        }
+        // Their ledger began to lag since they were let in.
+        if held.reason == Reason::NotCurrent {
+            return Err(not_yet());
         }
         let needed = format!("this needs the permission {}", permission.name());
         Err(Problem::new(ProblemType::Forbidden).detail(needed))

@@ -389,8 +389,18 @@ impl App {
         at_least: &AtLeast,
         read: impl for<'a> Fn(Source, &'a mut Snapshot) -> Reading<'a, T> + Send + Sync,
     ) -> Result<(Vec<T>, ConsistencyToken), Problem> {
+        self.read_each(self.shards.sources(), at_least, read).await
+    }
+
+    /// As [`Self::read_all`], of these sources.
+    pub async fn read_each<T>(
+        &self,
+        sources: impl Iterator<Item = Source>,
+        at_least: &AtLeast,
+        read: impl for<'a> Fn(Source, &'a mut Snapshot) -> Reading<'a, T> + Send + Sync,
+    ) -> Result<(Vec<T>, ConsistencyToken), Problem> {
         let read = &read;
-        let readings = self.shards.sources().map(async |source| {
+        let readings = sources.map(async |source| {
             let reading = self.read_source(source, at_least, |snapshot| read(source, snapshot));
             let (rows, reflected) = reading.await?;
             Ok::<_, ReadError>((rows, reflected.position(source.place())))

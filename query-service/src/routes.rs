@@ -17,8 +17,8 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::endpoints::{
     approvals, audit, authzen_configuration, evaluation, evaluations, introspect, jwks, permissions, roles,
-    service_keys, user, user_audit, user_grants, user_passkeys, user_permissions, user_roles, user_sessions,
-    users,
+    search_action, search_resource, search_subject, service_keys, user, user_audit, user_grants,
+    user_passkeys, user_permissions, user_roles, user_sessions, users,
 };
 
 /// A batch may be as long as its most items need.
@@ -81,6 +81,9 @@ pub fn api() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
     let (router, mut api) = OpenApiRouter::with_openapi(Api::openapi())
         .routes(routes!(evaluation::evaluation))
         .merge(batches)
+        .routes(routes!(search_subject::search_subject))
+        .routes(routes!(search_resource::search_resource))
+        .routes(routes!(search_action::search_action))
         .routes(routes!(authzen_configuration::authzen_configuration))
         .routes(routes!(introspect::introspect))
         .routes(routes!(jwks::jwks))
@@ -106,6 +109,6 @@ pub fn api() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
 pub fn router(app: Arc<App>) -> Router {
     let (routes, api) = api();
     let routes = routes.merge(docs_router(api)).with_state(app);
-    // AuthZEN callers get their own request id back, whatever its form.
-    http::standard_with_echo(routes, "/access/")
+    // AuthZEN callers know no problem documents, and get their own request id back, whatever its form.
+    http::standard_with_plain(routes, "/access/")
 }

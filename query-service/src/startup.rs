@@ -6,8 +6,6 @@ use std::time::Duration;
 
 use access_node::{AccessNode, NodeError, WarmStart};
 use axum::Router;
-use axum::http::Uri;
-use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
 use event_log::identity::{IdentityError, LogIdentity, await_log};
 use event_log::{KeyRing, KeyRingError};
@@ -23,7 +21,6 @@ use service_kit::{http, listen};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, Decisions};
-use crate::authzen::Plain;
 use crate::config::Config;
 use crate::personal_data::DataKeys;
 use crate::reads::{ShardReads, pool_settings};
@@ -98,17 +95,11 @@ fn starting_router() -> Router {
     let routes = Router::new()
         .route("/", any(starting))
         .route("/{*path}", any(starting));
-    http::standard_with_echo(routes, "/access/")
+    http::standard_with_plain(routes, "/access/")
 }
 
-async fn starting(uri: Uri) -> Response {
-    let problem = Problem::new(ProblemType::NotYet).detail("the service is starting");
-    // As everywhere, AuthZEN's errors are plain.
-    if uri.path().starts_with("/access/") {
-        Plain::from(problem).into_response()
-    } else {
-        problem.into_response()
-    }
+async fn starting() -> Problem {
+    Problem::new(ProblemType::NotYet).detail("the service is starting")
 }
 
 async fn start(config: &Config, public_url: String) -> Result<Arc<App>, StartError> {

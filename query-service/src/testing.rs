@@ -18,7 +18,7 @@ use schemas::user::{RoleGranted, SessionRevoked, UserDeactivated, UserEvent, Use
 use schemas::{
     BlindIndex, DataKey, DeviceId, IndexKey, LogId, PermissionId, RoleId, Sealed, SessionId, Sha256Digest,
 };
-use schemas::{ClaimId, Position, Timestamp, UserId};
+use schemas::{ClaimId, Position, Stream, Timestamp, UserId};
 use serde_json::Value;
 use service_kit::assurance::Authentication;
 use service_kit::jwt::{AccessClaims, Signer, TokenConfig, Verifier};
@@ -147,6 +147,16 @@ impl TestApp {
             self.log_in(user);
         }
         self.grant(ADMIN, administrator_role_id(), None);
+    }
+
+    /// Somebody whose ledger is neither the administrator's nor Alice's.
+    pub fn elsewhere(&self) -> UserId {
+        let taken = [ADMIN, ALICE].map(|user| self.app.node.ledger(user));
+        let mut ids = (1..).map(|number| UserId::from_uuid(Uuid::from_u128(number)));
+        let user = ids.find(|user| !taken.contains(&self.app.node.ledger(*user)));
+        let user = user.unwrap();
+        self.fed.user(user, &registered(user));
+        user
     }
 
     pub fn log_in(&self, user: UserId) -> Position {
@@ -287,11 +297,52 @@ pub async fn reach(pool: &PgPool, position: Position) {
     .unwrap();
 }
 
+/// The shard has applied all that the node has.
+pub async fn catch_up(pool: &PgPool, test: &TestApp) {
+    let node = &test.app.node;
+    for partition in 0..LEDGERS {
+        let basis = node.basis_of_ledger(partition);
+        let own = basis
+            .into_iter()
+            .find(|position| position.stream == Stream::Users);
+        // A ledger without events has a checkpoint all the same.
+        let none = Position {
+            stream: Stream::Users,
+            partition,
+            offset: -1,
+        };
+        reach(pool, own.unwrap_or(none)).await;
+    }
+    reach(pool, node.catalog_basis().unwrap()).await;
+}
+
+/// Rows of unrevoked grants, of users and a role who need no rows here.
+pub async fn project_grants(pool: &PgPool, test: &TestApp, users: &[UserId], role: RoleId) {
+    let ledgers = users.iter().map(|user| test.app.node.ledger(*user));
+    let mut tx = pool.begin().await.unwrap();
+    sqlx::raw_sql("SET LOCAL session_replication_role = replica")
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    sqlx::query(
+        "INSERT INTO user_roles (id, user_id, role_id, ledger, shard_id, granted_at, is_active)
+         SELECT gen_random_uuid(), user_id, $1, ledger, 0, 'epoch', true
+         FROM unnest($2::uuid[], $3::int[]) AS n (user_id, ledger)",
+    )
+    .bind(role.as_uuid())
+    .bind(users.iter().map(|user| user.as_uuid()).collect::<Vec<_>>())
+    .bind(ledgers.collect::<Vec<_>>())
+    .execute(&mut *tx)
+    .await
+    .unwrap();
+    tx.commit().await.unwrap();
+}
+
 pub fn session(user: UserId) -> SessionId {
     SessionId::from_uuid(Uuid::from_u128(user.as_uuid().as_u128() << 64))
 }
 
-fn registered(user_id: UserId) -> UserEvent {
+pub fn registered(user_id: UserId) -> UserEvent {
     let (nothing, index) = (Sealed::from_bytes(&[]), BlindIndex(Sha256Digest([0; 32])));
     UserEvent::Registered(UserRegistered {
         user_id,

@@ -34,6 +34,8 @@ mod random;
 mod registration;
 #[path = "api/rights.rs"]
 mod rights;
+#[path = "api/searches.rs"]
+mod searches;
 #[path = "api/service_accounts.rs"]
 mod service_accounts;
 #[path = "api/sessions.rs"]
@@ -123,6 +125,9 @@ fn main() -> ExitCode {
         rights::a_revoked_administrator_changes_nothing_any_more,
         rights::nobody_gives_rights_for_longer_than_they_hold_them,
         rights::the_grant_of_a_deleted_role_is_revoked_by_its_id,
+        searches::whoever_may_is_found_as_soon_as_they_may,
+        searches::people_ask_what_they_may_do_themselves,
+        searches::the_token_of_a_page_fits_its_own_search_only,
         service_accounts::a_key_may_what_its_account_may_on_both_services,
         service_accounts::a_key_goes_as_far_as_its_roles_on_every_path,
         service_accounts::a_key_that_is_over_stops_at_once,

@@ -5,17 +5,18 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use axum::Router;
-use axum::body::{Body, HttpBody};
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
+use axum::{BoxError, Router};
 use tower::{Layer, Service, ServiceBuilder};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::DeadlineBody;
 use tracing::Instrument;
 
 use crate::json::BODY_LIMIT;
+use crate::plain::plain;
 use crate::problem::{Problem, ProblemType};
 use crate::request_id::{self, TraceParent, X_REQUEST_ID};
 use crate::telemetry::REQUEST_DURATION;
@@ -28,13 +29,14 @@ pub fn standard(router: Router) -> Router {
     surround(router, Observe::default())
 }
 
-/// As [`standard`], but callers of paths that begin so get the request id back that they sent,
-/// whatever its form. Logs keep the one that replaces an id which is no UUID.
-pub fn standard_with_echo(router: Router, under: &'static str) -> Router {
+/// As [`standard`], but callers of paths that begin so get every error as a plain string, and the
+/// request id back that they sent, whatever its form. Logs keep the one that replaces an id which is
+/// no UUID.
+pub fn standard_with_plain(router: Router, under: &'static str) -> Router {
     surround(
         router,
         Observe {
-            echo_under: Some(under),
+            plain_under: Some(under),
             ..Observe::default()
         },
     )
@@ -66,14 +68,15 @@ fn answer_panic(panic: Box<dyn Any + Send>) -> Response {
 /// boxes what it surrounds for every request.
 #[derive(Clone, Copy)]
 struct Observe {
-    echo_under: Option<&'static str>,
+    /// How paths begin whose callers know no problem documents.
+    plain_under: Option<&'static str>,
     body_timeout: Duration,
 }
 
 impl Default for Observe {
     fn default() -> Self {
         Self {
-            echo_under: None,
+            plain_under: None,
             body_timeout: BODY_TIMEOUT,
         }
     }
@@ -101,11 +104,12 @@ where
     S: Service<Request, Response = Response<B>>,
     S::Future: Send + 'static,
     S::Error: 'static,
-    B: 'static,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
 {
-    type Response = S::Response;
+    type Response = Response;
     type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, S::Error>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -116,11 +120,10 @@ where
         let request = request.map(|body| in_time(body, self.observe.body_timeout));
         let answer = self.inner.call(request);
         Box::pin(async move {
-            let mut response = request_id::scope(call.id, answer)
+            let response = request_id::scope(call.id, answer)
                 .instrument(call.span.clone())
                 .await?;
-            call.finish(&mut response);
-            Ok(response)
+            Ok(call.finish(response.map(Body::new)))
         })
     }
 }
@@ -139,6 +142,7 @@ struct Call {
     method: &'static str,
     /// The route's pattern stands for the path: paths hold ids, and a metric per id never ends.
     route: Option<MatchedPath>,
+    is_plain: bool,
     echo: Option<HeaderValue>,
     span: tracing::Span,
 }
@@ -161,21 +165,23 @@ impl Call {
             request.extensions_mut().insert(parent);
         }
         request.extensions_mut().insert(id);
-        let echoes = observe
-            .echo_under
+        let is_plain = observe
+            .plain_under
             .is_some_and(|under| request.uri().path().starts_with(under));
-        let echo = request.headers().get(X_REQUEST_ID).filter(|_| echoes).cloned();
+        let echo = request.headers().get(X_REQUEST_ID).filter(|_| is_plain).cloned();
         Self {
             id,
             started,
             method,
             route,
+            is_plain,
             echo,
             span,
         }
     }
 
-    fn finish<B>(self, response: &mut Response<B>) {
+    fn finish(self, response: Response) -> Response {
+        let mut response = if self.is_plain { plain(response) } else { response };
         let echo = self.echo.unwrap_or_else(|| request_id::header_value(self.id));
         response.headers_mut().insert(X_REQUEST_ID, echo);
         let latency = self.started.elapsed();
@@ -189,6 +195,7 @@ impl Call {
             "status" => class(status),
         )
         .record(latency.as_secs_f64());
+        response
     }
 }
 
@@ -282,6 +289,48 @@ mod tests {
             (405, "method-not-allowed")
         );
         assert_eq!(answer.header("allow"), "POST");
+    }
+
+    #[tokio::test]
+    async fn some_callers_get_every_error_as_a_string() {
+        let refuse = post(async || Problem::new(ProblemType::InvalidBody).detail("no"));
+        let router = standard_with_plain(
+            Router::new()
+                .route("/plain/boom", get(boom))
+                .route("/plain/refuse", refuse.clone())
+                .route("/other/refuse", refuse),
+            "/plain/",
+        );
+        let call = async |method: Method, path: &str| {
+            let request = Request::builder().method(method).uri(path);
+            let request = request.header(X_REQUEST_ID, "a b").body(Body::empty()).unwrap();
+            send(router.clone(), request).await
+        };
+        for (method, path, status, text) in [
+            (Method::GET, "/plain/boom", 500, "Internal error"),
+            (Method::GET, "/plain/", 404, "Nothing is here"),
+            (Method::GET, "/plain/nowhere", 404, "Nothing is here"),
+            (
+                Method::GET,
+                "/plain/refuse",
+                405,
+                "This method is not allowed here",
+            ),
+            (
+                Method::POST,
+                "/plain/refuse",
+                400,
+                "The body does not fit this call: no",
+            ),
+        ] {
+            let answer = call(method, path).await;
+            assert_eq!((answer.status, answer.text.as_str()), (status, text), "{path}");
+            assert_eq!(answer.header("content-type"), "text/plain; charset=utf-8");
+            assert_eq!(answer.header("content-length"), text.len().to_string());
+            assert_eq!(answer.header("x-request-id"), "a b");
+        }
+        assert_eq!(call(Method::GET, "/plain/refuse").await.header("allow"), "POST");
+        assert_eq!(call(Method::POST, "/other/refuse").await.slug(), "invalid-body");
     }
 
     #[tokio::test]

@@ -22,6 +22,7 @@ pub mod key_folder;
 pub mod keys;
 mod listener;
 pub mod params;
+mod plain;
 pub mod problem;
 mod problem_type;
 pub mod request_id;

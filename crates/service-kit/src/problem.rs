@@ -192,6 +192,8 @@ impl IntoResponse for Problem {
             };
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
+        // For callers who get it in another form.
+        response.extensions_mut().insert(self);
         response
     }
 }

@@ -66,7 +66,6 @@ impl Actor {
         }
         let reason = answer.body["context"]["reason"].as_str().unwrap_or_default();
         match answer.body["decision"].as_bool() {
-            Some(_) if reason == "not_current" => Answer::None(reason.to_owned()),
             Some(allowed) if answer.status == 200 => Answer::Decided {
                 allowed,
                 reason: reason.to_owned(),

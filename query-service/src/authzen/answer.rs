@@ -3,7 +3,10 @@
 use domain::access::{Decision, Reason};
 use schemas::RoleId;
 use serde::Serialize;
+use service_kit::problem::Problem;
 use utoipa::ToSchema;
+
+use crate::freshness::not_yet;
 
 /// Whether the subject may, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -21,7 +24,7 @@ pub struct AnswerContext {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Uuid>)]
     pub role_id: Option<RoleId>,
-    /// The question could not be understood.
+    /// Why the question has no answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<ItemError>,
 }
@@ -55,13 +58,23 @@ impl Answer {
     }
 
     pub fn unknown_user() -> Self {
-        Decision::from(Reason::UnknownUser).into()
+        Self::denied("unknown_user")
     }
 
-    /// A broken question is never allowed.
+    /// To a question that could not be understood.
     pub fn broken(message: impl Into<String>) -> Self {
+        Self::without(400, message)
+    }
+
+    /// To a question that alone would be answered so.
+    pub fn failed(problem: &Problem) -> Self {
+        Self::without(problem.status().as_u16(), problem.kind.title())
+    }
+
+    /// What has no answer is never allowed.
+    fn without(status: u16, message: impl Into<String>) -> Self {
         let error = ItemError {
-            status: 400,
+            status,
             message: message.into(),
         };
         let context = AnswerContext {
@@ -86,8 +99,9 @@ impl Answer {
     }
 }
 
-impl From<Decision> for Answer {
-    fn from(decision: Decision) -> Self {
+impl Answer {
+    /// An error where nothing was decided.
+    pub fn of(decision: Decision) -> Result<Self, Problem> {
         let (reason, role_id) = match decision.reason {
             Reason::Granted { role_id } => ("granted", Some(role_id)),
             Reason::UnknownUser => ("unknown_user", None),
@@ -95,16 +109,16 @@ impl From<Decision> for Answer {
             Reason::NoSuchPermission => ("no_such_permission", None),
             Reason::Expired { role_id } => ("expired_grant", Some(role_id)),
             Reason::NoGrant => ("no_grant", None),
-            Reason::NotCurrent => ("not_current", None),
+            Reason::NotCurrent => return Err(not_yet()),
         };
         let context = AnswerContext {
             reason: Some(reason),
             role_id,
             error: None,
         };
-        Self {
+        Ok(Self {
             decision: decision.allowed,
             context,
-        }
+        })
     }
 }

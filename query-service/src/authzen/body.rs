@@ -2,22 +2,16 @@
 //! Rolecall does not know are ignored.
 
 use std::borrow::Cow;
-use std::fmt;
-use std::marker::PhantomData;
 
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{IgnoredAny, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::Plain;
-
-/// What a message may repeat of the caller's own input.
-const ECHO: usize = 200;
+use super::attributes::{Attributes, SubjectProperties};
+use super::object;
 
 /// Who wants to do it: a user or a service account, by id.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct Subject<'a> {
     #[serde(rename = "type", borrow)]
     #[schema(value_type = String, example = "user")]
@@ -25,90 +19,75 @@ pub struct Subject<'a> {
     #[serde(borrow)]
     #[schema(value_type = String, example = "01890a5d-ac96-774b-bcce-b302099a8057")]
     pub id: Cow<'a, str>,
-    #[serde(borrow, default, deserialize_with = "object")]
+    #[serde(borrow)]
     pub properties: Option<SubjectProperties<'a>>,
 }
 
-/// What narrows a subject.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
-pub struct SubjectProperties<'a> {
-    /// With this key of the service account: only what the key is for counts. `jti` of its introspection.
-    #[serde(borrow)]
-    #[schema(value_type = Option<Uuid>)]
-    pub key_id: Option<Cow<'a, str>>,
-}
-
 /// What they want to do.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct Action<'a> {
     #[serde(borrow)]
     #[schema(value_type = String, example = "read")]
     pub name: Cow<'a, str>,
+    #[serde(borrow)]
+    #[schema(value_type = Option<Object>)]
+    pub properties: Option<Attributes<'a>>,
 }
 
-/// What they want to do it with; rights are by type, so the id is not looked at.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
+/// What they want to do it with. Rights are by type: any id has the same answer.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct Resource<'a> {
     #[serde(rename = "type", borrow)]
     #[schema(value_type = String, example = "invoice")]
     pub kind: Cow<'a, str>,
-    #[serde(borrow, rename = "id")]
+    #[serde(borrow)]
     #[schema(value_type = String, example = "2026-0042")]
-    _id: Cow<'a, str>,
+    pub id: Cow<'a, str>,
+    #[serde(borrow)]
+    #[schema(value_type = Option<Object>)]
+    pub properties: Option<Attributes<'a>>,
 }
 
-/// Some JSON object; decisions do not depend on it.
-#[derive(Clone, Copy, Debug)]
-pub struct Context;
-
-impl<'de> Deserialize<'de> for Context {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct AnyObject;
-        impl<'de> Visitor<'de> for AnyObject {
-            type Value = Context;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Context, A::Error> {
-                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(Context)
-            }
-        }
-        deserializer.deserialize_map(AnyObject)
-    }
+/// A whole question, as it was asked.
+#[derive(Clone, Debug, Serialize)]
+pub struct Asked<'a> {
+    pub subject: Subject<'a>,
+    pub action: Action<'a>,
+    pub resource: Resource<'a>,
+    pub context: Option<Attributes<'a>>,
 }
 
 /// One question; in a batch, what it leaves out is taken from the batch.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct Evaluation<'a> {
-    #[serde(borrow, default, deserialize_with = "object")]
+    #[serde(borrow, default, deserialize_with = "object::optional")]
     pub subject: Option<Subject<'a>>,
-    #[serde(borrow, default, deserialize_with = "object")]
+    #[serde(borrow, default, deserialize_with = "object::optional")]
     pub action: Option<Action<'a>>,
-    #[serde(borrow, default, deserialize_with = "object")]
+    #[serde(borrow, default, deserialize_with = "object::optional")]
     pub resource: Option<Resource<'a>>,
+    #[serde(borrow)]
     #[schema(value_type = Option<Object>)]
-    pub context: Option<Context>,
+    pub context: Option<Attributes<'a>>,
 }
 
 /// Several questions, with defaults for what each leaves out.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct Batch<'a> {
-    #[serde(borrow, default, deserialize_with = "object")]
+    #[serde(borrow, default, deserialize_with = "object::optional")]
     subject: Option<Subject<'a>>,
-    #[serde(borrow, default, deserialize_with = "object")]
+    #[serde(borrow, default, deserialize_with = "object::optional")]
     action: Option<Action<'a>>,
-    #[serde(borrow, default, deserialize_with = "object")]
+    #[serde(borrow, default, deserialize_with = "object::optional")]
     resource: Option<Resource<'a>>,
+    #[serde(borrow)]
     #[schema(value_type = Option<Object>)]
-    context: Option<Context>,
+    context: Option<Attributes<'a>>,
     /// Unread: a broken one must spoil its own answer only.
     #[serde(borrow)]
     #[schema(value_type = Option<Vec<Evaluation<'static>>>)]
     pub evaluations: Option<Vec<&'a RawValue>>,
-    #[serde(default, deserialize_with = "object")]
+    #[serde(default, deserialize_with = "object::optional")]
     pub options: Option<Options>,
 }
 
@@ -138,6 +117,28 @@ impl Semantic {
     }
 }
 
+impl<'a> Evaluation<'a> {
+    /// The message says what is missing.
+    pub fn whole(self) -> Result<Asked<'a>, &'static str> {
+        Ok(Asked {
+            subject: self.subject.ok_or("subject is missing")?,
+            action: self.action.ok_or("action is missing")?,
+            resource: self.resource.ok_or("resource is missing")?,
+            context: self.context,
+        })
+    }
+
+    /// What is left out is taken from `defaults`, member by member as a whole.
+    pub fn or(self, defaults: &Self) -> Self {
+        Self {
+            subject: self.subject.or_else(|| defaults.subject.clone()),
+            action: self.action.or_else(|| defaults.action.clone()),
+            resource: self.resource.or_else(|| defaults.resource.clone()),
+            context: self.context.or(defaults.context),
+        }
+    }
+}
+
 impl<'a> Batch<'a> {
     pub fn semantic(&self) -> Semantic {
         self.options.unwrap_or_default().evaluations_semantic
@@ -159,49 +160,4 @@ impl<'a> Batch<'a> {
             context,
         }
     }
-}
-
-/// An object of JSON. What serde derives takes an array for one too: its elements for the members, in their order.
-struct Object<T>(T);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Members(PhantomData)).map(Self)
-    }
-}
-
-struct Members<T>(PhantomData<T>);
-
-impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
-    type Value = T;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<T, A::Error> {
-        T::deserialize(MapAccessDeserializer::new(members))
-    }
-}
-
-/// A member that is an object, or null.
-fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    let found = Option::<Object<T>>::deserialize(deserializer)?;
-    Ok(found.map(|Object(members)| members))
-}
-
-pub fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Plain> {
-    let parsed = serde_json::from_slice(body).map(|Object(members)| members);
-    parsed.map_err(|error| Plain::bad_request(explain(&error)))
-}
-
-/// An item of a batch; the error says what is wrong with it.
-pub fn parse_item(item: &str) -> Result<Evaluation<'_>, String> {
-    let parsed = serde_json::from_str(item).map(|Object(members)| members);
-    parsed.map_err(|error| explain(&error))
-}
-
-/// The parser's message without what of the caller's own text is too long to repeat.
-fn explain(error: &serde_json::Error) -> String {
-    error.to_string().chars().take(ECHO).collect()
 }

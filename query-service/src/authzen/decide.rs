@@ -1,63 +1,65 @@
-//! From a body to a decision.
+//! From a question to a decision.
 
 use domain::rolecall_permissions::Permission;
-use schemas::{KeyId, Timestamp, UserId};
+use schemas::{Timestamp, UserId};
 use service_kit::auth::Caller;
 use service_kit::consistency::ConsistencyToken;
 use service_kit::problem::Problem;
 
 use super::answer::Answer;
-use super::body::{Action, Evaluation, Resource, Subject, parse_item};
+use super::attributes::AskedKey;
+use super::body::{Asked, Evaluation, Subject};
+use super::object::parse_text;
 use crate::app::App;
 
 /// Questions of one batch at most.
 pub const MAX_EVALUATIONS: usize = 1_000;
 
-/// A whole question: may this subject do that?
+/// May this subject do that?
 #[derive(Debug)]
 pub struct Question<'a> {
-    subject: Result<(UserId, Option<KeyId>), Answer>,
-    action: Action<'a>,
-    resource: Resource<'a>,
+    /// Whom it is about; or the answer, where that can be nobody.
+    user: Result<UserId, Answer>,
+    asked: Asked<'a>,
 }
 
 impl<'a> Question<'a> {
     /// The message says what is missing.
-    pub fn of(asked: Evaluation<'a>) -> Result<Self, &'static str> {
-        let subject = asked.subject.ok_or("subject is missing")?;
-        Ok(Self {
-            subject: whom(&subject),
-            action: asked.action.ok_or("action is missing")?,
-            resource: asked.resource.ok_or("resource is missing")?,
-        })
+    pub fn of(evaluation: Evaluation<'a>) -> Result<Self, &'static str> {
+        evaluation.whole().map(Self::from)
     }
 
     /// An item of a batch.
     pub fn of_item(item: &'a str, defaults: &Evaluation<'a>) -> Result<Self, String> {
-        let item = parse_item(item)?;
-        let whole = Evaluation {
-            subject: item.subject.or_else(|| defaults.subject.clone()),
-            action: item.action.or_else(|| defaults.action.clone()),
-            resource: item.resource.or_else(|| defaults.resource.clone()),
-            context: item.context.or(defaults.context),
-        };
-        Self::of(whole).map_err(str::to_owned)
+        let item: Evaluation<'a> = parse_text(item)?;
+        Self::of(item.or(defaults)).map_err(str::to_owned)
     }
 
     /// Whom the question is about, where that could be somebody.
     pub fn user(&self) -> Option<UserId> {
-        self.subject.as_ref().ok().map(|(user, _)| *user)
+        self.user.as_ref().ok().copied()
     }
 }
 
-fn whom(subject: &Subject<'_>) -> Result<(UserId, Option<KeyId>), Answer> {
-    if subject.kind != "user" {
+impl<'a> From<Asked<'a>> for Question<'a> {
+    fn from(asked: Asked<'a>) -> Self {
+        Self {
+            user: whom(&asked.subject),
+            asked,
+        }
+    }
+}
+
+fn whom(subject: &Subject<'_>) -> Result<UserId, Answer> {
+    if !is_user(&subject.kind) {
         return Err(Answer::unknown_subject_type());
     }
-    let user = subject.id.parse().map_err(|_| Answer::unknown_user())?;
-    let key = subject.properties.as_ref().and_then(|it| it.key_id.as_ref());
-    let key = key.map(|id| id.parse().map_err(|_| Answer::unknown_user()));
-    Ok((user, key.transpose()?))
+    subject.id.parse().map_err(|_| Answer::unknown_user())
+}
+
+/// Whether subjects of this type are known: there is no other than users, service accounts among them.
+pub fn is_user(kind: &str) -> bool {
+    kind == "user"
 }
 
 impl App {
@@ -93,17 +95,27 @@ impl App {
         token
     }
 
-    /// Who calls with a key and asks about their own account asks about the key.
-    pub fn decide(&self, caller: Caller, question: &Question<'_>, now: Timestamp) -> Answer {
-        let (resource, action) = (&question.resource.kind, &question.action.name);
-        let own = |user: UserId| caller.key_id().filter(|_| user == caller.user_id);
-        let answer = match &question.subject {
-            Ok((user, key)) => self
-                .check(*user, key.or_else(|| own(*user)), resource, action, now)
-                .into(),
-            Err(answer) => answer.clone(),
-        };
+    /// The answer to one question; an error where this node cannot tell.
+    pub fn decide(&self, caller: Caller, question: &Question<'_>, now: Timestamp) -> Result<Answer, Problem> {
+        let answer = self.answer(caller, question, now)?;
         self.decisions.count(answer.decision);
-        answer
+        Ok(answer)
+    }
+
+    /// As [`Self::decide`], of a question that nobody asked by itself.
+    ///
+    /// Who calls with a key and asks about their own account asks about the key.
+    pub fn answer(&self, caller: Caller, question: &Question<'_>, now: Timestamp) -> Result<Answer, Problem> {
+        let user = match &question.user {
+            Ok(user) => *user,
+            Err(answer) => return Ok(answer.clone()),
+        };
+        let asked = &question.asked;
+        let key = match asked.subject.properties.and_then(|properties| properties.key) {
+            Some(AskedKey::Of(key)) => Some(key),
+            Some(AskedKey::Unknown) => return Ok(Answer::unknown_user()),
+            None => caller.key_id().filter(|_| user == caller.user_id),
+        };
+        Answer::of(self.check(user, key, &asked.resource.kind, &asked.action.name, now))
     }
 }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, header};
 use service_kit::at_least::AtLeast;
 use service_kit::auth::Caller;
+use service_kit::json;
 use service_kit::problem::{Problem, ProblemType};
 
-use super::Plain;
 use crate::app::App;
 
 /// An authenticated call with its body still to be read.
@@ -20,24 +20,20 @@ pub struct Incoming {
 }
 
 impl FromRequest<Arc<App>> for Incoming {
-    type Rejection = Plain;
+    type Rejection = Problem;
 
-    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Plain> {
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
         let headers = request.headers();
         let caller = Caller::from_headers(headers, &**app)
             .await?
             .ok_or(Problem::new(ProblemType::Unauthenticated))?;
         let at_least = AtLeast::from_headers(headers, app.node.log_id())?;
         if !is_json(headers) {
-            return Err(Plain::bad_request("send Content-Type: application/json"));
+            let problem = Problem::new(ProblemType::UnsupportedMediaType);
+            return Err(problem.detail("send Content-Type: application/json"));
         }
-        let body = Bytes::from_request(request, app).await.map_err(|rejection| {
-            if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                Problem::new(ProblemType::BodyTooLarge).into()
-            } else {
-                Plain::bad_request("the body could not be read to its end")
-            }
-        })?;
+        let body = Bytes::from_request(request, app).await;
+        let body = body.map_err(|rejection| json::unreadable(&rejection))?;
         Ok(Self {
             caller,
             at_least,

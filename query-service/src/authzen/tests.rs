@@ -1,3 +1,8 @@
+mod certification;
+mod hostile;
+mod search;
+mod subjects;
+
 use axum::body::Body;
 use axum::http::Request;
 use domain::rolecall_permissions::administrator_role_id;
@@ -124,6 +129,60 @@ async fn broken_bodies_are_400_with_a_plain_string() {
         refused(&body.to_string()).await;
     }
     refused(r#"{"subject": {"type": "user", "type": "user", "id": "1"}}"#).await;
+}
+
+/// Attributes are the caller's own: one that has the name of ours may be anything.
+#[tokio::test]
+async fn a_key_that_is_none_of_ours_denies_and_spoils_nothing() {
+    let test = TestApp::new();
+    test.grant(BOB, EDITOR, None);
+    let key = "01890a5d-ac96-774b-bcce-b302099a8057";
+    for key_id in [
+        json!("a"),
+        json!(key),
+        json!(7),
+        json!({}),
+        json!(["a"]),
+        json!(true),
+    ] {
+        let mut body = may_write(BOB);
+        body["subject"]["properties"] = json!({ "key_id": key_id });
+        let answer = ask(&test, ONE, ADMIN, &body).await;
+        assert_eq!(answer.status, 200, "{key_id}: {}", answer.text);
+        assert_eq!(answer.body["context"]["reason"], "unknown_user", "{key_id}");
+        // Nobody needs a right to ask about themselves.
+        assert_eq!(ask(&test, ONE, BOB, &body).await.status, 200);
+    }
+    for properties in [json!({ "key_id": null }), json!({}), json!(null)] {
+        let mut body = may_write(BOB);
+        body["subject"]["properties"] = properties;
+        assert_eq!(ask(&test, ONE, ADMIN, &body).await.body["decision"], true);
+    }
+}
+
+/// A ledger that the others went on without.
+#[tokio::test]
+async fn what_cannot_be_decided_now_is_no_denial() {
+    let test = TestApp::new();
+    let carol = test.elsewhere();
+    test.grant(carol, EDITOR, None);
+    test.grant(ALICE, EDITOR, None);
+    test.fed.lag(test.app.node.ledger(carol));
+    let answer = ask(&test, ONE, ADMIN, &may_write(carol)).await;
+    assert_eq!((answer.status, answer.header("retry-after")), (503, "1"));
+    assert!(answer.header("content-type").starts_with("text/plain"));
+    let both = json!({ "evaluations": [may_write(carol), may_write(ALICE)] });
+    let answer = ask(&test, MANY, ADMIN, &both).await;
+    assert_eq!(decisions(&answer), [false, true]);
+    let error = &answer.body["evaluations"][0]["context"]["error"];
+    assert_eq!(error["status"], 503);
+    assert!(error["message"].is_string());
+    // One more event, and it has caught up.
+    test.grant(carol, EDITOR, None);
+    assert_eq!(
+        ask(&test, ONE, ADMIN, &may_write(carol)).await.body["decision"],
+        true
+    );
 }
 
 /// With the right elements in the right order too.
@@ -274,19 +333,6 @@ async fn the_request_id_comes_back_whatever_its_form() {
         request.headers_mut().insert("x-request-id", id.parse().unwrap());
         assert_eq!(test.send(request).await.header("x-request-id"), id);
     }
-}
-
-#[tokio::test]
-async fn discovery_names_the_calls_and_needs_no_token() {
-    let test = TestApp::new();
-    let path = "/.well-known/authzen-configuration";
-    let answer = test.send(Request::get(path).body(Body::empty()).unwrap()).await;
-    let expected = json!({
-        "policy_decision_point": "https://pdp.example.org",
-        "access_evaluation_endpoint": "https://pdp.example.org/access/v1/evaluation",
-        "access_evaluations_endpoint": "https://pdp.example.org/access/v1/evaluations",
-    });
-    assert_eq!(answer.body, expected);
 }
 
 fn decisions(answer: &Answer) -> Vec<bool> {

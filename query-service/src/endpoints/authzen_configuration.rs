@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use axum::http::HeaderName;
+use axum::http::header::CACHE_CONTROL;
 use serde::Serialize;
 use service_kit::json::Json;
 use utoipa::ToSchema;
@@ -16,7 +18,13 @@ pub struct AuthzenConfiguration {
     policy_decision_point: String,
     access_evaluation_endpoint: String,
     access_evaluations_endpoint: String,
+    search_subject_endpoint: String,
+    search_resource_endpoint: String,
+    search_action_endpoint: String,
 }
+
+/// It changes with the configuration of the service only.
+const FOR_AN_HOUR: &str = "public, max-age=3600";
 
 /// What this policy decision point offers
 #[utoipa::path(
@@ -26,11 +34,17 @@ pub struct AuthzenConfiguration {
     security(()),
     responses((status = 200, description = "The metadata", body = AuthzenConfiguration)),
 )]
-pub async fn authzen_configuration(State(app): State<Arc<App>>) -> Json<AuthzenConfiguration> {
-    let url = &app.public_url;
-    Json(AuthzenConfiguration {
-        policy_decision_point: url.clone(),
-        access_evaluation_endpoint: format!("{url}/access/v1/evaluation"),
-        access_evaluations_endpoint: format!("{url}/access/v1/evaluations"),
-    })
+pub async fn authzen_configuration(
+    State(app): State<Arc<App>>,
+) -> ([(HeaderName, &'static str); 1], Json<AuthzenConfiguration>) {
+    let at = |path: &str| format!("{}/access/v1/{path}", app.public_url);
+    let configuration = AuthzenConfiguration {
+        policy_decision_point: app.public_url.clone(),
+        access_evaluation_endpoint: at("evaluation"),
+        access_evaluations_endpoint: at("evaluations"),
+        search_subject_endpoint: at("search/subject"),
+        search_resource_endpoint: at("search/resource"),
+        search_action_endpoint: at("search/action"),
+    };
+    ([(CACHE_CONTROL, FOR_AN_HOUR)], Json(configuration))
 }

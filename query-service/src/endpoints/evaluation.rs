@@ -8,9 +8,10 @@ use schemas::Timestamp;
 use service_kit::at_least::AtLeast;
 use service_kit::auth::Caller;
 use service_kit::json::Json;
+use service_kit::problem::Problem;
 
 use crate::app::App;
-use crate::authzen::{Answer, Evaluation, Incoming, Plain, Question, parse};
+use crate::authzen::{Answer, Evaluation, Incoming, Question, bad_request, parse};
 
 /// Whether a user may do something
 ///
@@ -26,7 +27,9 @@ use crate::authzen::{Answer, Evaluation, Incoming, Plain, Question, parse};
         (status = 400, description = "The request is not valid; a plain string", body = String, content_type = "text/plain"),
         (status = 401, description = "No valid access token", body = String, content_type = "text/plain"),
         (status = 403, description = "The caller may not ask about others", body = String, content_type = "text/plain"),
-        (status = 503, description = "What Rolecall-At-Least demands is not applied yet", body = String, content_type = "text/plain"),
+        (status = 408, description = "The body did not arrive in time", body = String, content_type = "text/plain"),
+        (status = 413, description = "The body is too large", body = String, content_type = "text/plain"),
+        (status = 503, description = "What Rolecall-At-Least demands is not applied yet, or the user's ledger lags", body = String, content_type = "text/plain"),
     ),
 )]
 pub async fn evaluation(
@@ -36,7 +39,7 @@ pub async fn evaluation(
         at_least,
         body,
     }: Incoming,
-) -> Result<Response, Plain> {
+) -> Result<Response, Problem> {
     answer_one(&app, caller, &at_least, parse(&body)?).await
 }
 
@@ -46,11 +49,11 @@ pub async fn answer_one(
     caller: Caller,
     at_least: &AtLeast,
     asked: Evaluation<'_>,
-) -> Result<Response, Plain> {
-    let question = Question::of(asked).map_err(Plain::bad_request)?;
+) -> Result<Response, Problem> {
+    let question = Question::of(asked).map_err(bad_request)?;
     app.reach(caller, at_least).await?;
     app.may_ask(caller, [&question])?;
     let token = app.token_of_answers([&question]);
-    let answer = app.decide(caller, &question, Timestamp::now());
+    let answer = app.decide(caller, &question, Timestamp::now())?;
     Ok((token, Json(answer)).into_response())
 }

@@ -252,7 +252,7 @@ async fn the_description_names_every_call() {
         .keys()
         .cloned()
         .collect();
-    assert_eq!(paths.len(), 18, "{paths:?}");
+    assert_eq!(paths.len(), 21, "{paths:?}");
     let docs = test
         .send(Request::get("/docs/").body(Body::empty()).unwrap())
         .await;

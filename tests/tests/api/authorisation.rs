@@ -79,6 +79,9 @@ const NEEDS: &[(&str, Needs)] = &[
     ("POST /v1/password-resets/confirm", Nothing),
     ("POST /access/v1/evaluation", PermissionForOthers),
     ("POST /access/v1/evaluations", PermissionForOthers),
+    ("POST /access/v1/search/subject", Permission),
+    ("POST /access/v1/search/resource", PermissionForOthers),
+    ("POST /access/v1/search/action", PermissionForOthers),
     ("GET /.well-known/authzen-configuration", Nothing),
     ("GET /.well-known/jwks.json", Nothing),
     ("POST /oauth/introspect", Permission),
@@ -129,7 +132,10 @@ fn body(operation: &str, about: &Person) -> Value {
         "PUT /v1/permissions/{name}" => json!({ "resource": "a", "action": "b" }),
         "PUT /v1/roles/{name}" => json!({}),
         "PUT /v1/shard-map" => json!({ "version": 1, "placement": [], "shards": 1 }),
-        "POST /access/v1/evaluation" => question,
+        "POST /access/v1/evaluation"
+        | "POST /access/v1/search/subject"
+        | "POST /access/v1/search/resource"
+        | "POST /access/v1/search/action" => question,
         "POST /access/v1/evaluations" => json!({ "evaluations": [question] }),
         _ => Value::Null,
     }

@@ -326,4 +326,12 @@ pub async fn what_is_no_route_or_no_method_is_a_problem_too(world: Arc<World>) {
         .send()
         .await
         .refused(P::MethodNotAllowed);
+    // AuthZEN's callers know no problems; the client makes sure of that.
+    let call = client.query("GET", "/access/v1/evaluation");
+    call.send().await.expect(405);
+    client
+        .query("POST", "/access/v1/nothing")
+        .send()
+        .await
+        .expect(404);
 }

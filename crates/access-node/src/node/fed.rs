@@ -65,6 +65,12 @@ impl FedNode {
         })
     }
 
+    /// As a ledger that others went on without: nothing is said of its users until one more record of it came.
+    pub fn lag(&self, ledger: i32) {
+        let positions = &self.node.model.positions;
+        positions.refuse_until(ledger, positions.next(Stream::Users, ledger));
+    }
+
     /// As a record that cannot be read does.
     pub fn stop(&self, why: &str) {
         self.standing.send_replace(Standing::Stopped(why.to_owned()));

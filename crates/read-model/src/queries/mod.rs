@@ -17,7 +17,7 @@ use sqlx::{PgConnection, PgPool, Postgres, Row, Transaction};
 pub use audit::{AuditCursor, AuditFilter, AuditOf, AuditRow, audit};
 pub use catalog::{AttachedRow, PermissionRow, RoleRow, catalog_permissions, catalog_roles};
 pub use passkeys::{PasskeyRow, passkeys_of_user};
-pub use roles::{GrantRow, RoleCacheRow, grants_of_user, role_cache_of_user};
+pub use roles::{GrantRow, RoleCacheRow, grants_of_user, holders_of_roles, role_cache_of_user};
 pub use service_keys::{ServiceKeyRow, service_keys_of};
 pub use sessions::{SessionRow, session_by_id, sessions_of_user};
 pub use users::{Name, UserRow, holder_of_name, rights_positions, user_by_id, user_by_name};

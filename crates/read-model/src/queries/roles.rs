@@ -57,6 +57,36 @@ pub async fn grants_of_user(snapshot: &mut Snapshot, user: UserId) -> Result<Vec
         .collect()
 }
 
+/// Users of a ledger who hold one of these roles, unrevoked, by id: the first `at_most` of those behind `after`. Whether
+/// they may use it is for others to say.
+pub async fn holders_of_roles(
+    snapshot: &mut Snapshot,
+    ledger: i32,
+    roles: &[RoleId],
+    after: Option<UserId>,
+    at_most: usize,
+) -> Result<Vec<UserId>, Error> {
+    // Of each role no more than of all: the index has them in this order.
+    let rows = sqlx::query_scalar(
+        "SELECT DISTINCT held.user_id
+         FROM unnest($1::uuid[]) AS r (id)
+         CROSS JOIN LATERAL (
+             SELECT ur.user_id FROM user_roles ur
+             WHERE ur.role_id = r.id AND ur.ledger = $2::int::smallint AND ur.is_active AND ur.user_id > $3
+             ORDER BY ur.user_id LIMIT $4
+         ) AS held
+         ORDER BY held.user_id LIMIT $4",
+    )
+    .bind(roles.iter().map(|role| role.as_uuid()).collect::<Vec<_>>())
+    .bind(ledger)
+    // No user has this id.
+    .bind(after.map_or(Uuid::nil(), |user| user.as_uuid()))
+    .bind(i64::try_from(at_most).unwrap_or(i64::MAX))
+    .fetch_all(snapshot.connection())
+    .await?;
+    Ok(rows.into_iter().map(|id: Uuid| id.into()).collect())
+}
+
 pub async fn role_cache_of_user(
     snapshot: &mut Snapshot,
     user: UserId,
