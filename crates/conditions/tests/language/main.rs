@@ -1,0 +1,8 @@
+//! What conditions mean, and what they refuse.
+
+mod against_cel;
+mod certification;
+mod corpus;
+mod hostile;
+mod question;
+mod refused;
