@@ -270,6 +270,7 @@ impl Seeder {
         for role in roles_of(number) {
             let grant = UserCommand::GrantRole(GrantRole {
                 role_id: self.roles[role],
+                scope: None,
                 expires_at: None,
                 approval_id: None,
                 only_held: false,

@@ -10,7 +10,7 @@ use domain::user::{GrantRole, Status, User, UserCommand};
 use event_log::{BusError, CommandContext, Receipt};
 use schemas::catalog::{CatalogEvent, ChangeKind, ProposedChange};
 use schemas::user::UserEvent;
-use schemas::{Actor, ApprovalId, Idempotency, Position, RequestId, RoleId, Timestamp, UserId};
+use schemas::{Actor, ApprovalId, Idempotency, Position, RequestId, Timestamp, UserId};
 use serde::Serialize;
 use service_kit::at_least::Written;
 use service_kit::problem::{Problem, ProblemType};
@@ -91,14 +91,9 @@ impl App {
     }
 
     /// How many people this grant takes.
-    pub async fn grant_takes(
-        &self,
-        user: UserId,
-        role_id: RoleId,
-        expires_at: Option<Timestamp>,
-    ) -> Result<Takes, Problem> {
+    pub async fn grant_takes(&self, user: UserId, grant: &GrantRole) -> Result<Takes, Problem> {
         let catalog = self.node.catalog();
-        let role = catalog.role(role_id);
+        let role = catalog.role(grant.role_id);
         if !role.is_some_and(|role| catalog.gives_danger(role)) {
             return Ok(Takes::One);
         }
@@ -108,10 +103,10 @@ impl App {
             return Err(ProblemType::NoSuchUser.into());
         }
         let now = Timestamp::now();
-        if expires_at.is_some_and(|at| at <= now) {
+        if !grant.terms().is_live(now) {
             return Err(ProblemType::ExpiryInPast.into());
         }
-        Ok(match state.holds_role(role_id, expires_at, now) {
+        Ok(match state.grants.hold(&grant.key(), &grant.terms(), now) {
             true => Takes::OneWhileHeld,
             false => Takes::Two,
         })
@@ -169,6 +164,7 @@ impl App {
         };
         let command = UserCommand::GrantRole(GrantRole {
             role_id,
+            scope: change.scope.clone(),
             expires_at: change.expires_at,
             approval_id: Some(id),
             only_held: false,

@@ -128,10 +128,10 @@ impl App {
 
     pub fn holds(&self, who: impl Into<Whose>, permission: Permission) -> bool {
         let (Whose { user, key }, now) = (who.into(), Timestamp::now());
-        let (node, action) = (&self.node, permission.action());
+        let query = permission.query();
         let decision = match key {
-            None => node.check(user, RESOURCE, action, now),
-            Some(key) => node.check_with_key(user, key, RESOURCE, action, now),
+            None => self.node.check(user, query, now),
+            Some(key) => self.node.check_with_key(user, key, query, now),
         };
         decision.allowed
     }
@@ -255,13 +255,14 @@ impl Held {
     }
 }
 
-/// By the grant that gives it longest.
+/// By the grant that gives it longest, and everywhere.
 fn held(catalog: &CompiledCatalog, access: Option<&UserAccess>, action: ActionIndex, now: Timestamp) -> Held {
     let grants = access.filter(|user| user.is_active()).map(UserAccess::grants);
     let giving = grants
         .into_iter()
         .flatten()
-        .filter(|grant| grant.is_live(now) && gives(catalog, grant.role_id, action));
+        .filter(|grant| grant.is_live(now) && grant.scope().is_none())
+        .filter(|grant| gives(catalog, grant.role_id, action));
     giving
         .map(|grant| Held::until(grant.expires_at()))
         .max()

@@ -180,6 +180,7 @@ async fn grant(app: &App, administrator: UserId) -> Result<(), BootstrapError> {
     }
     let command = UserCommand::GrantRole(GrantRole {
         role_id: administrator_role_id(),
+        scope: None,
         expires_at: None,
         approval_id: None,
         only_held: false,
@@ -217,7 +218,7 @@ fn read_password(path: &Path) -> Result<String, BootstrapError> {
 mod tests {
     use access_node::AccessNode;
     use clap::Parser as _;
-    use domain::user::{AbandonClaim, Deactivate};
+    use domain::user::{AbandonClaim, Deactivate, GrantKey};
     use schemas::identifier::IdentifierKind;
     use service_kit::health::Readiness;
     use service_kit::keys::generate_key_files;
@@ -231,7 +232,13 @@ mod tests {
         let found = app.bus.inspect::<User>(&user.to_string()).await.unwrap();
         // Registered once and granted once; a claim whose names were taken was abandoned.
         assert_eq!(found.sequence, abandoned + 2);
-        assert!(found.aggregate.grants.contains_key(&administrator_role_id()));
+        assert!(
+            found
+                .aggregate
+                .grants
+                .get(&GrantKey::unlimited(administrator_role_id()))
+                .is_some()
+        );
     }
 
     /// The log decides between them, so they share one owner of it.

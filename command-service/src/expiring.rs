@@ -52,12 +52,12 @@ async fn expire_due(app: &App) -> bool {
 
 /// The user's owner decides by the state of the user and its own clock, so this is safe to repeat.
 async fn expire(app: &App, grant: DueGrant) -> bool {
-    let DueGrant {
-        user_id,
-        role_id,
-        expires_at,
-    } = grant;
-    let command = UserCommand::ExpireGrant(ExpireGrant { role_id, expires_at });
+    let user_id = grant.user_id;
+    let command = UserCommand::ExpireGrant(ExpireGrant {
+        role_id: grant.role_id,
+        scope: grant.scope.as_deref().cloned(),
+        expires_at: grant.expires_at,
+    });
     let context = CommandContext::system(RequestId::new_v7());
     match app
         .bus

@@ -42,6 +42,7 @@ mod recovery_codes;
 mod refusals;
 mod removing_factors;
 mod routes;
+mod scopes;
 mod sealing;
 mod second_factor;
 mod service_accounts;

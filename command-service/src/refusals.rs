@@ -51,6 +51,9 @@ impl Refusal for user::Error {
             Self::SessionEnded => Problem::new(ProblemType::SessionEnded),
             Self::NoSuchSession => Problem::new(ProblemType::NoSuchSession),
             Self::ExpiryInPast => Problem::new(ProblemType::ExpiryInPast),
+            Self::InvalidScope => Problem::new(ProblemType::InvalidBody)
+                .detail(self.to_string())
+                .field("scope", self.to_string()),
             Self::NoSuchKey => Problem::new(ProblemType::NoSuchKey),
             Self::NoPhoneNumber
             | Self::TooManyKeys

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::iter;
 
 use ::tests::History;
+use schemas::GrantScope;
 use schemas::catalog::CatalogEvent;
 use schemas::user::UserEvent;
 use schemas::{Event, PermissionId, RoleId, SessionId, Stream, UserId};
@@ -25,7 +26,8 @@ pub struct Catalog {
 #[derive(Clone, Default)]
 pub struct User {
     pub is_active: bool,
-    pub grants: HashSet<RoleId>,
+    /// A role under a scope is another grant than the role without one.
+    pub grants: HashSet<(RoleId, Option<GrantScope>)>,
     pub sessions: HashSet<SessionId>,
 }
 
@@ -115,13 +117,13 @@ impl User {
                 self.grants.clear();
             }
             UserEvent::RoleGranted(it) => {
-                self.grants.insert(it.role_id);
+                self.grants.insert((it.role_id, it.scope.clone()));
             }
             UserEvent::RoleRevoked(it) => {
-                self.grants.remove(&it.role_id);
+                self.grants.remove(&(it.role_id, it.scope.clone()));
             }
             UserEvent::RoleGrantExpired(it) => {
-                self.grants.remove(&it.role_id);
+                self.grants.remove(&(it.role_id, it.scope.clone()));
             }
             UserEvent::LoggedIn(it) => {
                 self.sessions.insert(it.session_id);
@@ -169,7 +171,10 @@ impl User {
 
     /// No grant of a campaign expires while it runs.
     pub fn may(&self, catalog: &Catalog, resource: &str) -> bool {
-        self.is_active && self.grants.iter().any(|role| catalog.gives(*role, resource))
+        self.is_active && {
+            let mut everywhere = self.grants.iter().filter(|(_, scope)| scope.is_none());
+            everywhere.any(|(role, _)| catalog.gives(*role, resource))
+        }
     }
 }
 

@@ -168,11 +168,7 @@ async fn a_row_that_cannot_be_halts_exactly_there() {
         .unwrap()
         .meta;
     (meta.event_id, meta.sequence) = (schemas::EventId::new_v7(), 1000);
-    let unknown = RoleGranted {
-        role_id: RoleId::new_v7(),
-        expires_at: None,
-        approval_id: None,
-    };
+    let unknown = RoleGranted::of(RoleId::new_v7());
     let bad = builder.append(USERS, meta, &Event::User(UserEvent::RoleGranted(unknown)), 0);
     let log = builder.build(1, 500);
     let (endings, _, pool) = run(&log, &dsns[0]).await;

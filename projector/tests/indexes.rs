@@ -30,7 +30,7 @@ const OF_PROJECTOR: [&str; 10] = [
     "role_permissions_role_id_permission_id_key",
     "roles_pkey",
     "user_roles_by_role",
-    "user_roles_user_id_role_id_key",
+    "user_roles_one_per_scope",
     "user_sessions_pkey",
     "username_shard_lookup_pkey",
     "users_pkey",
@@ -130,7 +130,7 @@ async fn reads(pool: &PgPool) -> Vec<String> {
             service_keys_of(s, user).await
         })
         .await,
-        read_by(pool, "user_roles_user_id_role_id_key", async |s| {
+        read_by(pool, "user_roles_one_per_scope", async |s| {
             grants_of_user(s, user).await
         })
         .await,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use access_node::AccessNode;
-use domain::access::{CompiledCatalog, Decision, Standing, UserAccess};
+use domain::access::{CompiledCatalog, Decision, Query, Standing, UserAccess};
 use metrics::{Counter, counter};
 use schemas::{IndexKey, KeyId, LogId, Position, Timestamp, UserId};
 use service_kit::at_least::LogIdentity;
@@ -59,17 +59,10 @@ impl Decisions {
 
 impl App {
     /// What a user may do, or as far as a key of a service account goes.
-    pub fn check(
-        &self,
-        user: UserId,
-        key: Option<KeyId>,
-        resource: &str,
-        action: &str,
-        now: Timestamp,
-    ) -> Decision {
+    pub fn check(&self, user: UserId, key: Option<KeyId>, query: Query<'_>, now: Timestamp) -> Decision {
         match key {
-            None => self.node.check(user, resource, action, now),
-            Some(key) => self.node.check_with_key(user, key, resource, action, now),
+            None => self.node.check(user, query, now),
+            Some(key) => self.node.check_with_key(user, key, query, now),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Whether the caller may: decided by Rolecall's own access model.
 
 use domain::access::Reason;
-use domain::rolecall_permissions::{Permission, RESOURCE};
+use domain::rolecall_permissions::Permission;
 use schemas::{Timestamp, UserId};
 use service_kit::auth::Caller;
 use service_kit::problem::{Problem, ProblemType};
@@ -14,7 +14,7 @@ impl App {
     pub fn require(&self, caller: Caller, permission: Permission) -> Result<(), Problem> {
         let now = Timestamp::now();
         let (user, key) = (caller.user_id, caller.key_id());
-        let held = self.check(user, key, RESOURCE, permission.action(), now);
+        let held = self.check(user, key, permission.query(), now);
         if held.allowed {
             return Ok(());
         }

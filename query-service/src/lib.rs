@@ -18,6 +18,7 @@ mod names;
 mod personal_data;
 mod reads;
 mod routes;
+mod scopes;
 mod servers;
 mod startup;
 

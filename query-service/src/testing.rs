@@ -128,6 +128,7 @@ impl TestApp {
                 description: None,
                 category: None,
                 is_dangerous: false,
+                condition: None,
             }));
         self.fed.catalog(&CatalogEvent::RoleDefined(RoleDefined {
             role_id: EDITOR,
@@ -136,6 +137,7 @@ impl TestApp {
             parent_id: None,
             level: 0,
             is_system_role: false,
+            denies: false,
         }));
         let attached = PermissionAttached {
             role_id: EDITOR,
@@ -182,16 +184,15 @@ impl TestApp {
         self.fed.user(
             user,
             &UserEvent::RoleGranted(RoleGranted {
-                role_id,
                 expires_at,
-                approval_id: None,
+                ..RoleGranted::of(role_id)
             }),
         )
     }
 
     pub fn revoke(&self, user: UserId, role_id: RoleId) -> Position {
         self.fed
-            .user(user, &UserEvent::RoleRevoked(RoleRevoked { role_id }))
+            .user(user, &UserEvent::RoleRevoked(RoleRevoked::of(role_id)))
     }
 
     pub fn deactivate(&self, user: UserId) -> Position {

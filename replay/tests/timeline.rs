@@ -39,11 +39,7 @@ fn case(email: &str) -> Case {
     let CatalogEvent::RoleDefined(defined) = &role else {
         panic!("a role")
     };
-    let granted = UserEvent::RoleGranted(RoleGranted {
-        role_id: defined.role_id,
-        expires_at: None,
-        approval_id: None,
-    });
+    let granted = UserEvent::RoleGranted(RoleGranted::of(defined.role_id));
     let mut roles = RoleNames::default();
     roles.note(Event::Catalog(role.clone()));
     log.append(support::USERS, &user.to_string(), registered);

@@ -28,8 +28,8 @@ pub use encryption::{DataKey, EncryptionError, KeyEncryptionKey, Sealed, Wrapped
 pub use events::{Event, EventType, event_types, find_event_type, streams_of};
 pub use headers::{CloudEventHeaders, HeaderError, ce, data_schema, parse_data_schema};
 pub use ids::{
-    ApprovalId, CeremonyId, ClaimId, CredentialId, DeviceId, EventId, Id, KeyId, LogId, OneTimeId,
-    PermissionId, RequestId, RoleId, SessionId, Timestamp, UserId, WriterId,
+    ApprovalId, CeremonyId, ClaimId, CredentialId, DeviceId, EventId, GrantScope, Id, KeyId, LogId,
+    OneTimeId, PermissionId, RequestId, RoleId, SessionId, Timestamp, UserId, WriterId,
 };
 pub use meta::{Actor, Idempotency, Meta, Position, Stream};
 pub use registry::{Registry, RegistryError};

@@ -14,7 +14,8 @@ use crate::identifier::IdentifierKind;
 use crate::sha256::Sha256Digest;
 use ids::Timestamp;
 use ids::{
-    ApprovalId, CeremonyId, ClaimId, CredentialId, DeviceId, KeyId, OneTimeId, RoleId, SessionId, UserId,
+    ApprovalId, CeremonyId, ClaimId, CredentialId, DeviceId, GrantScope, KeyId, OneTimeId, RoleId, SessionId,
+    UserId,
 };
 
 pub use factors::{HARDWARE_KEY, MULTIPLE_FACTORS, ONE_TIME_PASSWORD, SOFTWARE_KEY, USER_VERIFIED};
@@ -23,7 +24,8 @@ pub use factors::{
     SessionSteppedUp, TotpDisabled, TotpEnabled, TotpEnrolmentStarted,
 };
 pub use former::{
-    PasswordChangedV1, PasswordChangedV2, RoleGrantedV1, SessionRefreshedV1, UserLoggedInV1, UserRegisteredV1,
+    PasswordChangedV1, PasswordChangedV2, RoleGrantExpiredV1, RoleGrantedV1, RoleGrantedV2, RoleRevokedV1,
+    SessionRefreshedV1, UserLoggedInV1, UserRegisteredV1,
 };
 
 /// Method reference of a password (RFC 8176).
@@ -60,9 +62,15 @@ events! {
         RefreshReuseDetected(RefreshReuseDetected) => ("user.refresh_reuse_detected", 1),
         SessionRevoked(SessionRevoked) => ("user.session_revoked", 1),
         SessionsRevoked(SessionsRevoked) => ("user.sessions_revoked", 1),
-        RoleGranted(RoleGranted) => ("user.role_granted", 2, from 1: RoleGrantedV1 => former::role_granted_v1_to_v2),
-        RoleRevoked(RoleRevoked) => ("user.role_revoked", 1),
-        RoleGrantExpired(RoleGrantExpired) => ("user.role_grant_expired", 1),
+        RoleGranted(RoleGranted) => (
+            "user.role_granted", 3,
+            from 1: RoleGrantedV1 => former::role_granted_v1_to_v3,
+            from 2: RoleGrantedV2 => former::role_granted_v2_to_v3
+        ),
+        RoleRevoked(RoleRevoked) => ("user.role_revoked", 2, from 1: RoleRevokedV1 => former::role_revoked_v1_to_v2),
+        RoleGrantExpired(RoleGrantExpired) => (
+            "user.role_grant_expired", 2, from 1: RoleGrantExpiredV1 => former::role_grant_expired_v1_to_v2
+        ),
         ServiceAccountCreated(ServiceAccountCreated) => ("user.service_account_created", 1),
         ServiceKeyIssued(ServiceKeyIssued) => ("user.service_key_issued", 1),
         ServiceKeyRevoked(ServiceKeyRevoked) => ("user.service_key_revoked", 1),
@@ -417,7 +425,7 @@ pub struct SessionsRevoked {
     pub reason: RevokeReason,
 }
 
-/// A user holds a role from now on; granting again moves the expiry.
+/// A user holds a role from now on; granting it under the same scope again replaces the grant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename = "RoleGranted")]
 pub struct RoleGranted {
@@ -426,12 +434,45 @@ pub struct RoleGranted {
     pub expires_at: Option<Timestamp>,
     /// Set where it took a second person's approval.
     pub approval_id: Option<ApprovalId>,
+    pub scope: Option<GrantScope>,
+    /// The grant counts only where this expression is true.
+    pub condition: Option<String>,
+    /// As [`crate::catalog::RoleDefined::denies`].
+    pub denies: bool,
+}
+
+impl RoleGranted {
+    /// For good, without limits, by one person.
+    pub const fn of(role_id: RoleId) -> Self {
+        Self {
+            role_id,
+            expires_at: None,
+            approval_id: None,
+            scope: None,
+            condition: None,
+            denies: false,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename = "RoleRevoked")]
 pub struct RoleRevoked {
     pub role_id: RoleId,
+    pub scope: Option<GrantScope>,
+    /// The role denies, so this may give rights.
+    pub denies: bool,
+}
+
+impl RoleRevoked {
+    /// Of a grant without limits.
+    pub const fn of(role_id: RoleId) -> Self {
+        Self {
+            role_id,
+            scope: None,
+            denies: false,
+        }
+    }
 }
 
 /// A grant reached its expiry. It counted for nothing from then on, whenever this was written.
@@ -440,6 +481,7 @@ pub struct RoleRevoked {
 pub struct RoleGrantExpired {
     pub role_id: RoleId,
     pub expires_at: Timestamp,
+    pub scope: Option<GrantScope>,
 }
 
 /// A user without e-mail address or password, whose callers bring keys.

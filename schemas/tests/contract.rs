@@ -1,5 +1,6 @@
 //! The contract holds: what is written reads back, and released bytes stay readable.
 
+use schemas::GrantScope;
 use schemas::catalog::{
     ApprovalApplied, ApprovalGiven, ApprovalRefused, ApprovalRequested, ApprovalWithdrawn, CatalogEvent,
     ChangeKind, PermissionDefined, ProposedChange, RoleChanged, RoleDefined, RoleLevel,
@@ -206,11 +207,19 @@ fn samples() -> Vec<Event> {
             role_id: id(38),
             expires_at: Some(at(15)),
             approval_id: Some(id(48)),
+            scope: Some(scope()),
+            condition: Some("context.mfa".to_owned()),
+            denies: true,
         }),
-        UserEvent::RoleRevoked(RoleRevoked { role_id: id(39) }),
+        UserEvent::RoleRevoked(RoleRevoked {
+            role_id: id(39),
+            scope: Some(scope()),
+            denies: true,
+        }),
         UserEvent::RoleGrantExpired(RoleGrantExpired {
             role_id: id(47),
             expires_at: at(18),
+            scope: Some(scope()),
         }),
         UserEvent::ServiceAccountCreated(ServiceAccountCreated {
             user_id: id(2),
@@ -267,6 +276,7 @@ fn samples() -> Vec<Event> {
             parent_id: Some(id(41)),
             level: 1,
             is_system_role: false,
+            denies: true,
         }),
         CatalogEvent::RoleChanged(RoleChanged {
             role_id: id(40),
@@ -290,6 +300,7 @@ fn samples() -> Vec<Event> {
             description: text("Reads"),
             category: text("documents"),
             is_dangerous: true,
+            condition: Some("resource.status == \"draft\"".to_owned()),
         }),
         CatalogEvent::PermissionDeleted(schemas::catalog::PermissionDeleted {
             permission_id: id(43),
@@ -416,6 +427,14 @@ fn factor_samples() -> Vec<UserEvent> {
     ]
 }
 
+fn scope() -> GrantScope {
+    GrantScope {
+        resource: "document".to_owned(),
+        id: Some("reports/".to_owned()),
+        is_prefix: true,
+    }
+}
+
 fn approvals() -> [CatalogEvent; 5] {
     let approval_id = id(49);
     let text = |text: &str| Some(text.to_owned());
@@ -434,6 +453,9 @@ fn approvals() -> [CatalogEvent; 5] {
         description: text("Reads"),
         category: text("documents"),
         is_dangerous: Some(true),
+        scope: Some(scope()),
+        condition: text("context.mfa"),
+        denies: Some(true),
     };
     [
         CatalogEvent::ApprovalRequested(Box::new(ApprovalRequested {
@@ -546,13 +568,42 @@ fn bytes_of_former_versions_read_as_the_newest() {
                 ..e
             }),
             Event::User(UserEvent::RoleGranted(e)) => UserEvent::RoleGranted(RoleGranted {
-                approval_id: None,
-                ..e
+                expires_at: e.expires_at,
+                ..RoleGranted::of(e.role_id)
             }),
+            Event::User(UserEvent::RoleRevoked(e)) => UserEvent::RoleRevoked(RoleRevoked::of(e.role_id)),
+            Event::User(UserEvent::RoleGrantExpired(e)) => {
+                UserEvent::RoleGrantExpired(RoleGrantExpired { scope: None, ..e })
+            }
+            Event::Catalog(event) => {
+                if let Some(former) = former_catalog_event(event) {
+                    assert_eq!(golden(former.event_type().name), Event::Catalog(former));
+                }
+                continue;
+            }
             _ => continue,
         };
         assert_eq!(golden(former.event_type().name), Event::User(former));
     }
+}
+
+fn former_catalog_event(event: CatalogEvent) -> Option<CatalogEvent> {
+    Some(match event {
+        CatalogEvent::RoleDefined(e) => CatalogEvent::RoleDefined(RoleDefined { denies: false, ..e }),
+        CatalogEvent::PermissionDefined(e) => {
+            CatalogEvent::PermissionDefined(PermissionDefined { condition: None, ..e })
+        }
+        CatalogEvent::ApprovalRequested(e) => {
+            let change = ProposedChange {
+                scope: None,
+                condition: None,
+                denies: None,
+                ..e.change
+            };
+            CatalogEvent::ApprovalRequested(Box::new(ApprovalRequested { change, ..*e }))
+        }
+        _ => return None,
+    })
 }
 
 #[test]

@@ -34,6 +34,8 @@ mod random;
 mod registration;
 #[path = "api/rights.rs"]
 mod rights;
+#[path = "api/scopes.rs"]
+mod scopes;
 #[path = "api/searches.rs"]
 mod searches;
 #[path = "api/service_accounts.rs"]
@@ -125,6 +127,9 @@ fn main() -> ExitCode {
         rights::a_revoked_administrator_changes_nothing_any_more,
         rights::nobody_gives_rights_for_longer_than_they_hold_them,
         rights::the_grant_of_a_deleted_role_is_revoked_by_its_id,
+        scopes::a_grant_counts_for_what_is_within_its_scope,
+        scopes::each_scope_is_revoked_by_itself,
+        scopes::a_scope_that_names_nothing_is_refused,
         searches::whoever_may_is_found_as_soon_as_they_may,
         searches::people_ask_what_they_may_do_themselves,
         searches::the_token_of_a_page_fits_its_own_search_only,

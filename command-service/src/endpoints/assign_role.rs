@@ -1,4 +1,4 @@
-//! PUT /v1/users/{id}/roles/{role}: grant a role, for good or until a time.
+//! PUT /v1/users/{id}/roles/{role}: grant a role, for good or until a time, everywhere or within a scope.
 
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use domain::catalog::Proposal;
 use domain::rolecall_permissions::Permission;
 use domain::user::{self, GrantRole, User, UserCommand};
 use event_log::BusError;
+use schemas::GrantScope;
 use schemas::{RoleId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use service_kit::at_least::{Written, WrittenBody};
@@ -20,6 +21,7 @@ use crate::app::App;
 use crate::approvals::{Changed, Takes};
 use crate::call::Call;
 use crate::refusals::problem;
+use crate::scopes::Scope;
 
 /// A grant that changes in between changes who may make it; more often than this is no accident.
 const TRIES: usize = 3;
@@ -29,6 +31,9 @@ const TRIES: usize = 3;
 pub struct AssignRoleRequest {
     /// The grant counts until then; for good when absent.
     pub expires_at: Option<DateTime<Utc>>,
+    /// What the grant is limited to; without, it counts for all resources. The same role under several scopes are several
+    /// grants.
+    pub scope: Option<Scope>,
 }
 
 #[derive(Serialize)]
@@ -36,6 +41,7 @@ struct Fingerprint {
     user: UserId,
     role: RoleId,
     expires_at: Option<Timestamp>,
+    scope: Option<GrantScope>,
 }
 
 #[utoipa::path(put, path = "/v1/users/{id}/roles/{role}", tag = "roles", security(("bearer" = [])),
@@ -64,10 +70,12 @@ pub async fn assign_role(
         .ok_or(ProblemType::NoSuchRole)?;
     let expires_at = request.expires_at.map(expiry).transpose()?;
     app.refuse_escalation(call.caller, role_id, expires_at)?;
+    let scope = request.scope.map(GrantScope::try_from).transpose()?;
     let fingerprint = Fingerprint {
         user,
         role: role_id,
         expires_at,
+        scope: scope.clone(),
     };
     let context = call.context(&app, "assign-role", &fingerprint, basis.clone());
     // A grant that was carried out under this key stays the answer, whatever it would take now.
@@ -76,21 +84,27 @@ pub async fn assign_role(
         return Ok(Written::new(Changed::default(), token));
     }
     for _ in 0..TRIES {
-        let takes = app.grant_takes(user, role_id, expires_at).await?;
-        if takes == Takes::Two {
-            let proposal = Proposal::GrantRole {
-                user_id: user,
-                role_id,
-                expires_at,
-            };
-            return app.propose(&call, proposal, context, &basis).await;
-        }
-        let command = UserCommand::GrantRole(GrantRole {
+        let mut grant = GrantRole {
             role_id,
+            scope: scope.clone(),
             expires_at,
             approval_id: None,
-            only_held: takes == Takes::OneWhileHeld,
-        });
+            only_held: false,
+        };
+        match app.grant_takes(user, &grant).await? {
+            Takes::One => {}
+            Takes::OneWhileHeld => grant.only_held = true,
+            Takes::Two => {
+                let proposal = Proposal::GrantRole {
+                    user_id: user,
+                    role_id,
+                    scope,
+                    expires_at,
+                };
+                return app.propose(&call, proposal, context, &basis).await;
+            }
+        }
+        let command = UserCommand::GrantRole(grant);
         let id = user.to_string();
         match app.bus.execute::<User>(&id, command, context.clone()).await {
             Ok(receipt) => {

@@ -118,9 +118,9 @@ fn terms(
     let expires_at = request.expires_at.map(expiry).transpose()?;
     let now = Timestamp::now();
     let is_for = |role: &RoleId| roles.as_ref().is_none_or(|roles| roles.contains(role));
-    for (role, until) in &state.grants {
-        if is_for(role) && until.is_none_or(|until| now < until) {
-            app.refuse_key_beyond(call.caller, *role, expires_at)?;
+    for (grant, terms) in state.grants.iter() {
+        if is_for(&grant.role_id) && terms.is_live(now) {
+            app.refuse_key_beyond(call.caller, grant.role_id, expires_at)?;
         }
     }
     Ok((roles, expires_at))

@@ -1,4 +1,4 @@
-//! DELETE /v1/users/{id}/roles/{role}: take a role away.
+//! DELETE /v1/users/{id}/roles/{role}: take a role away, as it was granted.
 
 use std::sync::Arc;
 
@@ -6,17 +6,19 @@ use axum::extract::State;
 use domain::access::CompiledCatalog;
 use domain::rolecall_permissions::Permission;
 use domain::user::{RevokeRole, User, UserCommand};
+use schemas::GrantScope;
 use schemas::{RoleId, UserId};
 use service_kit::at_least::{Empty, Written, WrittenBody};
-use service_kit::params::Path;
+use service_kit::params::{Path, Query};
 use service_kit::problem::{Problem, ProblemDetails, ProblemType};
 
 use crate::app::App;
 use crate::call::Call;
 use crate::refusals::problem;
+use crate::scopes::ScopeQuery;
 
 #[utoipa::path(delete, path = "/v1/users/{id}/roles/{role}", tag = "roles", security(("bearer" = [])),
-    params(("id" = uuid::Uuid, Path, description = "User id"), ("role" = String, Path, description = "Role name, or the id of a role, deleted or not")),
+    params(("id" = uuid::Uuid, Path, description = "User id"), ("role" = String, Path, description = "Role name, or the id of a role, deleted or not"), ScopeQuery),
     responses(
     (status = 200, body = WrittenBody<Empty>),
     (status = 403, body = ProblemDetails),
@@ -28,11 +30,13 @@ pub async fn revoke_role(
     State(app): State<Arc<App>>,
     call: Call,
     Path((user, role)): Path<(UserId, String)>,
+    Query(scope): Query<ScopeQuery>,
 ) -> Result<Written, Problem> {
     let basis = app.authorise_at_latest(&call, Permission::RoleRevoke).await?;
+    let scope = Option::<GrantScope>::try_from(scope)?;
     let role_id = role_id(&app.node.catalog(), &role).ok_or(ProblemType::NoSuchRole)?;
-    let context = call.context(&app, "revoke-role", &(user, role_id), basis.clone());
-    let command = UserCommand::RevokeRole(RevokeRole { role_id });
+    let context = call.context(&app, "revoke-role", &(user, role_id, &scope), basis.clone());
+    let command = UserCommand::RevokeRole(RevokeRole { role_id, scope });
     let receipt = app
         .bus
         .execute::<User>(&user.to_string(), command, context)

@@ -2,16 +2,18 @@
 //! whose time has come.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use access::{Change, Grant, UserAccess};
-use schemas::{RoleId, Timestamp, UserId};
+use schemas::{GrantScope, RoleId, Timestamp, UserId};
 
 /// A grant whose expiry has come, and of whose end no event tells yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DueGrant {
     pub expires_at: Timestamp,
     pub user_id: UserId,
     pub role_id: RoleId,
+    pub scope: Option<Arc<GrantScope>>,
 }
 
 /// The expiring grants of one partition's users, the first to end first.
@@ -22,17 +24,22 @@ impl Expiries {
     /// Before the user's `access` takes the change. A grant that goes for another reason than these stays here
     /// until somebody finds out when it is due.
     pub(crate) fn follow(&mut self, user_id: UserId, access: Option<&UserAccess>, change: &Change) {
-        let (role_id, next) = match *change {
-            Change::Granted { role_id, expires_at } => (role_id, expires_at),
-            Change::Revoked { role_id } => (role_id, None),
+        let (role_id, scope, next) = match change {
+            Change::Granted {
+                role_id,
+                expires_at,
+                scope,
+            } => (*role_id, scope, *expires_at),
+            Change::Revoked { role_id, scope } => (*role_id, scope, None),
             Change::Activated | Change::Deactivated | Change::Erased => return,
         };
         let at = |expires_at| DueGrant {
             expires_at,
             user_id,
             role_id,
+            scope: scope.clone(),
         };
-        let before = access.and_then(|access| access.grant_of(role_id));
+        let before = access.and_then(|access| access.grant_of(role_id, scope.as_deref()));
         if let Some(before) = before.and_then(Grant::expires_at) {
             self.0.remove(&at(before));
         }
@@ -46,6 +53,7 @@ impl Expiries {
                 expires_at: grant.expires_at()?,
                 user_id,
                 role_id: grant.role_id,
+                scope: grant.shared_scope().cloned(),
             })
         });
         self.0.extend(expiring);
@@ -54,7 +62,7 @@ impl Expiries {
     /// The first ones that have come to their end.
     pub(crate) fn due(&self, now: Timestamp, at_most: usize) -> Vec<DueGrant> {
         let due = self.0.iter().take_while(|grant| grant.expires_at <= now);
-        due.take(at_most).copied().collect()
+        due.take(at_most).cloned().collect()
     }
 
     pub(crate) fn forget(&mut self, grant: &DueGrant) {
@@ -76,9 +84,21 @@ mod tests {
     fn any_change() -> impl Strategy<Value = Change> {
         let role = || (0..4_u128).prop_map(|number| RoleId::from_uuid(Uuid::from_u128(number)));
         let expiry = prop_oneof![Just(None), (0..9_i64).prop_map(|seconds| Some(at(seconds)))];
+        let scope = || {
+            let scope = (0..2_u8).prop_map(|id| GrantScope {
+                resource: "document".to_owned(),
+                id: Some(id.to_string()),
+                is_prefix: false,
+            });
+            prop::option::of(scope.prop_map(Arc::new))
+        };
         prop_oneof![
-            2 => (role(), expiry).prop_map(|(role_id, expires_at)| Change::Granted { role_id, expires_at }),
-            1 => role().prop_map(|role_id| Change::Revoked { role_id }),
+            2 => (role(), expiry, scope()).prop_map(|(role_id, expires_at, scope)| Change::Granted {
+                role_id,
+                expires_at,
+                scope
+            }),
+            1 => (role(), scope()).prop_map(|(role_id, scope)| Change::Revoked { role_id, scope }),
         ]
     }
 

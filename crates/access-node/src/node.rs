@@ -142,12 +142,12 @@ impl AccessNode {
     }
 
     /// Whether the user may; decided on what is applied at this moment.
-    pub fn check(&self, user: UserId, resource: &str, action: &str, now: Timestamp) -> Decision {
+    pub fn check(&self, user: UserId, query: Query<'_>, now: Timestamp) -> Decision {
         let asked = self.model.engine.ask(user);
         if self.is_refused(user, &asked) {
             return Reason::NotCurrent.into();
         }
-        asked.check(Query { resource, action }, now)
+        asked.check(query, now)
     }
 
     /// To be asked once user and catalog are held: a catalog that went on without the ledger said so before, and while

@@ -233,7 +233,14 @@ impl Questions {
             let resource = &self.text[start..middle];
             let action = &self.text[middle..end];
             start = end;
-            (user, Query { resource, action })
+            (
+                user,
+                Query {
+                    resource,
+                    id: Some("7"),
+                    action,
+                },
+            )
         })
     }
 }

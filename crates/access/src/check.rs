@@ -1,17 +1,21 @@
 //! Deciding: the one place that says what "allowed" is.
 
-use ids::{RoleId, Timestamp};
+use std::sync::Arc;
+
+use ids::{GrantScope, RoleId, Timestamp};
 
 use crate::user_access::{Standing, UserAccess};
 use crate::{CompiledCatalog, Decision, Query, Reason};
 
 /// A grant as a check sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Held {
+pub(crate) struct Held<'a> {
     /// Number of the role.
     pub(crate) role: u32,
     /// Microseconds, exclusive.
     pub(crate) until: i64,
+    /// `None`: for all resources.
+    pub(crate) scope: Option<&'a Arc<GrantScope>>,
 }
 
 /// A user as a check sees them. The grants are in the order of their roles' ids.
@@ -40,9 +44,9 @@ pub fn check(
 }
 
 /// Looks at every grant, whatever the ones before said: a denial costs what an allowance does.
-pub(crate) fn decide(
+pub(crate) fn decide<'a>(
     catalog: &CompiledCatalog,
-    user: Holder<'_, impl DoubleEndedIterator<Item = Held>>,
+    user: Holder<'_, impl DoubleEndedIterator<Item = Held<'a>>>,
     query: Query<'_>,
     now: Timestamp,
 ) -> Reason {
@@ -56,24 +60,29 @@ pub(crate) fn decide(
         return Reason::NoSuchPermission;
     };
     let givers = catalog.givers(action);
-    let (mut live, mut expired) = (None, None);
+    let (mut live, mut expired, mut elsewhere) = (None, None, None);
     // From the last to the first, so that of several the first one stays.
     for grant in user.grants.rev() {
         // A deleted role is not in the catalog, and its id never comes back.
         let gives = givers.contains(grant.role) && is_within(user.within, catalog, grant.role);
+        let is_here = grant
+            .scope
+            .is_none_or(|scope| scope.covers(query.resource, query.id));
         let is_live = now.as_micros() < grant.until;
-        live = if gives & is_live { Some(grant.role) } else { live };
-        expired = if gives & !is_live {
-            Some(grant.role)
-        } else {
-            expired
-        };
+        let found = if gives { Some(grant.role) } else { None };
+        match (is_here, is_live) {
+            (true, true) => live = found.or(live),
+            (true, false) => expired = found.or(expired),
+            (false, true) => elsewhere = found.or(elsewhere),
+            (false, false) => {}
+        }
     }
     let id = |number: Option<u32>| catalog.numbered(number?);
-    match (id(live), id(expired)) {
-        (Some(role_id), _) => Reason::Granted { role_id },
-        (None, Some(role_id)) => Reason::Expired { role_id },
-        (None, None) => Reason::NoGrant,
+    match (id(live), id(expired), id(elsewhere)) {
+        (Some(role_id), _, _) => Reason::Granted { role_id },
+        (None, Some(role_id), _) => Reason::Expired { role_id },
+        (None, None, Some(role_id)) => Reason::OutOfScope { role_id },
+        (None, None, None) => Reason::NoGrant,
     }
 }
 

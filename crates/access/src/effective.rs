@@ -6,7 +6,7 @@ use ids::Timestamp;
 
 use crate::{CompiledCatalog, CompiledPermission, CompiledRole, Standing, UserAccess};
 
-/// The roles of a user's live grants and all they inherit from; by name. None for an inactive user.
+/// The roles of a user's live grants without limits and all they inherit from; by name. None for an inactive user.
 pub fn effective_roles<'a>(
     catalog: &'a CompiledCatalog,
     user: &UserAccess,
@@ -39,6 +39,6 @@ fn granted_roles<'a>(
     let live = user
         .grants()
         .iter()
-        .filter(move |grant| active && grant.is_live(now));
+        .filter(move |grant| active && grant.is_live(now) && grant.scope().is_none());
     live.filter_map(|grant| catalog.role(grant.role_id))
 }

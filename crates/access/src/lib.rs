@@ -27,16 +27,16 @@
 //! });
 //!
 //! let (alice, now, ledger) = (UserId::new_v7(), Timestamp::now(), 0);
-//! let reads = Query { resource: "article", action: "read" };
+//! let reads = Query { resource: "article", id: Some("7"), action: "read" };
 //! assert_eq!(engine.check(alice, reads, now).reason, Reason::UnknownUser);
 //!
 //! engine.apply(alice, ledger, Some(&Change::Activated), now);
-//! engine.apply(alice, ledger, Some(&Change::Granted { role_id: editor, expires_at: None }), now);
+//! engine.apply(alice, ledger, Some(&Change::Granted { role_id: editor, expires_at: None, scope: None }), now);
 //! let decision = engine.check(alice, reads, now);
 //! assert!(decision.allowed);
 //! assert_eq!(decision.reason, Reason::Granted { role_id: editor });
 //!
-//! engine.apply(alice, ledger, Some(&Change::Revoked { role_id: editor }), now);
+//! engine.apply(alice, ledger, Some(&Change::Revoked { role_id: editor, scope: None }), now);
 //! assert_eq!(engine.check(alice, reads, now).reason, Reason::NoGrant);
 //! ```
 //!
@@ -54,6 +54,7 @@ mod compiled;
 mod effective;
 mod engine;
 mod numbers;
+mod resources;
 mod user_access;
 mod users;
 mod view;
@@ -66,13 +67,17 @@ pub use compiled::{ActionIndex, CompiledCatalog, CompiledPermission, CompiledRol
 pub use effective::{effective_permissions, effective_roles};
 pub use engine::{Asked, Engine};
 pub use numbers::RoleNumbers;
+pub use resources::{Resources, resources};
 pub use user_access::{Change, Grant, MAX_GRANTS, Standing, UserAccess};
 pub use view::{CatalogView, PermissionView, RoleView};
 
 /// What is asked about a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Query<'a> {
+    /// Resource type.
     pub resource: &'a str,
+    /// `None` asks about no certain resource: grants that are limited to some do not count.
+    pub id: Option<&'a str>,
     pub action: &'a str,
 }
 
@@ -95,6 +100,10 @@ pub enum Reason {
     NoSuchPermission,
     /// A grant of this role would have allowed it until it expired.
     Expired {
+        role_id: RoleId,
+    },
+    /// A grant of this role allows it, for other resources.
+    OutOfScope {
         role_id: RoleId,
     },
     NoGrant,

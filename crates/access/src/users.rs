@@ -7,7 +7,7 @@ use std::hash::BuildHasher as _;
 use std::sync::Arc;
 
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable, hash_table};
-use ids::{Timestamp, UserId};
+use ids::{GrantScope, Timestamp, UserId};
 use parking_lot::{RwLock, RwLockReadGuard};
 
 use crate::CompiledCatalog;
@@ -46,7 +46,7 @@ pub(crate) struct Shard {
     others: HashMap<UserId, Unpacked>,
 }
 
-/// Few roles, none of which expires, and none with a large number.
+/// Few roles, none of which expires or is limited, and none with a large number.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Packed {
     user: UserId,
@@ -60,8 +60,16 @@ pub(crate) struct Packed {
 pub(crate) struct Unpacked {
     ledger: i32,
     standing: Standing,
-    /// In the order of their roles' ids.
-    grants: Box<[Held]>,
+    /// In the order of their keys.
+    grants: Box<[Kept]>,
+}
+
+/// A grant of somebody unpacked.
+#[derive(Debug)]
+struct Kept {
+    role: u32,
+    until: i64,
+    scope: Option<Arc<GrantScope>>,
 }
 
 /// A user as found in a shard.
@@ -152,7 +160,7 @@ impl Users {
                 let new = Unpacked {
                     ledger,
                     standing,
-                    grants: held.collect(),
+                    grants: held.map(Kept::of).collect(),
                 };
                 others.insert(user, new);
             }
@@ -161,7 +169,7 @@ impl Users {
 
     pub(crate) fn unpack(&self, found: Found<'_>) -> Option<UserAccess> {
         let numbers = self.numbers.read();
-        let grant = |held: Held| Some(Grant::of(numbers.id(held.role)?, held));
+        let grant = |held: Held<'_>| Some(Grant::of(numbers.id(held.role)?, held));
         let standing = found.standing()?;
         Some(match found {
             Found::Packed(user) => UserAccess::from_ordered(standing, user.grants().filter_map(grant)),
@@ -234,26 +242,41 @@ impl Found<'_> {
 }
 
 impl Packed {
-    pub(crate) fn grants(&self) -> impl DoubleEndedIterator<Item = Held> + use<> {
+    pub(crate) fn grants(&self) -> impl DoubleEndedIterator<Item = Held<'static>> + use<> {
         self.roles.into_iter().map(|role| Held {
             role: if role == NONE { NO_ROLE } else { u32::from(role) },
             until: NEVER,
+            scope: None,
         })
     }
 }
 
 impl Unpacked {
-    pub(crate) fn grants(&self) -> impl DoubleEndedIterator<Item = Held> {
-        self.grants.iter().copied()
+    pub(crate) fn grants(&self) -> impl DoubleEndedIterator<Item = Held<'_>> {
+        self.grants.iter().map(|kept| Held {
+            role: kept.role,
+            until: kept.until,
+            scope: kept.scope.as_ref(),
+        })
+    }
+}
+
+impl Kept {
+    fn of(held: Held<'_>) -> Self {
+        Self {
+            role: held.role,
+            until: held.until,
+            scope: held.scope.cloned(),
+        }
     }
 }
 
 /// The roles of a user who can be packed.
-fn few(mut grants: impl ExactSizeIterator<Item = Held>) -> Option<[u16; FEW]> {
+fn few<'a>(mut grants: impl ExactSizeIterator<Item = Held<'a>>) -> Option<[u16; FEW]> {
     let mut roles = [NONE; FEW];
     for (place, held) in roles.iter_mut().zip(&mut grants) {
         *place = u16::try_from(held.role).ok().filter(|role| *role != NONE)?;
-        if held.until != NEVER {
+        if held.until != NEVER || held.scope.is_some() {
             return None;
         }
     }
@@ -267,13 +290,27 @@ mod tests {
     #[test]
     fn a_user_with_few_roles_takes_as_little_as_said() {
         assert_eq!(size_of::<Packed>(), 28);
-        let packed = |roles: &[u32]| few(roles.iter().map(|&role| Held { role, until: NEVER }));
+        let held = |role, until| Held {
+            role,
+            until,
+            scope: None,
+        };
+        let packed = |roles: &[u32]| few(roles.iter().map(|&role| held(role, NEVER)));
         assert_eq!(packed(&[]), Some([NONE; FEW]));
         assert_eq!(packed(&[7, 0, 65_534]), Some([7, 0, 65_534]));
         assert_eq!(packed(&[1, 2, 3, 4]), None);
         assert_eq!(packed(&[65_535]), None);
         assert_eq!(packed(&[NO_ROLE]), None);
-        let expiring = Held { role: 1, until: 5 };
-        assert_eq!(few(std::iter::once(expiring)), None);
+        assert_eq!(few(std::iter::once(held(1, 5))), None);
+        let scope = Arc::new(GrantScope {
+            resource: "document".to_owned(),
+            id: None,
+            is_prefix: false,
+        });
+        let limited = Held {
+            scope: Some(&scope),
+            ..held(1, NEVER)
+        };
+        assert_eq!(few(std::iter::once(limited)), None);
     }
 }

@@ -1,11 +1,13 @@
 //! Whatever happened, the engine answers as the plain reading of roles, parents and grants does.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use access::{
-    CatalogView, Change, Engine, PermissionView, Query, Reason, RoleView, Standing, UserAccess, check,
+    CatalogView, Change, Engine, Grant, PermissionView, Query, Reason, RoleView, Standing, UserAccess, check,
+    resources,
 };
-use ids::{PermissionId, RoleId, Timestamp, UserId};
+use ids::{GrantScope, PermissionId, RoleId, Timestamp, UserId};
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -82,15 +84,15 @@ impl Catalog {
 #[derive(Clone, Debug, Default)]
 struct Person {
     standing: Standing,
-    grants: BTreeMap<RoleId, (u8, Option<Timestamp>)>,
+    grants: BTreeMap<(RoleId, Option<GrantScope>), (u8, Option<Timestamp>)>,
 }
 
 #[derive(Clone, Debug)]
 enum Told {
     Catalog(Catalog),
     /// Of a user, by number of the role.
-    Granted(u128, u8, Option<Timestamp>),
-    Revoked(u128, u8),
+    Granted(u128, u8, Option<Timestamp>, Option<GrantScope>),
+    Revoked(u128, u8, Option<GrantScope>),
     Standing(u128, Change),
     Nothing(u128),
     /// As a snapshot has them.
@@ -114,16 +116,22 @@ impl Person {
             return Reason::NoSuchPermission;
         }
         let counts = |id: &RoleId| within.is_none_or(|roles| roles.contains(id));
-        let giving = self
-            .grants
-            .iter()
-            .filter(|(id, (number, _))| counts(id) && catalog.allows(*number, query.resource, query.action));
-        let (live, expired): (Vec<_>, Vec<_>) =
-            giving.partition(|(_, (_, expires_at))| expires_at.is_none_or(|at| now < at));
-        match (live.first(), expired.first()) {
-            (Some((role_id, _)), _) => Reason::Granted { role_id: **role_id },
-            (None, Some((role_id, _))) => Reason::Expired { role_id: **role_id },
-            (None, None) => Reason::NoGrant,
+        let giving = || {
+            self.grants.iter().filter(|((id, _), (number, _))| {
+                counts(id) && catalog.allows(*number, query.resource, query.action)
+            })
+        };
+        let first = |is_here: bool, is_live: bool| {
+            let found = giving().find(|((_, scope), (_, expires_at))| {
+                is_within(scope.as_ref(), query) == is_here && expires_at.is_none_or(|at| now < at) == is_live
+            });
+            found.map(|((role_id, _), _)| *role_id)
+        };
+        match (first(true, true), first(true, false), first(false, true)) {
+            (Some(role_id), _, _) => Reason::Granted { role_id },
+            (None, Some(role_id), _) => Reason::Expired { role_id },
+            (None, None, Some(role_id)) => Reason::OutOfScope { role_id },
+            (None, None, None) => Reason::NoGrant,
         }
     }
 
@@ -131,9 +139,35 @@ impl Person {
         let grants = self.grants.iter().rev();
         UserAccess::new(
             self.standing,
-            grants.map(|(id, (_, expires_at))| (*id, *expires_at)),
+            grants.map(|((id, scope), (_, expires_at))| {
+                Grant::new(*id, *expires_at, scope.clone().map(Arc::new))
+            }),
         )
     }
+}
+
+fn is_within(scope: Option<&GrantScope>, query: Query<'_>) -> bool {
+    let Some(scope) = scope else { return true };
+    let is_id = match (scope.id.as_deref(), query.id) {
+        (None, _) => true,
+        (Some(of), Some(id)) => id == of || scope.is_prefix && id.starts_with(of),
+        (Some(_), None) => false,
+    };
+    scope.resource == query.resource && is_id
+}
+
+fn any_scope() -> impl Strategy<Value = Option<GrantScope>> {
+    let id = prop_oneof![
+        Just((None, false)),
+        Just((Some("1"), false)),
+        Just((Some("1"), true))
+    ];
+    let scope = (0..2_usize, id).prop_map(|(resource, (id, is_prefix))| GrantScope {
+        resource: RESOURCES[resource].to_owned(),
+        id: id.map(ToOwned::to_owned),
+        is_prefix,
+    });
+    prop::option::of(scope)
 }
 
 fn any_catalog() -> impl Strategy<Value = Catalog> {
@@ -163,8 +197,9 @@ fn any_told() -> impl Strategy<Value = Told> {
     ];
     prop_oneof![
         2 => any_catalog().prop_map(Told::Catalog),
-        9 => (who(), what(), expiry).prop_map(|(user, role, at)| Told::Granted(user, role, at)),
-        4 => (who(), what()).prop_map(|(user, role)| Told::Revoked(user, role)),
+        9 => (who(), what(), expiry, any_scope())
+            .prop_map(|(user, role, at, scope)| Told::Granted(user, role, at, scope)),
+        4 => (who(), what(), any_scope()).prop_map(|(user, role, scope)| Told::Revoked(user, role, scope)),
         4 => (who(), standing).prop_map(|(user, change)| Told::Standing(user, change)),
         1 => who().prop_map(Told::Nothing),
         1 => who().prop_map(Told::Again),
@@ -186,19 +221,29 @@ impl World {
                 catalog.set(&self.engine);
                 self.catalog = catalog.clone();
             }
-            Told::Granted(number, what, expires_at) => {
+            Told::Granted(number, what, expires_at, scope) => {
                 let (role_id, expires_at) = (role(*what), *expires_at);
-                self.change(*number, Some(Change::Granted { role_id, expires_at }));
+                let granted = Change::Granted {
+                    role_id,
+                    expires_at,
+                    scope: scope.clone().map(Arc::new),
+                };
+                self.change(*number, Some(granted));
                 let grants = &mut self.people.entry(*number).or_default().grants;
-                grants.insert(role_id, (*what, expires_at));
+                grants.insert((role_id, scope.clone()), (*what, expires_at));
             }
-            Told::Revoked(number, what) => {
+            Told::Revoked(number, what, scope) => {
                 let role_id = role(*what);
-                self.change(*number, Some(Change::Revoked { role_id }));
-                self.people.entry(*number).or_default().grants.remove(&role_id);
+                let revoked = Change::Revoked {
+                    role_id,
+                    scope: scope.clone().map(Arc::new),
+                };
+                self.change(*number, Some(revoked));
+                let grants = &mut self.people.entry(*number).or_default().grants;
+                grants.remove(&(role_id, scope.clone()));
             }
             Told::Standing(number, change) => {
-                self.change(*number, Some(*change));
+                self.change(*number, Some(change.clone()));
                 let person = self.people.entry(*number).or_default();
                 person.standing = match change {
                     Change::Activated => Standing::Active,
@@ -232,6 +277,14 @@ impl World {
     }
 }
 
+fn queries() -> impl Iterator<Item = Query<'static>> {
+    let ids = [None, Some("1"), Some("12"), Some("2")];
+    RESOURCES.into_iter().flat_map(move |resource| {
+        let of = move |action| ids.into_iter().map(move |id| Query { resource, id, action });
+        ACTIONS.into_iter().flat_map(of)
+    })
+}
+
 fn ledger(number: u128) -> i32 {
     i32::try_from(number % 2).unwrap()
 }
@@ -253,8 +306,16 @@ proptest! {
                 prop_assert_eq!(asked.ledger(), person.map(|_| ledger(number)));
                 let person = person.cloned().unwrap_or_default();
                 prop_assert_eq!(asked.is_active(), person.standing == Standing::Active);
-                for (resource, action) in RESOURCES.iter().flat_map(|r| ACTIONS.iter().map(move |a| (*r, *a))) {
-                    let query = Query { resource, action };
+                let (access, catalog) = (asked.access().unwrap_or_default(), asked.catalog());
+                for query in queries().filter(|query| query.id.is_some()) {
+                    let found = resources(&catalog, &access, query.resource, query.action, at(5));
+                    let id = query.id.unwrap_or_default();
+                    let covers = found.all
+                        || found.ids.contains(id)
+                        || found.prefixes.iter().any(|prefix| id.starts_with(prefix));
+                    prop_assert_eq!(asked.check(query, at(5)).allowed, covers, "{:?} {:?}", query, found);
+                }
+                for query in queries() {
                     for now in [at(0), Timestamp::from_micros(4_999_999), at(5), at(9)] {
                         let expected = person.reason(&world.catalog, query, None, now);
                         prop_assert_eq!(asked.check(query, now), expected.into());

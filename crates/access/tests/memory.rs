@@ -2,9 +2,11 @@
 
 mod counting;
 
-use access::{CatalogView, Change, Engine, PermissionView, Query, RoleView, Standing, UserAccess};
+use std::sync::Arc;
+
+use access::{CatalogView, Change, Engine, Grant, PermissionView, Query, RoleView, Standing, UserAccess};
 use counting::Counting;
-use ids::{PermissionId, RoleId, Timestamp, UserId};
+use ids::{GrantScope, PermissionId, RoleId, Timestamp, UserId};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -59,19 +61,31 @@ fn a_user_takes_a_hundred_bytes_at_most_and_a_check_nothing() {
     println!("{mean} bytes a user at 100,000, {most} at most from 10,000 on");
     assert!((28..=100).contains(&mean) && most <= 100, "{mean}, {most}");
 
-    let (expiring, keyed) = (UserId::new_v7(), UserId::new_v7());
+    let (expiring, limited, keyed) = (UserId::new_v7(), UserId::new_v7(), UserId::new_v7());
     engine.insert(expiring, 0, &access(&roles[..9], Some(LATER)));
+    let scope = |id: usize| GrantScope {
+        resource: "invoice".to_owned(),
+        id: Some(id.to_string()),
+        is_prefix: false,
+    };
+    let scoped = (0..9).map(|id| Grant::new(roles[0], None, Some(Arc::new(scope(id)))));
+    engine.insert(limited, 0, &UserAccess::new(Standing::Active, scoped));
     engine.apply(keyed, 0, Some(&Change::Activated), NOW);
     let queries = [("invoice", "read"), ("invoice", "write")];
-    let queries = queries.map(|(resource, action)| Query { resource, action });
+    let queries = queries.map(|(resource, action)| Query {
+        resource,
+        id: Some("7"),
+        action,
+    });
     // Whatever a thread needs once.
     assert!(engine.check(users[0], queries[0], NOW).allowed);
     let before = Counting::allocations();
     let mut allowed = 0;
-    for user in users
-        .iter()
-        .take(1_000)
-        .chain([&expiring, &keyed, &UserId::from_uuid(uuid::Uuid::nil())])
+    for user in
+        users
+            .iter()
+            .take(1_000)
+            .chain([&expiring, &limited, &keyed, &UserId::from_uuid(uuid::Uuid::nil())])
     {
         for query in queries {
             allowed += usize::from(engine.check(*user, query, NOW).allowed);

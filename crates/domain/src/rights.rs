@@ -1,7 +1,10 @@
 //! What the events of a user do to what the user may.
 
+use std::sync::Arc;
+
 use access::Change;
 use schemas::user::UserEvent;
+use schemas::{GrantScope, RoleId};
 
 /// `None`: neither gives nor takes a right. A lock refuses sign-in, not what is signed in.
 pub fn change_by(event: &UserEvent) -> Option<Change> {
@@ -11,12 +14,15 @@ pub fn change_by(event: &UserEvent) -> Option<Change> {
         }
         UserEvent::Deactivated(_) => Some(Change::Deactivated),
         UserEvent::Erased(_) => Some(Change::Erased),
+        // What counts under a condition, or denies, is not decided here yet: it gives nothing, and takes the place of what did.
+        UserEvent::RoleGranted(e) if e.condition.is_some() || e.denies => Some(revoked(e.role_id, &e.scope)),
         UserEvent::RoleGranted(e) => Some(Change::Granted {
             role_id: e.role_id,
             expires_at: e.expires_at,
+            scope: shared(&e.scope),
         }),
-        UserEvent::RoleRevoked(e) => Some(Change::Revoked { role_id: e.role_id }),
-        UserEvent::RoleGrantExpired(e) => Some(Change::Revoked { role_id: e.role_id }),
+        UserEvent::RoleRevoked(e) => Some(revoked(e.role_id, &e.scope)),
+        UserEvent::RoleGrantExpired(e) => Some(revoked(e.role_id, &e.scope)),
         UserEvent::ClaimAbandoned(_)
         | UserEvent::ServiceKeyIssued(_)
         | UserEvent::ServiceKeyRevoked(_)
@@ -49,4 +55,15 @@ pub fn change_by(event: &UserEvent) -> Option<Change> {
         | UserEvent::PasskeyCounted(_)
         | UserEvent::PasskeyCloneSuspected(_) => None,
     }
+}
+
+fn revoked(role_id: RoleId, scope: &Option<GrantScope>) -> Change {
+    Change::Revoked {
+        role_id,
+        scope: shared(scope),
+    }
+}
+
+fn shared(scope: &Option<GrantScope>) -> Option<Arc<GrantScope>> {
+    scope.clone().map(Arc::new)
 }

@@ -1,5 +1,6 @@
 //! The permissions of the built-in resource `rolecall`: what calls to Rolecall itself need.
 
+use access::Query;
 use schemas::{PermissionId, RoleId};
 use uuid::Uuid;
 
@@ -117,6 +118,15 @@ impl Permission {
         self.name().split_once('.').map_or("", |(_, action)| action)
     }
 
+    /// About no certain resource: who may do it for some only may not.
+    pub fn query(self) -> Query<'static> {
+        Query {
+            resource: RESOURCE,
+            id: None,
+            action: self.action(),
+        }
+    }
+
     fn id(self) -> PermissionId {
         PermissionId::from_uuid(Uuid::new_v5(&NAMESPACE, self.name().as_bytes()))
     }
@@ -168,7 +178,7 @@ pub fn bootstrap_commands() -> Vec<CatalogCommand> {
 
 #[cfg(test)]
 mod tests {
-    use access::{Change, Query, RoleNumbers, UserAccess, check};
+    use access::{Change, RoleNumbers, UserAccess, check};
 
     use super::*;
     use crate::catalog::Catalog;
@@ -188,12 +198,12 @@ mod tests {
             &Change::Granted {
                 role_id,
                 expires_at: None,
+                scope: None,
             },
             NOW,
         );
         for permission in Permission::ALL {
-            let (resource, action) = (RESOURCE, permission.action());
-            let decision = check(&catalog, Some(&user), Query { resource, action }, NOW);
+            let decision = check(&catalog, Some(&user), permission.query(), NOW);
             assert!(decision.allowed, "{}", permission.name());
         }
     }

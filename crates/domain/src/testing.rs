@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 
 use cqrs_es::Aggregate;
+use schemas::GrantScope;
 use schemas::identifier::{IdentifierEvent, IdentifierKind, IdentifierReserved};
 use schemas::user::{
     Factor, FactorKind, LoginFailed, PasskeyAdded, RoleGranted, RoleRevoked, ServiceAccountCreated,
@@ -297,14 +298,22 @@ pub(crate) const fn shown_passkey(number: u128, challenge: CeremonyId, counter: 
 
 pub(crate) fn user_granted(role_id: RoleId, expires_at: Option<Timestamp>) -> UserEvent {
     UserEvent::RoleGranted(RoleGranted {
-        role_id,
         expires_at,
-        approval_id: None,
+        ..RoleGranted::of(role_id)
     })
 }
 
+/// Of documents.
+pub(crate) fn scope(id: &str, is_prefix: bool) -> GrantScope {
+    GrantScope {
+        resource: "document".to_owned(),
+        id: Some(id.to_owned()),
+        is_prefix,
+    }
+}
+
 pub(crate) fn user_revoked(role_id: RoleId) -> UserEvent {
-    UserEvent::RoleRevoked(RoleRevoked { role_id })
+    UserEvent::RoleRevoked(RoleRevoked::of(role_id))
 }
 
 /// By [`user`] 1 under [`claim`] 1.

@@ -12,6 +12,7 @@ mod erase;
 mod expire_grant;
 mod factors;
 mod grant_role;
+mod grants;
 mod issue_service_key;
 mod log_in;
 mod names;
@@ -64,7 +65,8 @@ pub use factors::{
     ASSURED_FOR, CEREMONY_LIVES, ENROLMENT_LIVES, Factors, MAX_PASSKEYS, Passkey, RECOVERY_CODES, Shown,
     Totp, TotpEnrolment,
 };
-pub use grant_role::GrantRole;
+pub use grant_role::{GrantRole, MAX_SCOPE_BYTES};
+pub use grants::{GrantKey, GrantTerms, Grants};
 pub use issue_service_key::IssueServiceKey;
 pub use log_in::LogIn;
 pub use names::NoteReleased;
@@ -188,6 +190,10 @@ pub enum Error {
     NoSuchSession,
     #[error("the expiry is not in the future")]
     ExpiryInPast,
+    #[error(
+        "a scope names a resource type, and an id or the beginning of ids, each of 1 to {MAX_SCOPE_BYTES} bytes without control characters"
+    )]
+    InvalidScope,
     #[error("a user holds at most {MAX_GRANTS} roles")]
     TooManyGrants,
     #[error("a second factor is needed besides the password")]

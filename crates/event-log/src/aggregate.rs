@@ -53,7 +53,7 @@ pub trait LedgerAggregate:
 
 impl LedgerAggregate for User {
     const STREAM: Stream = Stream::Users;
-    const STATE_VERSION: i32 = 5;
+    const STATE_VERSION: i32 = 6;
 
     /// Names that a fault left unreleased are looked for, and erasures that are not complete.
     fn is_pinned(&self) -> bool {

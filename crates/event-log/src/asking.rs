@@ -144,6 +144,7 @@ mod tests {
         for (refuses, believed) in [(a, false), (b, false), (c, true)] {
             let command = UserCommand::RevokeRole(domain::user::RevokeRole {
                 role_id: schemas::RoleId::new_v7(),
+                scope: None,
             });
             let context = Box::new(CommandContext::system(RequestId::new_v7()));
             let ask = Ask::Execute { command, context };

@@ -118,7 +118,8 @@ const LEDGER_TABLES: [(&str, &str); 11] = [
     ),
     (
         "user_roles",
-        "SELECT ROW(id, user_id, role_id, granted_at, expires_at, granted_by, is_active)::text
+        "SELECT ROW(id, user_id, role_id, granted_at, expires_at, granted_by, is_active, scope_resource, scope_id,
+            scope_is_prefix)::text
          FROM user_roles WHERE ledger = $1 ORDER BY id",
     ),
     (

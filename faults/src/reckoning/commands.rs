@@ -72,7 +72,7 @@ fn already(command: &Command, past: &Past, ledgers: i32) -> bool {
         Action::Revoke { user, role } => {
             let held = catalog()
                 .role(role)
-                .is_some_and(|role| user_at(*user).grants.contains(&role));
+                .is_some_and(|role| user_at(*user).grants.contains(&(role, None)));
             !held
         }
         Action::LogOut { .. } => true,

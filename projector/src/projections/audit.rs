@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use chrono::NaiveDate;
 use domain::user::{SUSPICIOUS_FROM, score_of};
 use read_model::time_series;
+use schemas::GrantScope;
 use schemas::catalog::{ApprovalRequested, CatalogEvent, ChangeKind};
 use schemas::user::{
     FactorKind, LockReason, LoginFailed, PasswordChangeCause, ProfileChanged, ServiceKeyIssued, UserEvent,
@@ -179,13 +180,23 @@ fn tell(event: &UserEvent) -> Told<'_> {
             ..says("session ended")
         },
         UserEvent::SessionsRevoked(e) => says(format!("{} session(s) ended", e.session_ids.len())),
-        UserEvent::RoleGranted(e) => says(match e.approval_id {
-            None => format!("role {} granted", e.role_id),
-            Some(approval) => format!("role {} granted, approval {approval}", e.role_id),
-        }),
-        UserEvent::RoleRevoked(e) => says(format!("role {} revoked", e.role_id)),
+        UserEvent::RoleGranted(e) => {
+            let (role, on) = (e.role_id, tell_scope(e.scope.as_ref()));
+            says(match e.approval_id {
+                None => format!("role {role}{on} granted"),
+                Some(approval) => format!("role {role}{on} granted, approval {approval}"),
+            })
+        }
+        UserEvent::RoleRevoked(e) => {
+            let on = tell_scope(e.scope.as_ref());
+            says(format!("role {}{on} revoked", e.role_id))
+        }
         UserEvent::RoleGrantExpired(e) => {
-            says(format!("grant of role {} expired at {}", e.role_id, e.expires_at))
+            let on = tell_scope(e.scope.as_ref());
+            says(format!(
+                "grant of role {}{on} expired at {}",
+                e.role_id, e.expires_at
+            ))
         }
         UserEvent::ServiceAccountCreated(_) => says("service account created"),
         UserEvent::ServiceKeyIssued(e) => says(tell_key(e)),
@@ -339,6 +350,10 @@ fn tell_request(event: &ApprovalRequested) -> String {
         ChangeKind::Other => "a change".to_owned(),
     };
     format!("approval {approval_id} requested: {what}")
+}
+
+fn tell_scope(scope: Option<&GrantScope>) -> String {
+    scope.map_or_else(String::new, |scope| format!(" on {scope}"))
 }
 
 fn tell_key(event: &ServiceKeyIssued) -> String {

@@ -49,7 +49,8 @@ pub struct History {
 struct Person {
     id: UserId,
     sessions: Vec<SessionId>,
-    roles: Vec<RoleId>,
+    /// What was granted and not revoked.
+    grants: Vec<(RoleId, Option<GrantScope>)>,
     passkeys: Vec<CredentialId>,
     active: bool,
 }
@@ -225,7 +226,7 @@ impl History {
         self.users.push(Person {
             id: user_id,
             sessions: vec![],
-            roles: vec![],
+            grants: vec![],
             passkeys: vec![],
             active: true,
         });
@@ -274,23 +275,32 @@ impl History {
 
     fn grant(&mut self, i: usize) -> Option<UserEvent> {
         let role_id = self.some_role();
-        if !self.users[i].roles.contains(&role_id) {
-            self.users[i].roles.push(role_id);
+        let scope = self.rng.random_ratio(1, 3).then(|| GrantScope {
+            resource: "document".to_owned(),
+            id: Some(self.rng.random_range(0..3).to_string()),
+            is_prefix: self.rng.random(),
+        });
+        let grant = (role_id, scope.clone());
+        if !self.users[i].grants.contains(&grant) {
+            self.users[i].grants.push(grant);
         }
         let expires_at = self
             .rng
             .random_ratio(1, 2)
             .then(|| Timestamp::from_micros(self.clock + 9_000_000));
         Some(UserEvent::RoleGranted(RoleGranted {
-            role_id,
             expires_at,
-            approval_id: None,
+            scope,
+            ..RoleGranted::of(role_id)
         }))
     }
 
     fn revoke_role(&mut self, i: usize) -> Option<UserEvent> {
-        let role_id = self.users[i].roles.pop()?;
-        Some(UserEvent::RoleRevoked(RoleRevoked { role_id }))
+        let (role_id, scope) = self.users[i].grants.pop()?;
+        Some(UserEvent::RoleRevoked(RoleRevoked {
+            scope,
+            ..RoleRevoked::of(role_id)
+        }))
     }
 
     fn refresh(&mut self, i: usize) -> Option<UserEvent> {

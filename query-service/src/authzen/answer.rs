@@ -108,6 +108,7 @@ impl Answer {
             Reason::Inactive => ("inactive_user", None),
             Reason::NoSuchPermission => ("no_such_permission", None),
             Reason::Expired { role_id } => ("expired_grant", Some(role_id)),
+            Reason::OutOfScope { role_id } => ("out_of_scope", Some(role_id)),
             Reason::NoGrant => ("no_grant", None),
             Reason::NotCurrent => return Err(not_yet()),
         };

@@ -1,7 +1,8 @@
 //! From a question to a decision.
 
+use domain::access::{Query, Resources, resources};
 use domain::rolecall_permissions::Permission;
-use schemas::{Timestamp, UserId};
+use schemas::{KeyId, Timestamp, UserId};
 use service_kit::auth::Caller;
 use service_kit::consistency::ConsistencyToken;
 use service_kit::problem::Problem;
@@ -11,6 +12,7 @@ use super::attributes::AskedKey;
 use super::body::{Asked, Evaluation, Subject};
 use super::object::parse_text;
 use crate::app::App;
+use crate::freshness::not_yet;
 
 /// Questions of one batch at most.
 pub const MAX_EVALUATIONS: usize = 1_000;
@@ -33,6 +35,32 @@ impl<'a> Question<'a> {
     pub fn of_item(item: &'a str, defaults: &Evaluation<'a>) -> Result<Self, String> {
         let item: Evaluation<'a> = parse_text(item)?;
         Self::of(item.or(defaults)).map_err(str::to_owned)
+    }
+
+    fn query(&self) -> Query<'_> {
+        Query {
+            resource: &self.asked.resource.kind,
+            id: Some(&self.asked.resource.id),
+            action: &self.asked.action.name,
+        }
+    }
+
+    /// Whose rights count: all of a user's, or as far as a key of a service account goes. The answer, where it is nobody's.
+    ///
+    /// Who calls with a key and asks about their own account asks about the key.
+    fn whose(&self, caller: Caller) -> Result<(UserId, Option<KeyId>), Answer> {
+        let user = self.user.clone()?;
+        let key = match self
+            .asked
+            .subject
+            .properties
+            .and_then(|properties| properties.key)
+        {
+            Some(AskedKey::Of(key)) => Some(key),
+            Some(AskedKey::Unknown) => return Err(Answer::unknown_user()),
+            None => caller.key_id().filter(|_| user == caller.user_id),
+        };
+        Ok((user, key))
     }
 
     /// Whom the question is about, where that could be somebody.
@@ -60,6 +88,24 @@ fn whom(subject: &Subject<'_>) -> Result<UserId, Answer> {
 /// Whether subjects of this type are known: there is no other than users, service accounts among them.
 pub fn is_user(kind: &str) -> bool {
     kind == "user"
+}
+
+/// As [`Resources`], each in order.
+#[derive(Debug, Default)]
+pub struct FoundResources {
+    pub all: bool,
+    pub ids: Vec<String>,
+    pub prefixes: Vec<String>,
+}
+
+impl From<Resources<'_>> for FoundResources {
+    fn from(found: Resources<'_>) -> Self {
+        Self {
+            all: found.all,
+            ids: found.ids.into_iter().map(ToOwned::to_owned).collect(),
+            prefixes: found.prefixes.into_iter().map(ToOwned::to_owned).collect(),
+        }
+    }
 }
 
 impl App {
@@ -103,19 +149,33 @@ impl App {
     }
 
     /// As [`Self::decide`], of a question that nobody asked by itself.
-    ///
-    /// Who calls with a key and asks about their own account asks about the key.
     pub fn answer(&self, caller: Caller, question: &Question<'_>, now: Timestamp) -> Result<Answer, Problem> {
-        let user = match &question.user {
-            Ok(user) => *user,
-            Err(answer) => return Ok(answer.clone()),
+        let (user, key) = match question.whose(caller) {
+            Ok(whose) => whose,
+            Err(answer) => return Ok(answer),
         };
-        let asked = &question.asked;
-        let key = match asked.subject.properties.and_then(|properties| properties.key) {
-            Some(AskedKey::Of(key)) => Some(key),
-            Some(AskedKey::Unknown) => return Ok(Answer::unknown_user()),
-            None => caller.key_id().filter(|_| user == caller.user_id),
+        Answer::of(self.check(user, key, question.query(), now))
+    }
+
+    /// What of the resource's type the subject may do that with, whatever resource the question names.
+    pub fn resources(
+        &self,
+        caller: Caller,
+        question: &Question<'_>,
+        now: Timestamp,
+    ) -> Result<FoundResources, Problem> {
+        let Ok((user, key)) = question.whose(caller) else {
+            return Ok(FoundResources::default());
         };
-        Answer::of(self.check(user, key, &asked.resource.kind, &asked.action.name, now))
+        let (access, catalog) = self.node.rights(user).ok_or_else(not_yet)?;
+        let access = match key {
+            None => access,
+            Some(key) => self.node.user_with_key(user, key, now).map(|found| found.access),
+        };
+        let Query { resource, action, .. } = question.query();
+        let found = access
+            .as_ref()
+            .map(|access| resources(&catalog, access, resource, action, now));
+        Ok(found.map(FoundResources::from).unwrap_or_default())
     }
 }

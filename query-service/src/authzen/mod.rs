@@ -15,7 +15,7 @@ mod tests;
 
 pub use answer::{Answer, Answers, BatchAnswer};
 pub use body::{Batch, Evaluation, Semantic};
-pub use decide::{MAX_EVALUATIONS, Question};
+pub use decide::{FoundResources, MAX_EVALUATIONS, Question};
 pub use incoming::Incoming;
 pub use object::{bad_request, parse};
 pub use page::Page;

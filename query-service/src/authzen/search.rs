@@ -150,6 +150,13 @@ impl<'a> Asked<'a> {
         asked
     }
 
+    /// The same about this resource.
+    pub fn about(&self, id: &str) -> Self {
+        let mut asked = self.clone();
+        asked.resource.id = Cow::Owned(id.to_owned());
+        asked
+    }
+
     /// The same about this action.
     pub fn doing(&self, name: String) -> Self {
         let mut asked = self.clone();
@@ -171,7 +178,11 @@ pub struct Found<T> {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct FoundContext {
     /// The subject may do it with every resource of the type, so there is no list of them.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub all: bool,
+    /// The subject may do it with all resources whose ids begin so; there is no list of these either.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub prefixes: Vec<String>,
 }
 
 /// A subject or a resource.

@@ -91,7 +91,7 @@ impl App {
         let action = catalog.action(&asked.resource.kind, &asked.action.name);
         let giving = catalog
             .roles()
-            .filter(|role| action.is_some_and(|action| role.allows(action)));
+            .filter(|role| action.is_some_and(|action| catalog.allows(role, action)));
         giving.map(|role| role.id).collect()
     }
 

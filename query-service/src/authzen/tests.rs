@@ -1,5 +1,6 @@
 mod certification;
 mod hostile;
+mod scopes;
 mod search;
 mod subjects;
 

@@ -16,6 +16,7 @@ use service_kit::problem::{Problem, ProblemDetails};
 use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::scopes::Scope;
 
 #[derive(Serialize, ToSchema)]
 pub struct ApprovalsAnswer {
@@ -76,6 +77,8 @@ pub struct ChangeAnswer {
     category: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     is_dangerous: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<Scope>,
 }
 
 /// Changes that wait for a second person
@@ -141,5 +144,6 @@ fn change(change: ProposedChange) -> ChangeAnswer {
         description: change.description,
         category: change.category,
         is_dangerous: change.is_dangerous,
+        scope: change.scope.map(Scope::from),
     }
 }

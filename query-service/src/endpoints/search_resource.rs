@@ -10,13 +10,14 @@ use service_kit::problem::Problem;
 
 use crate::app::App;
 use crate::authzen::{
-    Found, FoundContext, FoundEntity, Incoming, Page, Question, ResourceSearch, Search, parse,
+    Found, FoundContext, FoundEntity, FoundResources, Incoming, Page, Question, ResourceSearch, Search, parse,
 };
 
 /// With which resources a user may do something
 ///
-/// Rights are by type, and Rolecall does not know the ids of what others own: `context.all` says that the user may do it
-/// with every resource of the type, and `results` is empty. Needs the permission `rolecall.access_check`, except to ask
+/// Rolecall does not know the ids of what others own, only those that grants are limited to: these are the `results`.
+/// `context.all` says that the user may do it with every resource of the type, and `context.prefixes` with all whose ids
+/// begin so. Needs the permission `rolecall.access_check`, except to ask
 /// about oneself.
 #[utoipa::path(
     post,
@@ -48,16 +49,20 @@ pub async fn search_resource(
     app.reach(caller, &at_least).await?;
     app.may_ask(caller, [&question])?;
     let token = app.token_of_answers([&question]);
-    let all = app.answer(caller, &question, Timestamp::now())?.decision;
-    // A grant is of a whole type: it names no resource that could stand here.
-    let (ids, page) = page.fill(Vec::new(), None);
+    let FoundResources {
+        all,
+        mut ids,
+        prefixes,
+    } = app.resources(caller, &question, Timestamp::now())?;
+    ids.retain(|id| page.after().is_none_or(|after| id.as_str() > after));
+    let (ids, page) = page.fill(ids, None);
     let results = ids.into_iter().map(|id| FoundEntity {
         kind: kind.clone(),
         id,
     });
     let found = Found {
         page,
-        context: all.then_some(FoundContext { all }),
+        context: (all || !prefixes.is_empty()).then_some(FoundContext { all, prefixes }),
         results: results.collect(),
     };
     Ok((token, Json(found)).into_response())

@@ -16,6 +16,7 @@ use service_kit::problem::{Problem, ProblemDetails};
 use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::scopes::Scope;
 
 #[derive(Serialize, ToSchema)]
 pub struct UserGrantsAnswer {
@@ -40,6 +41,8 @@ pub struct GrantAnswer {
     #[schema(value_type = Option<String>, format = DateTime)]
     expires_at: Option<Timestamp>,
     expired: bool,
+    /// Null for a grant that counts for all resources.
+    scope: Option<Scope>,
 }
 
 /// Grants of a user, and who gave them
@@ -84,5 +87,6 @@ fn answer(row: GrantRow, now: Timestamp) -> GrantAnswer {
         granted_by: row.granted_by,
         expires_at: row.expires_at,
         expired: row.expires_at.is_some_and(|at| at <= now),
+        scope: row.scope.map(Scope::from),
     }
 }

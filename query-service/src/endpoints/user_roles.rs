@@ -16,14 +16,15 @@ use service_kit::problem::{Problem, ProblemDetails};
 use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::scopes::Scope;
 
 #[derive(Serialize, ToSchema)]
 pub struct UserRolesAnswer {
     /// An inactive user keeps grants, and none of them counts.
     active: bool,
-    /// By name, expired ones too.
+    /// By name, expired ones too; one for each scope that a role is granted under.
     roles: Vec<GrantedRole>,
-    /// Names of the roles that live grants inherit from.
+    /// Names of the roles that live grants without limits inherit from.
     inherited: Vec<String>,
 }
 
@@ -36,6 +37,8 @@ pub struct GrantedRole {
     #[schema(value_type = Option<String>, format = DateTime)]
     expires_at: Option<Timestamp>,
     expired: bool,
+    /// Null for a grant that counts for all resources.
+    scope: Option<Scope>,
 }
 
 /// Roles of a user
@@ -75,11 +78,15 @@ pub async fn user_roles(
                 name: catalog.role(grant.role_id)?.name.clone(),
                 expires_at: grant.expires_at(),
                 expired: !grant.is_live(now),
+                scope: grant.scope().cloned().map(Scope::from),
             })
         })
         .collect();
     roles.sort_by(|a, b| a.name.cmp(&b.name));
-    let is_granted = |id| roles.iter().any(|role| role.id == id && !role.expired);
+    let is_granted = |id| {
+        let mut everywhere = roles.iter().filter(|role| role.scope.is_none());
+        everywhere.any(|role| role.id == id && !role.expired)
+    };
     let effective = effective_roles(&catalog, &access, now).into_iter();
     let inherited = effective
         .filter(|role| !is_granted(role.id))

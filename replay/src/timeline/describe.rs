@@ -1,5 +1,6 @@
 //! An event in a few words that hold no personal data.
 
+use schemas::GrantScope;
 use schemas::user::UserEvent;
 use schemas::{RoleId, SessionId, Timestamp};
 use serde::Serialize;
@@ -86,11 +87,13 @@ pub(super) fn describe(event: &UserEvent, roles: &RoleNames) -> String {
                 .approval_id
                 .map(|id| format!(" by approval {id}"))
                 .unwrap_or_default();
-            format!("role {}{}{approval}", role(e.role_id, roles), until(e.expires_at))
+            let (role, on) = (role(e.role_id, roles), on(e.scope.as_ref()));
+            format!("role {role}{on}{}{approval}", until(e.expires_at))
         }
-        UserEvent::RoleRevoked(e) => format!("role {}", role(e.role_id, roles)),
+        UserEvent::RoleRevoked(e) => format!("role {}{}", role(e.role_id, roles), on(e.scope.as_ref())),
         UserEvent::RoleGrantExpired(e) => {
-            format!("role {} expired at {}", role(e.role_id, roles), e.expires_at)
+            let (role, on) = (role(e.role_id, roles), on(e.scope.as_ref()));
+            format!("role {role}{on} expired at {}", e.expires_at)
         }
         UserEvent::Deactivated(e) => ended(&e.revoked_sessions),
         UserEvent::PasswordRehashed(_) | UserEvent::Reactivated(_) => String::new(),
@@ -112,6 +115,10 @@ pub(super) fn describe(event: &UserEvent, roles: &RoleNames) -> String {
         UserEvent::Erased(e) => format!("key destroyed, {}", ended(&e.revoked_sessions)),
         UserEvent::ErasureCompleted(_) => "key found nowhere any more".to_owned(),
     }
+}
+
+fn on(scope: Option<&GrantScope>) -> String {
+    scope.map_or_else(String::new, |scope| format!(" on {scope}"))
 }
 
 /// The role an event is about.

@@ -190,14 +190,8 @@ impl Log {
                 log.claim(USERS);
             }
             let event = match index % 4 {
-                0 => UserEvent::RoleGranted(RoleGranted {
-                    role_id: RoleId::new_v7(),
-                    expires_at: None,
-                    approval_id: None,
-                }),
-                1 => UserEvent::RoleRevoked(RoleRevoked {
-                    role_id: RoleId::new_v7(),
-                }),
+                0 => UserEvent::RoleGranted(RoleGranted::of(RoleId::new_v7())),
+                1 => UserEvent::RoleRevoked(RoleRevoked::of(RoleId::new_v7())),
                 2 => UserEvent::Deactivated(UserDeactivated {
                     revoked_sessions: vec![],
                 }),
@@ -216,6 +210,7 @@ impl Log {
             parent_id: None,
             level: 0,
             is_system_role: false,
+            denies: false,
         })
     }
 

@@ -3,14 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    PASSWORD, PasswordChangeCause, PasswordChanged, RoleGranted, SessionRefreshed, UserLoggedIn,
-    UserRegistered,
+    PASSWORD, PasswordChangeCause, PasswordChanged, RoleGrantExpired, RoleGranted, RoleRevoked,
+    SessionRefreshed, UserLoggedIn, UserRegistered,
 };
 use crate::blind_index::BlindIndex;
 use crate::encryption::Sealed;
 use crate::sha256::Sha256Digest;
 use ids::Timestamp;
-use ids::{ClaimId, DeviceId, RoleId, SessionId, UserId};
+use ids::{ApprovalId, ClaimId, DeviceId, RoleId, SessionId, UserId};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename = "UserLoggedIn")]
@@ -93,11 +93,54 @@ pub struct RoleGrantedV1 {
 }
 
 /// v1 knew no approvals: one person was enough for every grant.
-pub(super) fn role_granted_v1_to_v2(old: RoleGrantedV1) -> RoleGranted {
+pub(super) fn role_granted_v1_to_v3(old: RoleGrantedV1) -> RoleGranted {
     RoleGranted {
+        expires_at: old.expires_at,
+        ..RoleGranted::of(old.role_id)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "RoleGranted")]
+pub struct RoleGrantedV2 {
+    pub role_id: RoleId,
+    pub expires_at: Option<Timestamp>,
+    pub approval_id: Option<ApprovalId>,
+}
+
+/// v2 knew neither scopes nor conditions, and no role denied.
+pub(super) fn role_granted_v2_to_v3(old: RoleGrantedV2) -> RoleGranted {
+    RoleGranted {
+        expires_at: old.expires_at,
+        approval_id: old.approval_id,
+        ..RoleGranted::of(old.role_id)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "RoleRevoked")]
+pub struct RoleRevokedV1 {
+    pub role_id: RoleId,
+}
+
+/// v1 knew no scopes, and no role denied.
+pub(super) fn role_revoked_v1_to_v2(old: RoleRevokedV1) -> RoleRevoked {
+    RoleRevoked::of(old.role_id)
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "RoleGrantExpired")]
+pub struct RoleGrantExpiredV1 {
+    pub role_id: RoleId,
+    pub expires_at: Timestamp,
+}
+
+/// v1 knew no scopes.
+pub(super) fn role_grant_expired_v1_to_v2(old: RoleGrantExpiredV1) -> RoleGrantExpired {
+    RoleGrantExpired {
         role_id: old.role_id,
         expires_at: old.expires_at,
-        approval_id: None,
+        scope: None,
     }
 }
 

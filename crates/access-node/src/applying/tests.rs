@@ -124,15 +124,11 @@ fn registered(user_id: UserId) -> UserEvent {
 }
 
 fn granted() -> UserEvent {
-    UserEvent::RoleGranted(RoleGranted {
-        role_id: role(),
-        expires_at: None,
-        approval_id: None,
-    })
+    UserEvent::RoleGranted(RoleGranted::of(role()))
 }
 
 fn revoked() -> UserEvent {
-    UserEvent::RoleRevoked(RoleRevoked { role_id: role() })
+    UserEvent::RoleRevoked(RoleRevoked::of(role()))
 }
 
 fn role_defined() -> CatalogEvent {
@@ -143,6 +139,7 @@ fn role_defined() -> CatalogEvent {
         parent_id: None,
         level: 0,
         is_system_role: false,
+        denies: false,
     })
 }
 
@@ -235,6 +232,7 @@ fn a_lost_event_is_never_passed_over() {
             description: None,
             category: None,
             is_dangerous: false,
+            condition: None,
         }),
         &[],
     );

@@ -59,11 +59,10 @@ fn any_event() -> impl Strategy<Value = UserEvent> {
     let expiry = prop::option::of((0..9_i64).prop_map(Timestamp::from_micros));
     prop_oneof![
         (role.clone(), expiry).prop_map(|(role_id, expires_at)| UserEvent::RoleGranted(RoleGranted {
-            role_id,
             expires_at,
-            approval_id: None
+            ..RoleGranted::of(role_id)
         })),
-        role.prop_map(|role_id| UserEvent::RoleRevoked(RoleRevoked { role_id })),
+        role.prop_map(|role_id| UserEvent::RoleRevoked(RoleRevoked::of(role_id))),
         number.clone().prop_map(logged_in),
         (number.clone(), 0..99_i64).prop_map(|(number, micros)| refreshed(number, micros)),
         number

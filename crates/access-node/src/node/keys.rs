@@ -11,20 +11,12 @@ use crate::partition::limited;
 
 impl AccessNode {
     /// As [`Self::check`], for who brings a key of the user: only what the key is for counts.
-    pub fn check_with_key(
-        &self,
-        user: UserId,
-        key: KeyId,
-        resource: &str,
-        action: &str,
-        now: Timestamp,
-    ) -> Decision {
+    pub fn check_with_key(&self, user: UserId, key: KeyId, query: Query<'_>, now: Timestamp) -> Decision {
         let (users, engine) = (self.partition(user).read(), &self.model.engine);
         let asked = engine.ask(user);
         if self.is_refused(user, &asked) {
             return Reason::NotCurrent.into();
         }
-        let query = Query { resource, action };
         match users.key(user, key, now).map(|key| key.roles.as_deref()) {
             None => Reason::UnknownUser.into(),
             Some(None) => asked.check(query, now),

@@ -1,11 +1,12 @@
 //! A snapshot as sealed parts: first how far it reaches, then users and sessions by the thousands.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use access::{Standing, UserAccess};
+use access::{Grant, Standing, UserAccess};
 use event_log::Instance;
 use read_model::access_snapshots::Part;
-use schemas::{ChainHead, KeyId, RoleId, SessionId, Sha256Digest, Timestamp, UserId, WriterId};
+use schemas::{ChainHead, GrantScope, KeyId, RoleId, SessionId, Sha256Digest, Timestamp, UserId, WriterId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -16,7 +17,7 @@ use crate::partition::Rows;
 use crate::sessions::{Session, SessionRow};
 
 /// Raised with every change of what is written here.
-pub(crate) const FORMAT: i32 = 3;
+pub(crate) const FORMAT: i32 = 4;
 /// Users or sessions in one part.
 const PER_PART: usize = 20_000;
 
@@ -63,8 +64,8 @@ struct Content {
     keys: Vec<StoredKey>,
 }
 
-/// Role, and microseconds of its expiry.
-type StoredGrant = (Uuid, Option<i64>);
+/// Role, microseconds of its expiry, and what it is limited to.
+type StoredGrant = (Uuid, Option<i64>, Option<GrantScope>);
 /// Id, user, microseconds of its end by itself, of its last possible end and of idling, and whether it was ended.
 type StoredSession = (Uuid, Uuid, i64, i64, Option<u64>, bool);
 
@@ -171,15 +172,19 @@ pub(crate) fn open(key: &SealKey, ledger: i32, parts: &[Part]) -> Result<Loaded,
 fn store_user((id, user): &(UserId, UserAccess)) -> (Uuid, Standing, Vec<StoredGrant>) {
     let grants = user.grants().iter().map(|grant| {
         let until = grant.expires_at().map(Timestamp::as_micros);
-        (grant.role_id.as_uuid(), until)
+        (grant.role_id.as_uuid(), until, grant.scope().cloned())
     });
     (id.as_uuid(), user.standing(), grants.collect())
 }
 
 fn load_user((id, standing, grants): (Uuid, Standing, Vec<StoredGrant>)) -> (UserId, UserAccess) {
-    let grants = grants
-        .into_iter()
-        .map(|(role, until)| (RoleId::from_uuid(role), until.map(Timestamp::from_micros)));
+    let grants = grants.into_iter().map(|(role, until, scope)| {
+        Grant::new(
+            role.into(),
+            until.map(Timestamp::from_micros),
+            scope.map(Arc::new),
+        )
+    });
     (UserId::from_uuid(id), UserAccess::new(standing, grants))
 }
 

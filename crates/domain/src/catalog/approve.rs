@@ -57,6 +57,7 @@ fn proposal(change: &ProposedChange, new_id: Uuid) -> Option<Proposal> {
         ChangeKind::GrantRole => Proposal::GrantRole {
             user_id: change.user_id?,
             role_id: change.role_id?,
+            scope: change.scope,
             expires_at: change.expires_at,
         },
         ChangeKind::AttachPermission => Proposal::AttachPermission(AttachPermission {

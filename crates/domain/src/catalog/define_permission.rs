@@ -55,6 +55,7 @@ impl Decide<Catalog> for DefinePermission {
             description: self.description,
             category: self.category,
             is_dangerous: self.is_dangerous,
+            condition: None,
         })])
     }
 }
@@ -86,6 +87,7 @@ mod tests {
             description: command.description,
             category: command.category,
             is_dangerous: command.is_dangerous,
+            condition: None,
         })
     }
 

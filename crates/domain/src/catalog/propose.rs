@@ -1,5 +1,6 @@
 //! Propose a change: made at once if one person may make it, else it waits for a second one.
 
+use schemas::GrantScope;
 use schemas::catalog::{ApprovalRequested, CatalogEvent, ChangeKind, ProposedChange};
 use schemas::{ApprovalId, RoleId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,7 @@ pub enum Proposal {
     GrantRole {
         user_id: UserId,
         role_id: RoleId,
+        scope: Option<GrantScope>,
         expires_at: Option<Timestamp>,
     },
 }
@@ -138,6 +140,7 @@ impl Proposal {
             Self::GrantRole {
                 user_id,
                 role_id,
+                scope,
                 expires_at,
             } => {
                 let role = catalog.roles.get(role_id).ok_or(Error::NoSuchRole)?;
@@ -146,6 +149,7 @@ impl Proposal {
                     role_id: Some(*role_id),
                     role: Some(role.name.clone()),
                     expires_at: *expires_at,
+                    scope: scope.clone(),
                     ..ProposedChange::of(ChangeKind::GrantRole)
                 }
             }

@@ -154,6 +154,7 @@ mod tests {
         erased().when(Reactivate {}).then_error(Error::NotFound);
         let grant = GrantRole {
             role_id: role(2),
+            scope: None,
             expires_at: None,
             approval_id: None,
             only_held: false,

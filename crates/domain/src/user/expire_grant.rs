@@ -1,10 +1,11 @@
 //! Expire a grant: its time has come, and nobody renewed or revoked it.
 
+use schemas::GrantScope;
 use schemas::user::{RoleGrantExpired, UserEvent};
 use schemas::{RoleId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{Error, User};
+use super::{Error, GrantKey, User};
 use crate::decider::{Context, Decide};
 
 /// Said by the owner of the user's ledger. Nothing for a grant that is gone, has another expiry by
@@ -12,18 +13,29 @@ use crate::decider::{Context, Decide};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExpireGrant {
     pub role_id: RoleId,
+    pub scope: Option<GrantScope>,
     pub expires_at: Timestamp,
 }
 
 impl Decide<User> for ExpireGrant {
     fn decide(self, user: &User, ctx: &Context) -> Result<Vec<UserEvent>, Error> {
         user.deactivated()?;
-        let Self { role_id, expires_at } = self;
-        let is_over = user.grants.get(&role_id) == Some(&Some(expires_at)) && expires_at <= ctx.now;
-        let expired = is_over.then_some(UserEvent::RoleGrantExpired(RoleGrantExpired {
+        let Self {
             role_id,
+            scope,
             expires_at,
-        }));
+        } = self;
+        let key = GrantKey { role_id, scope };
+        let ends_then = user
+            .grants
+            .get(&key)
+            .is_some_and(|held| held.expires_at == Some(expires_at));
+        let expired =
+            (ends_then && expires_at <= ctx.now).then_some(UserEvent::RoleGrantExpired(RoleGrantExpired {
+                role_id,
+                expires_at,
+                scope: key.scope,
+            }));
         Ok(expired.into_iter().collect())
     }
 }
@@ -36,6 +48,7 @@ mod tests {
     fn expire(at: i64) -> ExpireGrant {
         ExpireGrant {
             role_id: role(1),
+            scope: None,
             expires_at: minutes(at),
         }
     }
@@ -48,6 +61,7 @@ mod tests {
     fn a_grant_expires_once_and_not_before_its_time() {
         let expired = UserEvent::RoleGrantExpired(RoleGrantExpired {
             role_id: role(1),
+            scope: None,
             expires_at: minutes(5),
         });
         granted().at(minutes(4)).when(expire(5)).then_nothing();

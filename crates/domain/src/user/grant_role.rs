@@ -1,15 +1,21 @@
-//! Grant a role, for good or until a time; granting again moves the expiry.
+//! Grant a role, for good or until a time, everywhere or for some resources only; granting again moves the expiry.
 
+use schemas::GrantScope;
 use schemas::user::{RoleGranted, UserEvent};
 use schemas::{ApprovalId, RoleId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{Error, MAX_GRANTS, User};
+use super::{Error, GrantKey, GrantTerms, MAX_GRANTS, User};
 use crate::decider::{Context, Decide};
+
+/// Of a resource type or id in a scope.
+pub const MAX_SCOPE_BYTES: usize = 256;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GrantRole {
     pub role_id: RoleId,
+    /// `None`: without limits. The grant under another scope is not touched.
+    pub scope: Option<GrantScope>,
     pub expires_at: Option<Timestamp>,
     /// Set where a second person approved it.
     pub approval_id: Option<ApprovalId>,
@@ -17,13 +23,19 @@ pub struct GrantRole {
     pub only_held: bool,
 }
 
-impl User {
-    /// Whether the user holds the role until then, or for good.
-    pub fn holds_role(&self, role_id: RoleId, until: Option<Timestamp>, now: Timestamp) -> bool {
-        match self.grants.get(&role_id) {
-            None => false,
-            Some(None) => true,
-            Some(Some(end)) => now < *end && until.is_some_and(|until| until <= *end),
+impl GrantRole {
+    pub fn key(&self) -> GrantKey {
+        GrantKey {
+            role_id: self.role_id,
+            scope: self.scope.clone(),
+        }
+    }
+
+    pub const fn terms(&self) -> GrantTerms {
+        GrantTerms {
+            expires_at: self.expires_at,
+            condition: None,
+            denies: false,
         }
     }
 }
@@ -31,45 +43,54 @@ impl User {
 impl Decide<User> for GrantRole {
     fn decide(self, user: &User, ctx: &Context) -> Result<Vec<UserEvent>, Error> {
         user.deactivated()?;
-        let Self {
-            role_id,
-            expires_at,
-            approval_id,
-            only_held,
-        } = self;
-        let lives = |expiry: Option<Timestamp>| expiry.is_none_or(|at| ctx.now < at);
-        if !lives(expires_at) {
+        self.scope.as_ref().map_or(Ok(()), check_scope)?;
+        let (key, terms) = (self.key(), self.terms());
+        if !terms.is_live(ctx.now) {
             return Err(Error::ExpiryInPast);
         }
-        if user.grants.get(&role_id) == Some(&expires_at) {
+        if user.grants.get(&key) == Some(&terms) {
             return Ok(vec![]);
         }
-        if only_held && !user.holds_role(role_id, expires_at, ctx.now) {
+        if self.only_held && !user.grants.hold(&key, &terms, ctx.now) {
             return Err(Error::GrantShortened);
         }
         let others = user
             .grants
             .iter()
-            .filter(|(id, expiry)| **id != role_id && lives(**expiry));
+            .filter(|(other, terms)| **other != key && terms.is_live(ctx.now));
         if others.count() >= MAX_GRANTS {
             return Err(Error::TooManyGrants);
         }
         Ok(vec![UserEvent::RoleGranted(RoleGranted {
-            role_id,
-            expires_at,
-            approval_id,
+            expires_at: self.expires_at,
+            approval_id: self.approval_id,
+            scope: self.scope,
+            ..RoleGranted::of(self.role_id)
         })])
+    }
+}
+
+/// Names what can be asked about: a text of a check is as long at most, and has no control characters.
+fn check_scope(scope: &GrantScope) -> Result<(), Error> {
+    let is_good =
+        |text: &str| !text.is_empty() && text.len() <= MAX_SCOPE_BYTES && !text.contains(char::is_control);
+    let is_prefix_of_nothing = scope.is_prefix && scope.id.is_none();
+    if is_good(&scope.resource) && scope.id.as_deref().is_none_or(is_good) && !is_prefix_of_nothing {
+        Ok(())
+    } else {
+        Err(Error::InvalidScope)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Given, NOW, given, minutes, registered, role, user_granted};
+    use crate::testing::{Given, NOW, given, minutes, registered, role, scope, user_granted};
 
     const fn grant(role_id: RoleId, expires_at: Option<Timestamp>) -> GrantRole {
         GrantRole {
             role_id,
+            scope: None,
             expires_at,
             approval_id: None,
             only_held: false,
@@ -150,6 +171,79 @@ mod tests {
         let full = with_grants(MAX_GRANTS, Some(minutes(1))).at(minutes(1));
         let after = full.and(grant(role(5_000), None));
         assert_eq!(after.state().grants.len(), MAX_GRANTS);
-        assert!(after.state().grants.contains_key(&role(5_000)));
+        assert!(
+            after
+                .state()
+                .grants
+                .get(&GrantKey::unlimited(role(5_000)))
+                .is_some()
+        );
+    }
+
+    #[test]
+    fn a_role_under_another_scope_is_another_grant() {
+        let scoped = |id: &str| GrantRole {
+            scope: Some(scope(id, false)),
+            ..grant(role(1), None)
+        };
+        let both = given([registered(), user_granted(role(1), None)])
+            .and(scoped("1"))
+            .and(scoped("2"));
+        assert_eq!(both.state().grants.len(), 3);
+        both.when(scoped("1")).then_nothing();
+    }
+
+    #[test]
+    fn what_is_held_elsewhere_is_not_held_here() {
+        let held = || {
+            let limited = GrantRole {
+                scope: Some(scope("1", false)),
+                ..grant(role(1), None)
+            };
+            given([registered()]).and(limited)
+        };
+        let only_held = |scope| GrantRole {
+            only_held: true,
+            scope,
+            ..grant(role(1), Some(minutes(1)))
+        };
+        held().when(only_held(None)).then_error(Error::GrantShortened);
+        held()
+            .when(only_held(Some(scope("1", true))))
+            .then_error(Error::GrantShortened);
+        let shorter = RoleGranted {
+            expires_at: Some(minutes(1)),
+            scope: Some(scope("1", false)),
+            ..RoleGranted::of(role(1))
+        };
+        held()
+            .when(only_held(Some(scope("1", false))))
+            .then([UserEvent::RoleGranted(shorter)]);
+    }
+
+    #[test]
+    fn a_scope_names_something() {
+        let long = "x".repeat(MAX_SCOPE_BYTES + 1);
+        let nothing = GrantScope {
+            id: None,
+            ..scope("", true)
+        };
+        let no_type = GrantScope {
+            resource: String::new(),
+            ..scope("1", false)
+        };
+        for bad in [
+            scope("", false),
+            scope("a\nb", false),
+            scope(&long, true),
+            nothing,
+            no_type,
+        ] {
+            let scoped = GrantRole {
+                scope: Some(bad),
+                ..grant(role(1), None)
+            };
+            given([registered()]).when(scoped).then_error(Error::InvalidScope);
+        }
     }
 }

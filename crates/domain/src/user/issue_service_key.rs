@@ -1,5 +1,6 @@
 //! Issue a key of a service account, for all of its roles or some, for good or until a time.
 
+use schemas::RoleId;
 use schemas::user::{ServiceKeyIssued, UserEvent};
 use serde::{Deserialize, Serialize};
 
@@ -21,10 +22,7 @@ impl Decide<User> for IssueServiceKey {
         if self.issued.expires_at.is_some_and(|at| at <= ctx.now) {
             return Err(Error::ExpiryInPast);
         }
-        let lives = |role| {
-            let grant = user.grants.get(role);
-            grant.is_some_and(|until| until.is_none_or(|at| ctx.now < at))
-        };
+        let lives = |role: &RoleId| user.grants.hold_role(*role, ctx.now);
         if !self.issued.roles.iter().flatten().all(lives) {
             return Err(Error::RoleNotHeld);
         }

@@ -1,14 +1,17 @@
 //! What holds for every history that decisions can make.
 
-use access::{Standing, UserAccess};
+use std::sync::Arc;
+
+use access::{Grant, Standing, UserAccess};
 use proptest::prelude::*;
-use schemas::Timestamp;
 use schemas::user::{RevokeReason, SessionRefreshed, UserLoggedIn};
+use schemas::{GrantScope, Timestamp};
 
 use super::*;
 use crate::rights::change_by;
 use crate::testing::{
-    claim, device, digest, login, login_failure, minutes, registered, registration, role, sealed, session,
+    claim, device, digest, login, login_failure, minutes, registered, registration, role, scope, sealed,
+    session,
 };
 
 fn refresh(number: u128, generation: i32, hash_of: i32) -> UserCommand {
@@ -63,17 +66,21 @@ fn any_command() -> impl Strategy<Value = UserCommand> {
             credentials,
             keep: None,
         })),
-        8 => (0..20_u128, expiry).prop_map(|(n, expires_at)| {
-            UserCommand::GrantRole(GrantRole { role_id: role(n), expires_at, approval_id: None, only_held: false, })
+        8 => (0..20_u128, expiry, any_scope()).prop_map(|(n, expires_at, scope)| {
+            UserCommand::GrantRole(GrantRole { role_id: role(n), scope, expires_at, approval_id: None, only_held: false, })
         }),
-        4 => (0..20_u128)
-            .prop_map(|n| UserCommand::RevokeRole(RevokeRole { role_id: role(n) })),
-        6 => (0..20_u128, 0..300_i64).prop_map(|(n, at)| {
-            UserCommand::ExpireGrant(ExpireGrant { role_id: role(n), expires_at: minutes(at) })
+        4 => (0..20_u128, any_scope())
+            .prop_map(|(n, scope)| UserCommand::RevokeRole(RevokeRole { role_id: role(n), scope })),
+        6 => (0..20_u128, 0..300_i64, any_scope()).prop_map(|(n, at, scope)| {
+            UserCommand::ExpireGrant(ExpireGrant { role_id: role(n), scope, expires_at: minutes(at) })
         }),
         1 => Just(UserCommand::Deactivate(Deactivate {})),
         2 => Just(UserCommand::Reactivate(Reactivate {})),
     ]
+}
+
+fn any_scope() -> impl Strategy<Value = Option<GrantScope>> {
+    prop::option::of((0..2_u8).prop_map(|id| scope(&id.to_string(), id == 0)))
 }
 
 fn access_of(user: &User) -> UserAccess {
@@ -82,7 +89,11 @@ fn access_of(user: &User) -> UserAccess {
         Status::Active => Standing::Active,
         Status::Deactivated | Status::Erased => Standing::Inactive,
     };
-    UserAccess::new(standing, user.grants.iter().map(|(id, expiry)| (*id, *expiry)))
+    let grants = user
+        .grants
+        .iter()
+        .map(|(key, terms)| Grant::new(key.role_id, terms.expires_at, key.scope.clone().map(Arc::new)));
+    UserAccess::new(standing, grants)
 }
 
 fn follow(access: &mut UserAccess, event: &UserEvent, at: Timestamp) {

@@ -7,13 +7,14 @@ use schemas::user::{
     HeldName, LockReason, LoginFailed, MULTIPLE_FACTORS, ONE_TIME_PASSWORD, SessionRefreshed, UserEvent,
     UserLoggedIn, UserRegistered,
 };
-use schemas::{BlindIndex, ClaimId, DeviceId, RoleId, Sealed, SessionId, Sha256Digest, Timestamp, UserId};
+use schemas::{BlindIndex, ClaimId, DeviceId, Sealed, SessionId, Sha256Digest, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 
 pub use access::MAX_GRANTS;
 
 use super::erase::Erasure;
 use super::factors::Factors;
+use super::grants::Grants;
 use super::one_time::{Sent, SentCode, SentToken};
 use super::service_account::ServiceAccount;
 use super::unwritten::Unwritten;
@@ -55,8 +56,7 @@ pub struct User {
     pub last_seen: Option<LastSeen>,
     /// May hold expired ones: time passes without events. They never count, see [`Self::session`].
     pub sessions: BTreeMap<SessionId, Session>,
-    /// Role to expiry, exclusive; may hold expired ones as well.
-    pub grants: BTreeMap<RoleId, Option<Timestamp>>,
+    pub grants: Grants,
     pub factors: Factors,
     /// Known to the owner alone: no event tells of it yet.
     #[serde(skip)]
@@ -330,13 +330,9 @@ impl User {
             UserEvent::RefreshReuseDetected(e) => self.end_sessions(&[e.session_id]),
             UserEvent::SessionRevoked(e) => self.end_sessions(&[e.session_id]),
             UserEvent::SessionsRevoked(e) => self.end_sessions(&e.session_ids),
-            UserEvent::RoleGranted(e) => self.grant(e.role_id, e.expires_at),
-            UserEvent::RoleRevoked(e) => {
-                self.grants.remove(&e.role_id);
-            }
-            UserEvent::RoleGrantExpired(e) => {
-                self.grants.remove(&e.role_id);
-            }
+            UserEvent::RoleGranted(e) => self.grants.insert(e),
+            UserEvent::RoleRevoked(e) => self.grants.remove(e.role_id, e.scope.as_ref()),
+            UserEvent::RoleGrantExpired(e) => self.grants.remove(e.role_id, e.scope.as_ref()),
             UserEvent::ServiceAccountCreated(e) => self.service = Some(ServiceAccount::of(e)),
             UserEvent::ServiceKeyIssued(e) => {
                 if let Some(service) = &mut self.service {
@@ -520,21 +516,6 @@ impl User {
             at: event.refreshed_at,
             place: place.or(&before.place),
         });
-    }
-
-    fn grant(&mut self, role_id: RoleId, expires_at: Option<Timestamp>) {
-        self.grants.insert(role_id, expires_at);
-        // As with sessions: the bound holds for live grants, so the first to expire has expired.
-        while self.grants.len() > MAX_GRANTS {
-            let expiring = self.grants.iter().filter(|(id, _)| **id != role_id);
-            let oldest = expiring
-                .filter_map(|(id, expiry)| expiry.map(|at| (at, *id)))
-                .min();
-            match oldest {
-                Some((_, oldest)) => self.grants.remove(&oldest),
-                None => break,
-            };
-        }
     }
 
     pub(super) fn end_sessions(&mut self, ids: &[SessionId]) {

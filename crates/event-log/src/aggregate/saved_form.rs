@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use schemas::GrantScope;
 use schemas::catalog::{
     BootstrapEpochRaised, ExtentRecorded, PartitionEnd, PermissionAttached, PermissionDefined, RoleDefined,
 };
@@ -150,14 +151,17 @@ fn user_events() -> Vec<UserEvent> {
             phone_verified: false,
         }),
         UserEvent::RoleGranted(RoleGranted {
-            role_id: id(40),
             expires_at: Some(at(1_000)),
-            approval_id: None,
+            ..RoleGranted::of(id(40))
         }),
+        UserEvent::RoleGranted(RoleGranted::of(id(41))),
         UserEvent::RoleGranted(RoleGranted {
-            role_id: id(41),
-            expires_at: None,
-            approval_id: None,
+            scope: Some(GrantScope {
+                resource: "document".to_owned(),
+                id: Some("reports/".to_owned()),
+                is_prefix: true,
+            }),
+            ..RoleGranted::of(id(41))
         }),
         UserEvent::LoggedIn(UserLoggedIn {
             session_id: id(32),
@@ -334,6 +338,7 @@ fn catalog_events() -> Vec<CatalogEvent> {
             parent_id: parent.map(id),
             level,
             is_system_role: true,
+            denies: false,
         })
     };
     vec![
@@ -347,6 +352,7 @@ fn catalog_events() -> Vec<CatalogEvent> {
             description: Some("what it allows".to_owned()),
             category: Some("users".to_owned()),
             is_dangerous: true,
+            condition: None,
         }),
         CatalogEvent::PermissionAttached(PermissionAttached {
             role_id: id(41),

@@ -119,6 +119,7 @@ fn command(step: &Step, number: usize) -> domain::user::UserCommand {
     let expires_at = (!step.keyed).then(|| Timestamp::from_micros(micros));
     domain::user::UserCommand::GrantRole(domain::user::GrantRole {
         role_id: role(step.role),
+        scope: None,
         expires_at,
         approval_id: None,
         only_held: false,

@@ -285,6 +285,7 @@ async fn a_refusal_after_a_lost_answer_is_no_proof_from_the_same_owner() {
     let user = registered(&pair.owner).await;
     let refused = UserCommand::GrantRole(GrantRole {
         role_id: role(1),
+        scope: None,
         expires_at: Some(Timestamp::from_micros(1)),
         approval_id: None,
         only_held: false,

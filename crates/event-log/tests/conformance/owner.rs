@@ -195,6 +195,7 @@ pub fn role(number: u128) -> RoleId {
 pub fn grant(number: u128) -> UserCommand {
     UserCommand::GrantRole(GrantRole {
         role_id: role(number),
+        scope: None,
         expires_at: None,
         approval_id: None,
         only_held: false,
@@ -204,6 +205,7 @@ pub fn grant(number: u128) -> UserCommand {
 pub fn revoke(number: u128) -> UserCommand {
     UserCommand::RevokeRole(RevokeRole {
         role_id: role(number),
+        scope: None,
     })
 }
 

@@ -1,7 +1,9 @@
 //! Reads of `user_roles` and `user_role_cache`.
 
+use schemas::GrantScope;
 use schemas::{EventId, RoleId, Sealed, Timestamp, UserId};
 use sqlx::Row;
+use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use super::{Snapshot, optional_sealed, optional_time, sealed, time};
@@ -17,6 +19,7 @@ pub struct GrantRow {
     pub granted_at: Timestamp,
     pub expires_at: Option<Timestamp>,
     pub granted_by: Option<UserId>,
+    pub scope: Option<GrantScope>,
 }
 
 /// The materialised mapping of one user.
@@ -33,12 +36,14 @@ pub struct RoleCacheRow {
     pub cache_updated_at: Timestamp,
 }
 
-/// Unrevoked grants of roles that still exist, by name.
+/// Unrevoked grants of roles that still exist, by name, those without limits first.
 pub async fn grants_of_user(snapshot: &mut Snapshot, user: UserId) -> Result<Vec<GrantRow>, Error> {
     let rows = sqlx::query(
-        "SELECT ur.id, ur.role_id, r.name, ur.granted_at, ur.expires_at, ur.granted_by
+        "SELECT ur.id, ur.role_id, r.name, ur.granted_at, ur.expires_at, ur.granted_by,
+                ur.scope_resource, ur.scope_id, ur.scope_is_prefix
          FROM user_roles ur JOIN roles r ON r.id = ur.role_id AND r.deleted_at IS NULL
-         WHERE ur.user_id = $1 AND ur.is_active ORDER BY r.name",
+         WHERE ur.user_id = $1 AND ur.is_active
+         ORDER BY r.name, ur.scope_resource, ur.scope_id, ur.scope_is_prefix",
     )
     .bind(user.as_uuid())
     .fetch_all(snapshot.connection())
@@ -52,9 +57,23 @@ pub async fn grants_of_user(snapshot: &mut Snapshot, user: UserId) -> Result<Vec
                 granted_at: time(row, "granted_at")?,
                 expires_at: optional_time(row, "expires_at")?,
                 granted_by: row.try_get::<Option<Uuid>, _>("granted_by")?.map(UserId::from),
+                scope: scope(row)?,
             })
         })
         .collect()
+}
+
+/// Empty texts stand for what a scope does not have.
+fn scope(row: &PgRow) -> Result<Option<GrantScope>, Error> {
+    let some = |text: String| Some(text).filter(|text| !text.is_empty());
+    let Some(resource) = some(row.try_get("scope_resource")?) else {
+        return Ok(None);
+    };
+    Ok(Some(GrantScope {
+        resource,
+        id: some(row.try_get("scope_id")?),
+        is_prefix: row.try_get("scope_is_prefix")?,
+    }))
 }
 
 /// Users of a ledger who hold one of these roles, unrevoked, by id: the first `at_most` of those behind `after`. Whether
@@ -66,12 +85,12 @@ pub async fn holders_of_roles(
     after: Option<UserId>,
     at_most: usize,
 ) -> Result<Vec<UserId>, Error> {
-    // Of each role no more than of all: the index has them in this order.
+    // Of each role no more than of all: the index has them in this order. Who holds it under many scopes counts once.
     let rows = sqlx::query_scalar(
         "SELECT DISTINCT held.user_id
          FROM unnest($1::uuid[]) AS r (id)
          CROSS JOIN LATERAL (
-             SELECT ur.user_id FROM user_roles ur
+             SELECT DISTINCT ur.user_id FROM user_roles ur
              WHERE ur.role_id = r.id AND ur.ledger = $2::int::smallint AND ur.is_active AND ur.user_id > $3
              ORDER BY ur.user_id LIMIT $4
          ) AS held

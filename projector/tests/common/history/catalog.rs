@@ -36,6 +36,7 @@ impl History {
             parent_id,
             level,
             is_system_role: false,
+            denies: false,
         };
         self.catalog_event(CatalogEvent::RoleDefined(defined));
     }
@@ -59,6 +60,7 @@ impl History {
             description,
             category,
             is_dangerous,
+            condition: None,
         }));
     }
 
@@ -88,7 +90,7 @@ impl History {
             let (role_id, _) = self.roles.pop().unwrap();
             self.attached.retain(|(role, _)| *role != role_id);
             for person in &mut self.users {
-                person.roles.retain(|role| *role != role_id);
+                person.grants.retain(|(role, _)| *role != role_id);
             }
             self.catalog_event(CatalogEvent::RoleDeleted(RoleDeleted {
                 role_id,

@@ -21,11 +21,7 @@ impl History {
         let i = self.pick(self.programs.len());
         let id = self.programs[i].id;
         let event = match self.pick(4) {
-            0 => UserEvent::RoleGranted(RoleGranted {
-                role_id: self.some_role(),
-                expires_at: None,
-                approval_id: None,
-            }),
+            0 => UserEvent::RoleGranted(RoleGranted::of(self.some_role())),
             1 => match self.programs[i].keys.pop() {
                 Some(key_id) => UserEvent::ServiceKeyRevoked(ServiceKeyRevoked { key_id }),
                 None => return,

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use domain::access::Query;
 use schemas::{RoleId, Timestamp, UserId};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -51,12 +52,12 @@ async fn pages(test: &TestApp, limit: usize) -> (Vec<UserId>, usize) {
 }
 
 fn allowed(test: &TestApp, users: &[UserId]) -> Vec<UserId> {
-    let may = |user: &&UserId| {
-        test.app
-            .node
-            .check(**user, "document", "write", Timestamp::now())
-            .allowed
+    let writing = Query {
+        resource: "document",
+        id: Some("1"),
+        action: "write",
     };
+    let may = |user: &&UserId| test.app.node.check(**user, writing, Timestamp::now()).allowed;
     let allowed: BTreeSet<_> = users.iter().filter(may).copied().collect();
     allowed.into_iter().collect()
 }

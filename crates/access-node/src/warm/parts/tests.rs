@@ -27,9 +27,14 @@ fn owner() -> Option<(i64, Instance)> {
 /// More users than one part takes.
 fn rows() -> Rows {
     let user = |number: usize| {
+        let scope = GrantScope {
+            resource: "document".to_owned(),
+            id: Some(number.to_string()),
+            is_prefix: number % 2 == 0,
+        };
         let grants = [
-            (RoleId::new_v7(), None),
-            (RoleId::new_v7(), Some(Timestamp::from_micros(5))),
+            Grant::new(RoleId::new_v7(), None, Some(Arc::new(scope))),
+            Grant::new(RoleId::new_v7(), Some(Timestamp::from_micros(5)), None),
         ];
         let standing = match number % 3 {
             0 => Standing::Active,

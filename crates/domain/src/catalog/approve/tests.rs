@@ -45,6 +45,7 @@ fn grant() -> Proposal {
     Proposal::GrantRole {
         user_id: user(3),
         role_id: role(2),
+        scope: None,
         expires_at: None,
     }
 }

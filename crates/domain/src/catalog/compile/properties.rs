@@ -70,7 +70,7 @@ proptest! {
                 let live = |grant: &&Grant| grant.is_live(NOW);
                 let giving: Vec<_> = user.grants().iter().filter(gives).collect();
                 let allowed = user.is_active() && giving.iter().any(live);
-                let query = Query { resource, action };
+                let query = Query { resource, id: None, action };
                 let decision = check(&compiled, Some(&user), query, NOW);
                 prop_assert_eq!(engine.check(ANYBODY, query, NOW), decision);
                 prop_assert_eq!(decision.allowed, allowed, "{:?}", decision);
@@ -91,6 +91,7 @@ proptest! {
                         prop_assert_eq!(user.standing(), Standing::Unregistered);
                     }
                     Reason::Inactive => prop_assert_eq!(user.standing(), Standing::Inactive),
+                    Reason::OutOfScope { .. } => prop_assert!(false, "no grant is limited"),
                     Reason::NotCurrent => prop_assert!(false, "whoever has the events decides"),
                 }
             }
@@ -123,6 +124,7 @@ fn an_unheard_of_user_is_unknown() {
     let catalog = compiled(given::<Catalog>([]).state());
     let query = Query {
         resource: "invoice",
+        id: None,
         action: "read",
     };
     let decision = check(&catalog, None, query, NOW);
@@ -180,7 +182,19 @@ fn a_large_catalog_compiles_and_answers() {
     assert_eq!(catalog.permissions_of(lowest).count(), 100);
     assert_eq!(catalog.lineage(lowest).count(), 20);
     let user = UserAccess::new(Standing::Active, [(role(999), None)]);
-    let allowed = |resource, action| check(&catalog, Some(&user), Query { resource, action }, NOW).allowed;
+    let allowed = |resource, action| {
+        check(
+            &catalog,
+            Some(&user),
+            Query {
+                resource,
+                id: None,
+                action,
+            },
+            NOW,
+        )
+        .allowed
+    };
     // Permission 980 belongs to the top of the chain.
     assert!(allowed("resource98", "action0"));
     assert!(!allowed("resource97", "action9"));
