@@ -57,6 +57,12 @@ pub struct Resource<'a> {
     _id: Cow<'a, str>,
 }
 
+impl<'a> Resource<'a> {
+    pub const fn new(kind: Cow<'a, str>, id: Cow<'a, str>) -> Self {
+        Self { kind, _id: id }
+    }
+}
+
 /// Some JSON object; decisions do not depend on it.
 #[derive(Clone, Copy, Debug)]
 pub struct Context;

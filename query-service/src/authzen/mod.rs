@@ -9,7 +9,7 @@ mod plain;
 mod tests;
 
 pub use answer::{Answer, Answers, BatchAnswer};
-pub use body::{Batch, Evaluation, Semantic, parse};
+pub use body::{Action, Batch, Context, Evaluation, Resource, Semantic, Subject, parse};
 pub use decide::{MAX_EVALUATIONS, Question};
 pub use incoming::Incoming;
 pub use plain::Plain;
