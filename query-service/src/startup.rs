@@ -78,10 +78,14 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
     tracing::info!(%address, "Serving on {address}");
     let health_over_grpc = Health::starting().await;
     let grpc_doors = Doors::from(grpc::starting_router(&health_over_grpc));
-    let by_grpc = grpc_listener(&config).await?.map(|listener| (listener, grpc_doors.clone()));
+    let by_grpc = grpc_listener(&config)
+        .await?
+        .map(|listener| (listener, grpc_doors.clone()));
     let serving = serve_all((listener, doors.clone()), by_grpc, &shutdown);
     tokio::pin!(serving);
-    let telling = health_over_grpc.clone().follow(readiness.clone(), shutdown.clone());
+    let telling = health_over_grpc
+        .clone()
+        .follow(readiness.clone(), shutdown.clone());
     let telling = tokio::spawn(telling);
     let app = tokio::select! {
         served = &mut serving => return Ok(served?),
@@ -89,7 +93,11 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
     };
     let router = health.merge(routes::router(Arc::clone(&app)));
     doors.open(config.origins.around(router));
-    grpc_doors.open(grpc::router(Arc::clone(&app), &health_over_grpc, shutdown.clone())?);
+    grpc_doors.open(grpc::router(
+        Arc::clone(&app),
+        &health_over_grpc,
+        shutdown.clone(),
+    )?);
     let reread = Duration::from_secs(config.keys.keys_reread);
     let rereading = tokio::spawn(Arc::clone(app.verifier.keys()).follow(reread));
     let following = config.shards.clone().follow(app.shards.configured().clone());

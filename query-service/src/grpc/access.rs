@@ -42,7 +42,11 @@ impl Access for Door {
         let until = self.until(caller, request.metadata())?;
         let asking = Asking { caller, until };
         let door = self.clone();
-        Ok(Response::new(Box::pin(answers(door, asking, request.into_inner()))))
+        Ok(Response::new(Box::pin(answers(
+            door,
+            asking,
+            request.into_inner(),
+        ))))
     }
 }
 
@@ -134,7 +138,11 @@ impl Door {
         Ok(CheckResponse {
             decision: answer.decision,
             reason: answer.context.reason.unwrap_or_default().to_owned(),
-            role_id: answer.context.role_id.map(|id| id.to_string()).unwrap_or_default(),
+            role_id: answer
+                .context
+                .role_id
+                .map(|id| id.to_string())
+                .unwrap_or_default(),
             token: token.to_string(),
         })
     }

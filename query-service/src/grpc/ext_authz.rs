@@ -82,7 +82,11 @@ impl Door {
             let denied = Problem::new(ProblemType::Forbidden).detail(needed);
             return Err(denied.extension("reason", answer.context.reason.unwrap_or_default()));
         }
-        let role = answer.context.role_id.map(|id| id.to_string()).unwrap_or_default();
+        let role = answer
+            .context
+            .role_id
+            .map(|id| id.to_string())
+            .unwrap_or_default();
         Ok(Pass {
             user,
             role,
@@ -102,7 +106,8 @@ struct Route<'a> {
 impl<'a> Route<'a> {
     fn of(said: &'a HashMap<String, String>, request: &HttpRequest) -> Result<Self, Problem> {
         let said = |name: &str| said.get(name).filter(|text| !text.is_empty());
-        let resource = said(RESOURCE).ok_or_else(|| misrouted("the proxy's route has no rolecall.resource"))?;
+        let resource =
+            said(RESOURCE).ok_or_else(|| misrouted("the proxy's route has no rolecall.resource"))?;
         let action = said(ACTION).cloned();
         Ok(Self {
             resource,
@@ -187,7 +192,12 @@ impl Pass {
             if value.is_empty() {
                 passed.remove_header(name);
             } else {
-                passed.add_header(name, value, Some(HeaderAppendAction::OverwriteIfExistsOrAdd), false);
+                passed.add_header(
+                    name,
+                    value,
+                    Some(HeaderAppendAction::OverwriteIfExistsOrAdd),
+                    false,
+                );
             }
         }
         let request = asked.request.as_ref().and_then(|request| request.http.as_ref());
@@ -203,7 +213,8 @@ impl Pass {
 }
 
 fn is_ours(name: &str) -> bool {
-    name.get(..OURS.len()).is_some_and(|start| start.eq_ignore_ascii_case(OURS))
+    name.get(..OURS.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(OURS))
 }
 
 /// The answer that the user gets: the problem as over HTTP.
@@ -242,7 +253,10 @@ mod tests {
         assert_eq!(found(document, "/documents/7").as_deref(), Some("7"));
         assert_eq!(found(document, "/documents/7/pages/2?x=/y").as_deref(), Some("7"));
         assert_eq!(found(document, "/documents/a%20b?q").as_deref(), Some("a b"));
-        assert_eq!(found("/of/*/documents/{id}", "/of/acme/documents/7").as_deref(), Some("7"));
+        assert_eq!(
+            found("/of/*/documents/{id}", "/of/acme/documents/7").as_deref(),
+            Some("7")
+        );
     }
 
     #[test]

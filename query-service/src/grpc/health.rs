@@ -39,7 +39,11 @@ impl Health {
             let ready = readiness.is_ready();
             if ready != told {
                 told = ready;
-                let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
+                let status = if ready {
+                    ServingStatus::Serving
+                } else {
+                    ServingStatus::NotServing
+                };
                 self.tell(status).await;
             }
             tokio::select! {

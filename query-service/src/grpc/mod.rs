@@ -58,6 +58,7 @@ pub fn router(
 /// Until the log is read: health is told, and every call may come again.
 pub fn starting_router(health: &Health) -> Router {
     let router = Routes::new(health.server()).into_axum_router();
-    let starting = async || observe::answer(&Problem::new(ProblemType::NotYet).detail("the service is starting"));
+    let starting =
+        async || observe::answer(&Problem::new(ProblemType::NotYet).detail("the service is starting"));
     observe::observed(router.fallback(starting))
 }

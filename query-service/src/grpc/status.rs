@@ -77,7 +77,10 @@ mod tests {
         );
         let details = status.get_error_details();
         let info = details.error_info().unwrap();
-        assert_eq!((info.reason.as_str(), info.domain.as_str()), ("INVALID_BODY", DOMAIN));
+        assert_eq!(
+            (info.reason.as_str(), info.domain.as_str()),
+            ("INVALID_BODY", DOMAIN)
+        );
         assert_eq!(info.metadata["type"], ProblemType::InvalidBody.uri());
         let violation = &details.bad_request().unwrap().field_violations[0];
         assert_eq!(violation.field, "subject.id");
@@ -85,7 +88,10 @@ mod tests {
 
         let busy = super::status(&Problem::new(ProblemType::Busy).retry_after(Duration::from_millis(1_200)));
         let wait = busy.get_error_details().retry_info().unwrap().retry_delay;
-        assert_eq!((busy.code(), wait), (Code::ResourceExhausted, Some(Duration::from_secs(2))));
+        assert_eq!(
+            (busy.code(), wait),
+            (Code::ResourceExhausted, Some(Duration::from_secs(2)))
+        );
     }
 
     #[test]

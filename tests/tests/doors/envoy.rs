@@ -37,7 +37,9 @@ impl Application {
             let pairs = headers.map(|(name, value)| (name.to_string(), json!(value.to_str().unwrap())));
             Value::Object(pairs.collect()).to_string()
         };
-        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .unwrap();
         let address = listener.local_addr().unwrap();
         let router = Router::new().fallback(told);
         let serving = tokio::spawn(async move { axum::serve(listener, router).await });
@@ -62,7 +64,10 @@ fn configuration(world: &World, key: &str, port: u16, application: SocketAddr) -
     let changes = [
         ("address: 0.0.0.0, port_value: 10000", local(&port)),
         ("address: query.example.org, port_value: 8083", local(&grpc_port)),
-        ("address: application.example.org, port_value: 8000", local(&application.port())),
+        (
+            "address: application.example.org, port_value: 8000",
+            local(&application.port()),
+        ),
         ("sni: query.example.org", "sni: localhost".to_owned()),
         ("exact: query.example.org", "exact: localhost".to_owned()),
         ("/etc/envoy/ca.pem", authority.display().to_string()),
@@ -75,7 +80,12 @@ fn configuration(world: &World, key: &str, port: u16, application: SocketAddr) -
 }
 
 /// Envoy before the application: its address and the process.
-async fn proxy(world: &World, program: PathBuf, application: &Application, folder: &tempfile::TempDir) -> (String, Server) {
+async fn proxy(
+    world: &World,
+    program: PathBuf,
+    application: &Application,
+    folder: &tempfile::TempDir,
+) -> (String, Server) {
     let (key, applied) = asking_key(world).await;
     // A node that does not know the key yet asks the log for it; who is to ask from the first moment waits here.
     world.admin.query("/v1/roles", &applied).await.expect(200);
@@ -88,7 +98,12 @@ async fn proxy(world: &World, program: PathBuf, application: &Application, folde
         .args(["-c", &file.display().to_string()])
         .args(["--concurrency", "1", "--disable-hot-restart"])
         .ready_at(format!("{url}/public"));
-    (url, Server::start(launch).await.unwrap_or_else(|error| panic!("{error}")))
+    (
+        url,
+        Server::start(launch)
+            .await
+            .unwrap_or_else(|error| panic!("{error}")),
+    )
 }
 
 pub async fn envoy_asks_and_does_as_it_is_told(world: Arc<World>) {
@@ -102,9 +117,11 @@ pub async fn envoy_asks_and_does_as_it_is_told(world: Arc<World>) {
     let (admin, bob) = (&world.admin, world.person("bob").await);
     let http = world_client();
     let get = async |path: &str, headers: &[(&str, &str)]| {
-        let request = headers.iter().fold(http.get(format!("{url}{path}")), |request, (name, value)| {
-            request.header(*name, *value)
-        });
+        let request = headers
+            .iter()
+            .fold(http.get(format!("{url}{path}")), |request, (name, value)| {
+                request.header(*name, *value)
+            });
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body: Value = response.json().await.unwrap_or_default();
@@ -114,10 +131,17 @@ pub async fn envoy_asks_and_does_as_it_is_told(world: Arc<World>) {
     let own = ("authorization", bearer.as_str());
 
     let (status, headers, problem) = get("/documents/7", &[]).await;
-    assert_eq!((status, &headers["www-authenticate"]), (401, &"Bearer realm=\"rolecall\"".parse().unwrap()));
+    assert_eq!(
+        (status, &headers["www-authenticate"]),
+        (401, &"Bearer realm=\"rolecall\"".parse().unwrap())
+    );
     assert_eq!(problem["type"], "https://rolecall.dev/errors/unauthenticated");
     let (status, headers, problem) = get("/documents/7", &[own, ("rolecall-at-least", &bob.token)]).await;
-    assert_eq!((status, &problem["reason"]), (403, &json!("no_grant")), "{problem}");
+    assert_eq!(
+        (status, &problem["reason"]),
+        (403, &json!("no_grant")),
+        "{problem}"
+    );
     assert_eq!(headers["content-type"], "application/problem+json");
 
     let granted = admin.grant(bob.id, &role).await;
@@ -129,12 +153,25 @@ pub async fn envoy_asks_and_does_as_it_is_told(world: Arc<World>) {
         ("x-rolecall-admin", "yes"),
     ];
     let (status, _, told) = get("/documents/7", &forged).await;
-    assert_eq!((status, &told["x-rolecall-user"]), (200, &json!(bob.id)), "{told}");
+    assert_eq!(
+        (status, &told["x-rolecall-user"]),
+        (200, &json!(bob.id)),
+        "{told}"
+    );
     assert_eq!(told["x-rolecall-admin"], Value::Null);
     let role_id = told["x-rolecall-role"].as_str().unwrap();
     assert!(role_id.parse::<schemas::RoleId>().is_ok(), "{role_id}");
     // What passed a moment ago is known from its token on.
-    assert!(admin.check(bob.id, "read", "document", told["x-rolecall-token"].as_str().unwrap()).await);
+    assert!(
+        admin
+            .check(
+                bob.id,
+                "read",
+                "document",
+                told["x-rolecall-token"].as_str().unwrap()
+            )
+            .await
+    );
 
     for (path, expected) in [("/other", 403), ("/documents/", 403), ("/documents/7%2F8", 400)] {
         assert_eq!(get(path, &[own]).await.0, expected, "{path}");
@@ -143,9 +180,18 @@ pub async fn envoy_asks_and_does_as_it_is_told(world: Arc<World>) {
     assert_eq!((status, &told["x-rolecall-user"]), (200, &Value::Null));
 
     let revoked = admin.revoke(bob.id, &role).await;
-    assert_eq!(get("/documents/7", &[own, ("rolecall-at-least", &revoked)]).await.0, 403);
+    assert_eq!(
+        get("/documents/7", &[own, ("rolecall-at-least", &revoked)])
+            .await
+            .0,
+        403
+    );
     let path = format!("/v1/sessions/{}", bob.session_id);
-    let ended = bob.command("DELETE", &path, Value::Null).await.expect(200).token();
+    let ended = bob
+        .command("DELETE", &path, Value::Null)
+        .await
+        .expect(200)
+        .token();
     let (status, _, problem) = get("/documents/7", &[own, ("rolecall-at-least", &ended)]).await;
     assert_eq!(status, 401, "{problem}");
     envoy.stop().await.unwrap();

@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use access_proto::v1::access_client::AccessClient;
 use access_proto::v1::check_bulk_response::Result as Outcome;
-use access_proto::v1::{
-    Action, CheckBulkRequest, CheckRequest, Consistency, Resource, Subject,
-};
+use access_proto::v1::{Action, CheckBulkRequest, CheckRequest, Consistency, Resource, Subject};
 use futures::{StreamExt as _, stream};
 use schemas::UserId;
 use tests::{World, unique};
@@ -92,7 +90,10 @@ pub async fn a_key_of_a_service_account_asks_by_the_stream(world: Arc<World>) {
         })
         .collect();
     let mut access = AccessClient::new(channel(&world).await);
-    let answers = access.check_bulk(by(&key, stream::iter(questions))).await.unwrap();
+    let answers = access
+        .check_bulk(by(&key, stream::iter(questions)))
+        .await
+        .unwrap();
     let mut answers = answers.into_inner();
     let mut found = BTreeMap::new();
     while let Some(answer) = answers.next().await {
@@ -125,6 +126,9 @@ pub async fn whoever_is_not_who_it_should_be_is_told_nothing(world: Arc<World>) 
     assert!(refused);
     let plain = Endpoint::from_shared(url.replace("https://", "http://")).unwrap();
     let mut access = AccessClient::new(plain.connect_lazy());
-    let refused = access.check(by(&world.admin.access_token, about())).await.unwrap_err();
+    let refused = access
+        .check(by(&world.admin.access_token, about()))
+        .await
+        .unwrap_err();
     assert_ne!(refused.code(), Code::Ok);
 }

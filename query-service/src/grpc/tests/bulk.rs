@@ -54,10 +54,17 @@ async fn ten_thousand_questions_have_each_their_answer() {
 }
 
 /// Asks one after the other, each as the test says.
-async fn conversation(served: &Served, caller: UserId) -> (mpsc::Sender<CheckBulkRequest>, Streaming<CheckBulkResponse>) {
+async fn conversation(
+    served: &Served,
+    caller: UserId,
+) -> (mpsc::Sender<CheckBulkRequest>, Streaming<CheckBulkResponse>) {
     let (sender, mut receiver) = mpsc::channel(8);
     let asked = stream::poll_fn(move |cx| receiver.poll_recv(cx));
-    let answered = served.access().check_bulk(served.by(caller, asked)).await.unwrap();
+    let answered = served
+        .access()
+        .check_bulk(served.by(caller, asked))
+        .await
+        .unwrap();
     (sender, answered.into_inner())
 }
 
@@ -108,7 +115,10 @@ async fn a_stream_ends_with_its_callers_session() {
     served.test.log_out(ADMIN);
     ask.send(numbered(2, may_write(BOB))).await.unwrap();
     let ended = answers.next().await.unwrap().unwrap_err();
-    assert_eq!((ended.code(), reason(&ended)), (Code::Unauthenticated, "SESSION_ENDED".to_owned()));
+    assert_eq!(
+        (ended.code(), reason(&ended)),
+        (Code::Unauthenticated, "SESSION_ENDED".to_owned())
+    );
 }
 
 #[tokio::test]
@@ -129,7 +139,10 @@ async fn a_service_that_stops_answers_what_it_read_and_ends_the_stream() {
 async fn nothing_is_kept_of_a_client_that_is_gone() {
     let served = Served::start().await;
     let before = Arc::strong_count(&served.test.app);
-    let elsewhere = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let elsewhere = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let (asked, address) = (served.by(ADMIN, ()), served.address.clone());
     let (asks, was_answered) = tokio::sync::oneshot::channel();
     elsewhere.spawn(async move {
@@ -227,7 +240,11 @@ async fn a_stream_ends_with_its_access_token() {
     let test = TestApp::new();
     let asked = || stream::iter([numbered(1, may_write(BOB))]);
     let later = Timestamp::now().plus(Duration::from_secs(60));
-    for (until, expected) in [(None, Ok(1)), (Some(later), Ok(1)), (Some(Timestamp::now()), Err(Code::Unauthenticated))] {
+    for (until, expected) in [
+        (None, Ok(1)),
+        (Some(later), Ok(1)),
+        (Some(Timestamp::now()), Err(Code::Unauthenticated)),
+    ] {
         let mut answers = Box::pin(answers_to(&test, until, asked()));
         let found = answers.next().await.unwrap();
         assert_eq!(found.map(|it| it.id).map_err(|status| status.code()), expected);

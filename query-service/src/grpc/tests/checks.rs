@@ -15,7 +15,10 @@ async fn a_grant_allows_and_its_revocation_denies() {
     let granted = served.test.grant(BOB, EDITOR, None);
     let answer = served.check(ADMIN, may_write(BOB)).await.unwrap();
     assert!(answer.decision);
-    assert_eq!((answer.reason.as_str(), answer.role_id), ("granted", EDITOR.to_string()));
+    assert_eq!(
+        (answer.reason.as_str(), answer.role_id),
+        ("granted", EDITOR.to_string())
+    );
     let token = answer.token.parse::<service_kit::ConsistencyToken>().unwrap();
     assert!(token.covers(&served.test.app.token([granted])));
 
@@ -23,7 +26,10 @@ async fn a_grant_allows_and_its_revocation_denies() {
     let asked = at_least(may_write(BOB), served.test.token_of(revoked));
     let answer = served.check(ADMIN, asked).await.unwrap();
     assert!(!answer.decision);
-    assert_eq!((answer.reason.as_str(), answer.role_id.as_str()), ("no_grant", ""));
+    assert_eq!(
+        (answer.reason.as_str(), answer.role_id.as_str()),
+        ("no_grant", "")
+    );
 }
 
 /// The same question over HTTP has the same answer.
@@ -69,7 +75,10 @@ async fn nobody_asks_without_a_token_that_counts() {
     let served = Served::start().await;
     let mut access = served.access();
     let none = access.check(Request::new(may_write(BOB))).await.unwrap_err();
-    assert_eq!((none.code(), reason(&none)), (Code::Unauthenticated, "UNAUTHENTICATED".to_owned()));
+    assert_eq!(
+        (none.code(), reason(&none)),
+        (Code::Unauthenticated, "UNAUTHENTICATED".to_owned())
+    );
     // Signed by somebody else, for a session that lives here.
     let foreign = TestApp::new().access_token(ADMIN);
     let old = Timestamp::from_micros(Timestamp::now().as_micros() - 301_000_000);
@@ -80,24 +89,39 @@ async fn nobody_asks_without_a_token_that_counts() {
         ("x.y.z".to_owned(), "UNAUTHENTICATED"),
         ("rolecall_sk_AAAA".to_owned(), "UNAUTHENTICATED"),
     ] {
-        let refused = access.check(with_token(&token, may_write(BOB))).await.unwrap_err();
-        assert_eq!((refused.code(), reason(&refused).as_str()), (Code::Unauthenticated, expected));
+        let refused = access
+            .check(with_token(&token, may_write(BOB)))
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (refused.code(), reason(&refused).as_str()),
+            (Code::Unauthenticated, expected)
+        );
     }
     let mut twice = served.by(ADMIN, may_write(BOB));
     let other = twice.metadata().get("authorization").unwrap().clone();
     twice.metadata_mut().append("authorization", other);
-    assert_eq!(access.check(twice).await.unwrap_err().code(), Code::Unauthenticated);
+    assert_eq!(
+        access.check(twice).await.unwrap_err().code(),
+        Code::Unauthenticated
+    );
 
     served.test.log_out(ADMIN);
     let ended = served.check(ADMIN, may_write(BOB)).await.unwrap_err();
-    assert_eq!((ended.code(), reason(&ended)), (Code::Unauthenticated, "SESSION_ENDED".to_owned()));
+    assert_eq!(
+        (ended.code(), reason(&ended)),
+        (Code::Unauthenticated, "SESSION_ENDED".to_owned())
+    );
 }
 
 #[tokio::test]
 async fn only_permitted_callers_ask_about_others() {
     let served = Served::start().await;
     let refused = served.check(ALICE, may_write(BOB)).await.unwrap_err();
-    assert_eq!((refused.code(), reason(&refused)), (Code::PermissionDenied, "FORBIDDEN".to_owned()));
+    assert_eq!(
+        (refused.code(), reason(&refused)),
+        (Code::PermissionDenied, "FORBIDDEN".to_owned())
+    );
     assert!(refused.message().contains("rolecall.access_check"), "{refused}");
     assert!(!served.check(ALICE, may_write(ALICE)).await.unwrap().decision);
 }
@@ -110,12 +134,16 @@ async fn what_is_wrong_with_a_question_is_named_by_its_field() {
     let served = Served::start().await;
     let spoiled: [(&str, Spoil); 15] = [
         ("subject", |asked| asked.subject = None),
-        ("subject.type", |asked| asked.subject.as_mut().unwrap().r#type.clear()),
+        ("subject.type", |asked| {
+            asked.subject.as_mut().unwrap().r#type.clear()
+        }),
         ("subject.id", |asked| asked.subject.as_mut().unwrap().id.clear()),
         ("action", |asked| asked.action = None),
         ("action.name", |asked| asked.action.as_mut().unwrap().name.clear()),
         ("resource", |asked| asked.resource = None),
-        ("resource.type", |asked| asked.resource.as_mut().unwrap().r#type.clear()),
+        ("resource.type", |asked| {
+            asked.resource.as_mut().unwrap().r#type.clear()
+        }),
         ("resource.id", |asked| asked.resource.as_mut().unwrap().id.clear()),
         ("subject.properties", |asked| {
             asked.subject.as_mut().unwrap().properties = "[null]".to_owned();
@@ -131,7 +159,9 @@ async fn what_is_wrong_with_a_question_is_named_by_its_field() {
         }),
         ("context", |asked| asked.context = "null".to_owned()),
         ("context", |asked| asked.context = "{\"a\": nothing}".to_owned()),
-        ("context", |asked| asked.context = format!("{{\"a\": {}", "[".repeat(50_000))),
+        ("context", |asked| {
+            asked.context = format!("{{\"a\": {}", "[".repeat(50_000))
+        }),
     ];
     for (field, spoil) in spoiled {
         let mut asked = may_write(BOB);
@@ -166,8 +196,14 @@ async fn tokens_of_another_log_and_broken_ones_are_refused() {
         ("", "INVALID_TOKEN_HEADER"),
         ("rc1.*", "INVALID_TOKEN_HEADER"),
     ] {
-        let refused = served.check(ADMIN, at_least(may_write(BOB), token)).await.unwrap_err();
-        assert_eq!((refused.code(), reason(&refused).as_str()), (Code::InvalidArgument, expected));
+        let refused = served
+            .check(ADMIN, at_least(may_write(BOB), token))
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (refused.code(), reason(&refused).as_str()),
+            (Code::InvalidArgument, expected)
+        );
     }
 }
 
@@ -181,7 +217,10 @@ async fn what_is_not_applied_yet_is_waited_for_and_then_refused() {
     };
     let demanded = at_least(may_write(BOB), served.test.token_of(next));
     let refused = served.check(ADMIN, demanded.clone()).await.unwrap_err();
-    assert_eq!((refused.code(), reason(&refused)), (Code::Unavailable, "NOT_YET".to_owned()));
+    assert_eq!(
+        (refused.code(), reason(&refused)),
+        (Code::Unavailable, "NOT_YET".to_owned())
+    );
     assert!(refused.get_error_details().retry_info().is_some());
 
     assert_eq!(served.test.revoke(BOB, EDITOR), next);

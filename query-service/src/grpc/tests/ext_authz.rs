@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use envoy_types::ext_authz::v3::pb::{CheckRequest, CheckResponse, HeaderAppendAction, HttpResponse};
 use envoy_types::pb::envoy::config::core::v3::HeaderValueOption;
-use envoy_types::pb::envoy::service::auth::v3::authorization_client::AuthorizationClient;
 use envoy_types::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, Request as Asked};
+use envoy_types::pb::envoy::service::auth::v3::authorization_client::AuthorizationClient;
 use envoy_types::pb::envoy::service::auth::v3::{AttributeContext, DeniedHttpResponse, OkHttpResponse};
 use schemas::{Position, Timestamp, UserId};
 use serde_json::Value;
@@ -23,7 +23,9 @@ struct AtProxy {
 }
 
 fn map<const N: usize>(pairs: [(&str, &str); N]) -> HashMap<String, String> {
-    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+    pairs
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into()
 }
 
 impl AtProxy {
@@ -92,7 +94,10 @@ impl Served {
         let code = denied.status.as_ref().unwrap().code;
         let problem: Value = serde_json::from_str(&denied.body).unwrap();
         assert_eq!(problem["status"], code);
-        assert_eq!(value_of(&denied.headers, "content-type"), Some("application/problem+json"));
+        assert_eq!(
+            value_of(&denied.headers, "content-type"),
+            Some("application/problem+json")
+        );
         (denied, code, problem)
     }
 
@@ -105,7 +110,9 @@ impl Served {
 
 fn value_of<'a>(headers: &'a [HeaderValueOption], name: &str) -> Option<&'a str> {
     let mut found = headers.iter().filter_map(|option| option.header.as_ref());
-    found.find(|header| header.key == name).map(|header| header.value.as_str())
+    found
+        .find(|header| header.key == name)
+        .map(|header| header.value.as_str())
 }
 
 #[tokio::test]
@@ -113,8 +120,14 @@ async fn who_may_passes_and_the_service_behind_is_told_who_it_is() {
     let served = Served::start().await;
     let granted = served.test.grant(BOB, EDITOR, None);
     let passed = served.passed(AtProxy::with(&served.test.access_token(BOB))).await;
-    assert_eq!(value_of(&passed.headers, "x-rolecall-user"), Some(BOB.to_string().as_str()));
-    assert_eq!(value_of(&passed.headers, "x-rolecall-role"), Some(EDITOR.to_string().as_str()));
+    assert_eq!(
+        value_of(&passed.headers, "x-rolecall-user"),
+        Some(BOB.to_string().as_str())
+    );
+    assert_eq!(
+        value_of(&passed.headers, "x-rolecall-role"),
+        Some(EDITOR.to_string().as_str())
+    );
     let token = value_of(&passed.headers, "x-rolecall-token").unwrap();
     let token = token.parse::<service_kit::ConsistencyToken>().unwrap();
     assert!(token.covers(&served.test.app.token([granted])));
@@ -129,9 +142,17 @@ async fn what_a_client_says_in_our_name_does_not_arrive() {
         .header("x-rolecall-admin", "yes")
         .header("x-other", "kept");
     let passed = served.passed(forged).await;
-    assert_eq!(value_of(&passed.headers, "x-rolecall-user"), Some(BOB.to_string().as_str()));
+    assert_eq!(
+        value_of(&passed.headers, "x-rolecall-user"),
+        Some(BOB.to_string().as_str())
+    );
     let overwrite = i32::from(HeaderAppendAction::OverwriteIfExistsOrAdd);
-    assert!(passed.headers.iter().all(|header| header.append_action == overwrite));
+    assert!(
+        passed
+            .headers
+            .iter()
+            .all(|header| header.append_action == overwrite)
+    );
     assert_eq!(passed.headers_to_remove, ["x-rolecall-admin"]);
 }
 
@@ -146,7 +167,10 @@ async fn who_may_not_is_told_why_by_a_problem() {
     let mut by_method = AtProxy::with(&served.test.access_token(BOB));
     by_method.route.remove("rolecall.action");
     let (_, code, problem) = served.denied(by_method).await;
-    assert_eq!((code, problem["reason"].as_str()), (403, Some("no_such_permission")));
+    assert_eq!(
+        (code, problem["reason"].as_str()),
+        (403, Some("no_such_permission"))
+    );
     assert_eq!(problem["detail"], "this needs put on document");
 }
 
@@ -157,7 +181,10 @@ async fn without_a_token_that_counts_it_is_401() {
     let mut none = AtProxy::with("");
     none.headers.remove("authorization");
     let (denied, code, _) = served.denied(none).await;
-    assert_eq!((code, value_of(&denied.headers, "www-authenticate")), (401, Some("Bearer realm=\"rolecall\"")));
+    assert_eq!(
+        (code, value_of(&denied.headers, "www-authenticate")),
+        (401, Some("Bearer realm=\"rolecall\""))
+    );
 
     let old = Timestamp::from_micros(Timestamp::now().as_micros() - 301_000_000);
     let good = served.test.access_token(BOB);
@@ -174,7 +201,10 @@ async fn without_a_token_that_counts_it_is_401() {
         assert_eq!(found, refused(code, slug));
     }
     served.test.log_out(BOB);
-    assert_eq!(served.slug(AtProxy::with(&good)).await, refused(401, "session-ended"));
+    assert_eq!(
+        served.slug(AtProxy::with(&good)).await,
+        refused(401, "session-ended")
+    );
 }
 
 #[tokio::test]
@@ -203,7 +233,9 @@ async fn a_route_that_says_too_little_lets_nobody_pass() {
         assert_eq!(served.slug(request).await, (403, "forbidden".to_owned()));
     }
     let mut client = AuthorizationClient::new(served.channel.clone());
-    let nothing = client.check(served.by(ADMIN, CheckRequest { attributes: None })).await;
+    let nothing = client
+        .check(served.by(ADMIN, CheckRequest { attributes: None }))
+        .await;
     assert_ne!(nothing.unwrap().into_inner().status.unwrap().code, 0);
     // Of no one document: what counts for all counts.
     let mut all = AtProxy::with(&token);
@@ -226,5 +258,8 @@ async fn what_the_client_demands_to_be_reflected_is_waited_for() {
     served.test.revoke(BOB, EDITOR);
     assert_eq!(served.slug(demanded()).await.0, 403);
     let broken = AtProxy::with(&token).header("rolecall-at-least", "x");
-    assert_eq!(served.slug(broken).await, (400, "invalid-token-header".to_owned()));
+    assert_eq!(
+        served.slug(broken).await,
+        (400, "invalid-token-header".to_owned())
+    );
 }

@@ -1,4 +1,4 @@
-//! What is around the calls: the start, health, reflection, and what is no call.
+//! What is around the calls: the start, health, reflection, metrics, and calls that are unknown.
 
 use access_proto::v1::access_server::SERVICE_NAME;
 use futures::StreamExt as _;
@@ -24,7 +24,10 @@ fn of(service: &str) -> HealthCheckRequest {
 async fn until_the_log_is_read_calls_may_come_again() {
     let served = Served::starting().await;
     let refused = served.check(ADMIN, may_write(BOB)).await.unwrap_err();
-    assert_eq!((refused.code(), reason(&refused)), (Code::Unavailable, "NOT_YET".to_owned()));
+    assert_eq!(
+        (refused.code(), reason(&refused)),
+        (Code::Unavailable, "NOT_YET".to_owned())
+    );
     served.open();
     // On the same connection.
     served.check(ADMIN, may_write(BOB)).await.unwrap();
@@ -83,9 +86,9 @@ async fn every_call_is_counted_under_its_method_and_code() {
     }
 }
 
-/// HTTP/1.1, and paths that are nothing, are not answered as if they were calls.
+/// A client of a later contract learns that its call is not known here.
 #[tokio::test]
-async fn what_is_no_call_is_refused() {
+async fn a_call_that_is_unknown_is_unimplemented() {
     let served = Served::start().await;
     let mut client = tonic::client::Grpc::new(served.channel.clone());
     client.ready().await.unwrap();
