@@ -40,6 +40,7 @@ fn variables(running: &Running) -> Vec<(&'static str, String)> {
     let mut variables = vec![
         ("COMMAND_URL", rolecall.command_url()),
         ("QUERY_URL", rolecall.query_url()),
+        ("QUERY_GRPC_URL", rolecall.grpc_url(0)),
         ("PROJECTOR_URL", rolecall.projector_url()),
         ("ADMIN_USERNAME", ADMIN_USERNAME.to_owned()),
         ("ADMIN_PASSWORD", rolecall.admin_password().to_owned()),

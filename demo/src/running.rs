@@ -8,6 +8,8 @@ use local_stack::{Ports, Progress, Server, Stack};
 
 /// Ports of command service, query service and projector, where they are free.
 const PORTS: [u16; 3] = [8080, 8081, 8082];
+/// Of the query service, for gRPC.
+const GRPC_PORT: u16 = 8083;
 
 pub struct Running {
     // First: dropping kills in this order.
@@ -32,6 +34,7 @@ impl Running {
         let [command, query, projector] = PORTS.map(local_rolecall::port_or_free);
         let rolecall = LocalRolecall::builder()
             .ports(command?, query?, projector?)
+            .grpc_port(local_rolecall::port_or_free(GRPC_PORT)?)
             .start(&stack)
             .await?;
         step.done("command service, query service and projector ready");

@@ -32,6 +32,9 @@ pub struct Config {
     /// Address to serve on.
     #[arg(long, env = "ROLECALL_LISTEN", default_value = "127.0.0.1:8081")]
     pub listen: SocketAddr,
+    /// Address to serve gRPC on, checks and Envoy's external authorization; not served by default.
+    #[arg(long, env = "ROLECALL_GRPC_LISTEN")]
+    pub grpc_listen: Option<SocketAddr>,
     /// Root URL under which callers reach this service, for discovery documents; by default the
     /// address it serves on.
     #[arg(long, env = "ROLECALL_PUBLIC_URL")]

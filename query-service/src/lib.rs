@@ -5,6 +5,8 @@
 //! from the user's shard, never older than the caller demands. Every answer names the positions
 //! of the log it rests on.
 //!
+//! The same checks are served over gRPC, on an address of its own (`grpc/`).
+//!
 //! To add an endpoint: write its file in `endpoints/`, which names its path and the permission it
 //! needs, and list it in `routes.rs`.
 
@@ -14,6 +16,7 @@ mod authzen;
 mod config;
 mod endpoints;
 mod freshness;
+mod grpc;
 mod names;
 mod personal_data;
 mod reads;

@@ -17,11 +17,12 @@ use service_kit::keys::KeyError;
 use service_kit::problem::{Problem, ProblemType};
 use service_kit::serve::{Doors, ServeError, serve};
 use service_kit::telemetry::{TelemetryError, init_metrics};
-use service_kit::{http, listen};
+use service_kit::{Listener, Protocol, http, listen};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, Decisions};
 use crate::config::Config;
+use crate::grpc::{self, Health};
 use crate::personal_data::DataKeys;
 use crate::reads::{ShardReads, pool_settings};
 use crate::routes;
@@ -58,6 +59,8 @@ pub enum StartError {
     Serve(#[from] ServeError),
     #[error("asking for the address served on")]
     Address(#[source] std::io::Error),
+    #[error("describing what is served over gRPC")]
+    Reflection(#[from] tonic_reflection::server::Error),
 }
 
 /// Runs the service on its configured address until `shutdown`.
@@ -70,14 +73,28 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
     // Health answers from the first moment: to wait for the log is no reason to be restarted.
     let doors = Doors::from(config.origins.around(health.clone().merge(starting_router())));
     tracing::info!(%address, "Serving on {address}");
-    let serving = serve(listener, doors.clone(), shutdown.clone(), GRACE);
+    let health_over_grpc = Health::starting().await;
+    let grpc_doors = Doors::from(grpc::starting_router(&health_over_grpc));
+    let by_grpc = grpc_listener(&config)
+        .await?
+        .map(|listener| (listener, grpc_doors.clone()));
+    let serving = serve_all((listener, doors.clone()), by_grpc, &shutdown);
     tokio::pin!(serving);
+    let telling = health_over_grpc
+        .clone()
+        .follow(readiness.clone(), shutdown.clone());
+    let telling = tokio::spawn(telling);
     let app = tokio::select! {
         served = &mut serving => return Ok(served?),
         app = start(&config, config.public_url(address)) => app?,
     };
     let router = health.merge(routes::router(Arc::clone(&app)));
     doors.open(config.origins.around(router));
+    grpc_doors.open(grpc::router(
+        Arc::clone(&app),
+        &health_over_grpc,
+        shutdown.clone(),
+    )?);
     let reread = Duration::from_secs(config.keys.keys_reread);
     let rereading = tokio::spawn(Arc::clone(app.verifier.keys()).follow(reread));
     let following = config.shards.clone().follow(app.shards.configured().clone());
@@ -87,7 +104,31 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Star
     watching.abort();
     rereading.abort();
     following.abort();
+    telling.abort();
     Ok(served?)
+}
+
+async fn grpc_listener(config: &Config) -> Result<Option<Listener>, StartError> {
+    let Some(address) = config.grpc_listen else {
+        return Ok(None);
+    };
+    let listener = listen(address, &config.certificate, &config.trust).await?;
+    tracing::info!(%address, "Serving gRPC on {address}");
+    Ok(Some(listener.speaking(Protocol::Http2)))
+}
+
+/// Each on its own address, all until `shutdown`.
+async fn serve_all(
+    (listener, doors): (Listener, Doors),
+    by_grpc: Option<(Listener, Doors)>,
+    shutdown: &CancellationToken,
+) -> Result<(), ServeError> {
+    let over_http = serve(listener, doors, shutdown.clone(), GRACE);
+    let Some((listener, doors)) = by_grpc else {
+        return over_http.await;
+    };
+    let over_grpc = serve(listener, doors, shutdown.clone(), GRACE);
+    tokio::try_join!(over_http, over_grpc).map(drop)
 }
 
 /// Every call until the log is read, within what surrounds the later ones: callers find their request id in any answer.

@@ -204,7 +204,10 @@ impl TestApp {
 
     /// Of the user's session, whether or not it lives.
     pub fn access_token(&self, user: UserId) -> String {
-        let issued_at = Timestamp::now();
+        self.access_token_issued(user, Timestamp::now())
+    }
+
+    pub fn access_token_issued(&self, user: UserId, issued_at: Timestamp) -> String {
         let claims = AccessClaims {
             user_id: user,
             session_id: session(user),

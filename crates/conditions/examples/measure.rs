@@ -133,7 +133,7 @@ fn hostile_attributes() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Sources of 1,024 bytes.
+/// As large as sources may be, and as many tokens as the fence lets through.
 fn hostile_sources() {
     let motifs = [
         "!",
@@ -149,36 +149,51 @@ fn hostile_sources() {
         "f(",
         "a.f(",
         ".f()",
+        ".size()",
         ".exists(x,true)",
         "'",
         "\n",
+        "true||!(false)&&",
         "!!(!!!!!!(!!!!(((((!!(!!(!!!!((",
     ];
-    let slowest = motifs
-        .iter()
-        .flat_map(|motif| {
-            let many = motif.repeat(1_000 / motif.len());
-            let closed = format!(
-                "{many}true{}",
-                ")".repeat((1_020_usize.saturating_sub(many.len())).min(many.len()))
-            );
+    let sources = motifs.iter().flat_map(|motif| {
+        [30, 60, 120, 1_000].into_iter().flat_map(move |times| {
+            let many = motif.repeat(times.min(1_000 / motif.len()));
+            let closed = format!("{many}true{}", ")".repeat(times.min(20)));
             [
                 many.clone(),
                 format!("{many}true"),
                 format!("context{many}"),
                 closed,
             ]
-            .map(|source| {
-                let took = time_each(|| Condition::compile(black_box(&source)).is_ok());
-                (took, *motif)
-            })
         })
-        .max_by(|one, two| one.0.0.total_cmp(&two.0.0));
-    if let Some((took, motif)) = slowest {
-        println!(
-            "\nSlowest of the hostile sources to be refused or compiled: `{motif}` repeated, {}",
-            shown(took)
-        );
+    });
+    let measured: Vec<(f64, f64, bool, String)> = sources
+        .map(|source| {
+            let is_condition = Condition::compile(&source).is_ok();
+            let (p50, p99) = measure(1, DURING / 20, &mut || {
+                Condition::compile(black_box(&source)).is_ok()
+            });
+            (p50, p99, is_condition, source)
+        })
+        .collect();
+    println!(
+        "\n| the slowest of {} hostile sources | begins with | p50 and p99 |\n| --- | --- | --- |",
+        measured.len()
+    );
+    for (is_condition, outcome) in [(true, "compiled"), (false, "refused")] {
+        let slowest = measured
+            .iter()
+            .filter(|(_, _, compiled, _)| *compiled == is_condition)
+            .max_by(|one, two| one.0.total_cmp(&two.0));
+        if let Some((p50, p99, _, source)) = slowest {
+            let beginning: String = source.chars().take(24).collect();
+            println!(
+                "| to be {outcome} | `{}` | {} |",
+                beginning.escape_debug(),
+                shown((*p50, *p99))
+            );
+        }
     }
 }
 

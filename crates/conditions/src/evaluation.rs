@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::attributes::Attributes;
 use crate::functions;
-use crate::node::{Comparison, Given, Node, Quantifier};
+use crate::node::{Comparison, Function, Given, Node, Quantifier};
 use crate::outcome::{Failure, Fault};
 use crate::reads::Root;
 use crate::steps::Steps;
@@ -71,10 +71,7 @@ impl<'a> Evaluation<'a> {
                 let (one, two) = (self.value(one, item)?, self.value(two, item)?);
                 Ok(functions::arithmetic(*operator, &one, &two, &self.steps)?)
             }
-            Node::Call(function, arguments) => {
-                let arguments = self.all(arguments, item)?;
-                Ok(functions::call(*function, &arguments, &self.steps)?)
-            }
+            Node::Call(function, arguments) => self.call(*function, arguments, item),
             Node::Loop {
                 quantifier,
                 over,
@@ -131,6 +128,24 @@ impl<'a> Evaluation<'a> {
                 name: Some(name),
             }),
         }
+    }
+
+    /// No function takes more than two; so nothing is allocated for them.
+    fn call<'c: 'a>(
+        &self,
+        function: Function,
+        arguments: &'c [Node],
+        item: Option<&Value<'a>>,
+    ) -> Evaluated<'c, 'a> {
+        let result = match arguments {
+            [one] => functions::call(function, &[self.value(one, item)?], &self.steps),
+            [one, two] => {
+                let both = [self.value(one, item)?, self.value(two, item)?];
+                functions::call(function, &both, &self.steps)
+            }
+            _ => Err(Fault::WrongType),
+        };
+        Ok(result?)
     }
 
     fn index<'c: 'a>(&self, parts: &'c [Node; 2], item: Option<&Value<'a>>) -> Evaluated<'c, 'a> {

@@ -19,8 +19,9 @@
 //! # Ok::<(), conditions::ConditionError>(())
 //! ```
 //!
-//! To add a function: name it in [`node::Function`], write it in `functions`, and add rows to `tests/corpus.rs` and
-//! to docs/conditions.md. What a released function does never changes: conditions lie in the log.
+//! To add a function: name it in `node::Function`, write it in `functions`, and add rows to
+//! `tests/language/corpus.rs` and to docs/conditions.md. What a released function does never changes: conditions lie
+//! in the log.
 
 mod attributes;
 mod error;

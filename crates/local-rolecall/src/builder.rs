@@ -18,6 +18,7 @@ pub struct Builder {
     programs: Option<PathBuf>,
     topic_prefix: Option<String>,
     ports: Option<[u16; 3]>,
+    grpc_port: Option<u16>,
     counts: [usize; 3],
     env: Vec<(String, String)>,
     own_env: Vec<((Service, usize), (String, String))>,
@@ -42,6 +43,7 @@ impl Default for Builder {
             programs: None,
             topic_prefix: None,
             ports: None,
+            grpc_port: None,
             counts: [1; 3],
             env: vec![],
             own_env: vec![],
@@ -90,6 +92,13 @@ impl Builder {
     #[must_use]
     pub fn ports(mut self, command: u16, query: u16, projector: u16) -> Self {
         self.ports = Some([command, query, projector]);
+        self
+    }
+
+    /// A fixed port on which the first query service serves gRPC; a free one by default.
+    #[must_use]
+    pub fn grpc_port(mut self, port: u16) -> Self {
+        self.grpc_port = Some(port);
         self
     }
 
@@ -241,13 +250,24 @@ impl Builder {
             Some(limit) => launch.start_within(limit),
             None => launch,
         };
+        let grpc = match (service, self.grpc_port) {
+            (Service::Query, Some(port)) if index == 0 => Some(port),
+            (Service::Query, _) => Some(local_stack::free_port()?),
+            (Service::Command | Service::Projector, _) => None,
+        };
+        let grpc = grpc.map(|port| SocketAddrV4::new(host, port));
         let launch = launch
             .trusting(place.stack.certificates())
             .env("ROLECALL_LISTEN", address.to_string())
+            .envs(grpc.map(|address| ("ROLECALL_GRPC_LISTEN", address.to_string())))
             .envs(env.map(|(name, value)| (name, value)))
             .ready_at(format!("{scheme}://{address}/readyz"));
         let server = Server::start(launch).await?;
-        Ok(Instance { server, address })
+        Ok(Instance {
+            server,
+            address,
+            grpc,
+        })
     }
 
     async fn start_gateway(&self, stack: &Stack, folder: &Path) -> Result<Option<SmsGateway>, Error> {

@@ -80,6 +80,8 @@ impl Service {
 struct Instance {
     server: Server,
     address: SocketAddrV4,
+    /// Of a query service.
+    grpc: Option<SocketAddrV4>,
 }
 
 /// The running services. Dropping it kills them.
@@ -170,6 +172,15 @@ impl LocalRolecall {
             "http"
         };
         format!("{scheme}://{address}")
+    }
+
+    /// Root of what query service `index` serves over gRPC.
+    ///
+    /// # Panics
+    /// If there is no such instance, counted from 0.
+    pub fn grpc_url(&self, index: usize) -> String {
+        let address = self.instances[Service::Query as usize][index].grpc;
+        self.url_of(address.expect("a query service serves gRPC"))
     }
 
     /// What the services serve HTTPS with: those of the stack.

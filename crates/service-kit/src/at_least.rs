@@ -50,7 +50,8 @@ impl AtLeast {
         Ok(wanted)
     }
 
-    fn add(&mut self, part: &str, log_id: LogId) -> Result<(), Problem> {
+    /// Demands this too: a token, or `latest`.
+    pub fn add(&mut self, part: &str, log_id: LogId) -> Result<(), Problem> {
         if part.eq_ignore_ascii_case("latest") {
             self.latest = true;
             return Ok(());

@@ -1,4 +1,4 @@
-//! One connection: HTTP/1.1 on it, and its end.
+//! One connection: HTTP/1.1 or HTTP/2 on it, and its end.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -12,9 +12,9 @@ use axum::body::{Body, HttpBody};
 use axum::extract::ConnectInfo;
 use axum::http::Request;
 use hyper::body::{Bytes, Frame, Incoming, SizeHint};
-use hyper::server::conn::http1;
+use hyper::server::conn;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -24,11 +24,16 @@ use crate::serve::Doors;
 /// Between a request's end and the last byte of the next one's headers: a client's pool may keep a connection that
 /// long, and one that dribbles its headers no longer.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
+/// Requests of one connection of HTTP/2 at once.
+const STREAMS: u32 = 256;
+/// A client that is gone without a word is found out by this, though it has a request that takes for ever.
+const PING: Duration = Duration::from_secs(60);
+const PONG: Duration = Duration::from_secs(20);
 /// What a client that was answered early still sends is read no longer than this; a service that stops waits for it.
 const LINGER: Duration = Duration::from_secs(4);
 
 /// HTTP/1.1, until one of both ends it or `stopping` ends it after the request in flight.
-pub(crate) async fn speak<S>(mut stream: S, peer: SocketAddr, doors: Doors, stopping: &CancellationToken)
+pub(crate) async fn http1<S>(mut stream: S, peer: SocketAddr, doors: &Doors, stopping: &CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
@@ -44,7 +49,7 @@ where
             }
         });
         let mut served = pin!(
-            http1::Builder::new()
+            conn::http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADER_TIMEOUT)
                 .serve_connection(TokioIo::new(&mut stream), service)
@@ -61,6 +66,48 @@ where
         }
     }
     close(stream, unread.load(Ordering::Relaxed)).await;
+}
+
+/// HTTP/2, until one of both ends it or `stopping` ends it after the requests in flight. A connection that brings no
+/// request at all is ended too.
+pub(crate) async fn http2<S>(stream: S, peer: SocketAddr, doors: &Doors, stopping: &CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let used = AtomicBool::new(false);
+    let service = service_fn(|request: Request<Incoming>| {
+        used.store(true, Ordering::Relaxed);
+        let router = doors.router();
+        async move {
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(ConnectInfo(peer));
+            router.oneshot(request).await.map_err(|never: Infallible| never)
+        }
+    });
+    let mut served = pin!(
+        conn::http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(STREAMS)
+            .keep_alive_interval(PING)
+            .keep_alive_timeout(PONG)
+            .serve_connection(TokioIo::new(stream), service)
+    );
+    let unused = async {
+        tokio::time::sleep(HEADER_TIMEOUT).await;
+        if used.load(Ordering::Relaxed) {
+            std::future::pending().await
+        }
+    };
+    let ended = tokio::select! {
+        ended = &mut served => ended,
+        () = async { tokio::select! { () = stopping.cancelled() => {}, () = unused => {} } } => {
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "A connection broke off");
+    }
 }
 
 /// A client that still sends its request when the socket closes is sent a reset, and a reset takes the answer

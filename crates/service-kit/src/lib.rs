@@ -47,7 +47,7 @@ pub use json::Json;
 pub use jwt::{AccessClaims, Signer, TokenConfig, TokenError, Verifier};
 pub use key_folder::{KeyFolder, KeyFolders};
 pub use keys::{KeyError, KeyFiles, TokenKey, generate_key_files};
-pub use listener::{Listener, bind, listen};
+pub use listener::{Listener, Protocol, bind, listen};
 pub use params::{Path, Query};
 pub use problem::{FieldError, Problem, ProblemDetails, ProblemType};
 pub use request_id::{RequestContext, TraceParent};

@@ -27,6 +27,26 @@ const HANDSHAKE: u8 = 22;
 pub struct Listener {
     pub(crate) socket: TcpListener,
     pub(crate) certificate: Option<Arc<Certificate>>,
+    pub(crate) protocol: Protocol,
+}
+
+/// What is spoken on a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    #[default]
+    Http1,
+    /// From the first byte: a client must know that it is spoken here, or learn it by ALPN.
+    Http2,
+}
+
+impl Protocol {
+    /// For ALPN (RFC 7301).
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Http1 => "http/1.1",
+            Self::Http2 => "h2",
+        }
+    }
 }
 
 impl From<TcpListener> for Listener {
@@ -34,11 +54,18 @@ impl From<TcpListener> for Listener {
         Self {
             socket,
             certificate: None,
+            protocol: Protocol::default(),
         }
     }
 }
 
 impl Listener {
+    /// The same, with another protocol.
+    #[must_use]
+    pub fn speaking(self, protocol: Protocol) -> Self {
+        Self { protocol, ..self }
+    }
+
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }
@@ -69,6 +96,7 @@ pub async fn listen(
     Ok(Listener {
         socket: bind(address).await?,
         certificate,
+        protocol: Protocol::default(),
     })
 }
 

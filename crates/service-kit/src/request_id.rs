@@ -22,7 +22,8 @@ pub fn current() -> Option<RequestId> {
     CURRENT.try_with(|id| *id).ok()
 }
 
-pub(crate) async fn scope<F: Future>(id: RequestId, future: F) -> F::Output {
+/// Answers a request: [`current`] is this id within.
+pub async fn scope<F: Future>(id: RequestId, future: F) -> F::Output {
     CURRENT.scope(id, future).await
 }
 

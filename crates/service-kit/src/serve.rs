@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::Router;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
-use transport::Certificate;
 
-use crate::connection::speak;
-use crate::listener::{Beginning, Listener, begin, refusing};
+use crate::connection;
+use crate::listener::{Beginning, Listener, Protocol, begin, refusing};
 
 /// Out of file descriptors: wait for some to come free instead of spinning.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -59,13 +59,19 @@ pub async fn serve(
     shutdown: CancellationToken,
     grace: Duration,
 ) -> Result<(), ServeError> {
-    let Listener { socket, certificate } = listener.into();
-    let tls = certificate.as_ref().map(Certificate::acceptor).transpose()?;
+    let Listener {
+        socket,
+        certificate,
+        protocol,
+    } = listener.into();
+    let tls = certificate.as_ref().map(|it| it.acceptor(protocol.name()));
+    let tls = tls.transpose()?;
     let following = certificate.map(|it| tokio::spawn(it.follow()));
     let open = Open {
         doors: doors.into(),
         refusing: refusing(),
         tls,
+        protocol,
         stopping: shutdown.clone(),
     };
     let mut connections = JoinSet::new();
@@ -108,6 +114,7 @@ struct Open {
     /// For plain requests where TLS is spoken.
     refusing: Doors,
     tls: Option<TlsAcceptor>,
+    protocol: Protocol,
     stopping: CancellationToken,
 }
 
@@ -118,12 +125,22 @@ impl Open {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
         let Some(tls) = &self.tls else {
-            return speak(stream, peer, self.doors, &self.stopping).await;
+            return self.speak(stream, peer, &self.doors).await;
         };
         match begin(stream, tls, &self.stopping).await {
-            Some(Beginning::Tls(stream)) => speak(*stream, peer, self.doors, &self.stopping).await,
-            Some(Beginning::Plain(stream)) => speak(stream, peer, self.refusing, &self.stopping).await,
+            Some(Beginning::Tls(stream)) => self.speak(*stream, peer, &self.doors).await,
+            Some(Beginning::Plain(stream)) => self.speak(stream, peer, &self.refusing).await,
             None => {}
+        }
+    }
+
+    async fn speak<S>(&self, stream: S, peer: SocketAddr, doors: &Doors)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        match self.protocol {
+            Protocol::Http1 => connection::http1(stream, peer, doors, &self.stopping).await,
+            Protocol::Http2 => connection::http2(stream, peer, doors, &self.stopping).await,
         }
     }
 }
@@ -157,6 +174,7 @@ mod tests {
     use axum::extract::ConnectInfo;
     use axum::routing::get;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use transport::Certificate;
 
     use super::*;
     use crate::listener::bind;
@@ -236,6 +254,7 @@ mod tests {
         let listener = Listener {
             socket: bind("127.0.0.1:0".parse().unwrap()).await.unwrap(),
             certificate: Some(Certificate::open(&certificate, &key).unwrap()),
+            protocol: Protocol::Http1,
         };
         start_on(listener, Duration::ZERO, Duration::from_secs(5))
     }

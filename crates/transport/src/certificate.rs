@@ -100,14 +100,14 @@ impl Certificate {
         }))
     }
 
-    /// Does the handshakes of a service that speaks HTTP/1.1.
-    pub fn acceptor(self: &Arc<Self>) -> Result<TlsAcceptor, Error> {
+    /// Does the handshakes of a service that speaks this protocol, by its name for ALPN (RFC 7301): `http/1.1`, `h2`.
+    pub fn acceptor(self: &Arc<Self>, protocol: &str) -> Result<TlsAcceptor, Error> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let builder = builder.map_err(|error| self.content(error.to_string()))?;
         let resolver = Arc::clone(self) as Arc<dyn ResolvesServerCert>;
         let mut config = builder.with_no_client_auth().with_cert_resolver(resolver);
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
         Ok(TlsAcceptor::from(Arc::new(config)))
     }
 

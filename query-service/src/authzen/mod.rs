@@ -14,7 +14,7 @@ mod subjects;
 mod tests;
 
 pub use answer::{Answer, Answers, BatchAnswer};
-pub use body::{Batch, Evaluation, Semantic};
+pub use body::{Action, Batch, Evaluation, Resource, Semantic, Subject};
 pub use decide::{FoundResources, MAX_EVALUATIONS, Question};
 pub use incoming::Incoming;
 pub use object::{bad_request, parse};

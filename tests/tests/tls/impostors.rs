@@ -48,7 +48,7 @@ impl Impostor {
             .server();
         let acceptor = Certificate::open(&pair.certificate, &pair.key)
             .unwrap()
-            .acceptor()
+            .acceptor("http/1.1")
             .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

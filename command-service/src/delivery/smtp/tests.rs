@@ -112,7 +112,7 @@ async fn serve(
     certificate: &Arc<Certificate>,
     seen: &Seen,
 ) -> io::Result<()> {
-    let acceptor = certificate.acceptor().unwrap();
+    let acceptor = certificate.acceptor("http/1.1").unwrap();
     if manner == Manner::Wrapped {
         let mut stream = BufReader::new(acceptor.accept(stream).await?);
         stream.write_all(b"220 here\r\n").await?;

@@ -151,14 +151,9 @@ fn attributes_that_would_cost_too_much_fail() {
     );
 }
 
-/// Doubling a text again and again makes no more of it than the steps allow.
+/// Adding a text up again and again makes no more of it than the steps allow.
 #[test]
 fn texts_do_not_grow_without_bound() {
-    let double = |text: String| format!("[{text}].exists(x, true) && [x]");
-    assert!(
-        Condition::compile(&double("'a'".to_owned())).is_err(),
-        "items stay in their loop"
-    );
     let sum = ["resource.properties.a"; 25].join(" + ");
     assert_too_costly(&format!("size({sum}) > 0"), json!({"a": "a".repeat(20_000)}));
 }
