@@ -182,10 +182,11 @@ impl AccessNode {
     }
 
     pub fn session_standing(&self, user: UserId, session: SessionId, now: Timestamp) -> SessionStanding {
-        if self.lags(user) {
+        let ledger = self.ledger(user);
+        if self.model.positions.is_refused(ledger) {
             return SessionStanding::Unknown;
         }
-        let users = self.partition(user).read();
+        let users = self.partition(ledger).read();
         users.standing(&self.model.engine, user, session, now)
     }
 
@@ -230,7 +231,9 @@ impl AccessNode {
 
     /// The grant's owner has said that it is over, or that there is no such grant any more.
     pub fn forget_due(&self, grant: &DueGrant) {
-        self.partition(grant.user_id).write().forget_due(grant);
+        self.partition(self.ledger(grant.user_id))
+            .write()
+            .forget_due(grant);
     }
 
     pub fn user_count(&self) -> usize {
@@ -321,9 +324,9 @@ impl AccessNode {
         &self.model
     }
 
-    fn partition(&self, user: UserId) -> &RwLock<UsersPartition> {
-        // A ledger is less than `ledgers`, which is how many there are.
-        &self.model.users[usize::try_from(self.ledger(user)).unwrap_or(0)]
+    /// Of a user's ledger: there is one for each.
+    fn partition(&self, ledger: i32) -> &RwLock<UsersPartition> {
+        &self.model.users[usize::try_from(ledger).unwrap_or(0)]
     }
 }
 

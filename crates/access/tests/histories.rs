@@ -30,13 +30,21 @@ const fn at(seconds: i64) -> Timestamp {
     Timestamp::from_micros(seconds * 1_000_000)
 }
 
-/// Roles by number: the parent, of a smaller number, and the actions that each has by itself.
+/// Roles by number.
 #[derive(Clone, Debug, Default)]
-struct Catalog(BTreeMap<u8, (Option<u8>, Vec<(usize, usize)>)>);
+struct Catalog(BTreeMap<u8, Role>);
+
+#[derive(Clone, Debug)]
+struct Role {
+    /// Of a smaller number.
+    parent: Option<u8>,
+    /// Resources and actions that it has by itself.
+    own: Vec<(usize, usize)>,
+}
 
 impl Catalog {
     fn allows(&self, number: u8, resource: &str, action: &str) -> bool {
-        let Some((parent, own)) = self.0.get(&number) else {
+        let Some(Role { parent, own }) = self.0.get(&number) else {
             return false;
         };
         let has = |&(r, a): &(usize, usize)| (RESOURCES[r], ACTIONS[a]) == (resource, action);
@@ -44,7 +52,7 @@ impl Catalog {
     }
 
     fn level(&self, number: u8) -> i32 {
-        let parent = self.0.get(&number).and_then(|(parent, _)| *parent);
+        let parent = self.0.get(&number).and_then(|role| role.parent);
         parent.map_or(0, |parent| self.level(parent) + 1)
     }
 
@@ -64,7 +72,7 @@ impl Catalog {
             .0
             .iter()
             .zip(&titles)
-            .map(|((number, (parent, own)), name)| RoleView {
+            .map(|((number, Role { parent, own }), name)| RoleView {
                 id: role(*number),
                 name,
                 parent: parent.map(role),
@@ -181,7 +189,8 @@ fn any_catalog() -> impl Strategy<Value = Catalog> {
             .map(|(place, (number, (index, own)))| {
                 // Half of those that can have a parent have one.
                 let parent = index.index(2 * place + 1);
-                (number, (numbers[..place].get(parent).copied(), own))
+                let parent = numbers[..place].get(parent).copied();
+                (number, Role { parent, own })
             });
         Catalog(with_parent.collect())
     })
@@ -286,7 +295,7 @@ fn queries() -> impl Iterator<Item = Query<'static>> {
 }
 
 fn ledger(number: u128) -> i32 {
-    i32::try_from(number % 2).unwrap()
+    i32::from(number % 2 == 1)
 }
 
 proptest! {

@@ -12,7 +12,7 @@ use crate::partition::limited;
 impl AccessNode {
     /// As [`Self::check`], for who brings a key of the user: only what the key is for counts.
     pub fn check_with_key(&self, user: UserId, key: KeyId, query: Query<'_>, now: Timestamp) -> Decision {
-        let (users, engine) = (self.partition(user).read(), &self.model.engine);
+        let (users, engine) = (self.partition(self.ledger(user)).read(), &self.model.engine);
         let asked = engine.ask(user);
         if self.is_refused(user, &asked) {
             return Reason::NotCurrent.into();
@@ -26,7 +26,7 @@ impl AccessNode {
 
     /// As [`Self::user`], as far as one of the user's keys goes.
     pub fn user_with_key(&self, user: UserId, key: KeyId, now: Timestamp) -> Option<UserView> {
-        let users = self.partition(user).read();
+        let users = self.partition(self.ledger(user)).read();
         let key = users.key(user, key, now)?;
         let access = limited(self.model.engine.ask(user).access()?, key);
         Some(UserView { access })
@@ -35,7 +35,7 @@ impl AccessNode {
     /// Whether a key that was good is still; `None` where nothing is said of the user.
     pub fn has_key(&self, user: UserId, key: KeyId, now: Timestamp) -> Option<bool> {
         let has = || {
-            let users = self.partition(user).read();
+            let users = self.partition(self.ledger(user)).read();
             users.key(user, key, now).is_some() && self.model.engine.ask(user).is_active()
         };
         (!self.lags(user)).then(has)
@@ -43,16 +43,19 @@ impl AccessNode {
 
     /// Whether the key with this hash is good for the user.
     pub fn key_standing(&self, user: UserId, key: KeyId, hash: Sha256Digest, now: Timestamp) -> KeyStanding {
-        if self.lags(user) {
+        let ledger = self.ledger(user);
+        if self.model.positions.is_refused(ledger) {
             return KeyStanding::Unknown;
         }
-        let users = self.partition(user).read();
+        let users = self.partition(ledger).read();
         users.key_standing(&self.model.engine, user, key, hash, now)
     }
 
     /// Whether the account has a key of this hash, good or not: with the account it may come back.
     pub fn has_key_of(&self, user: UserId, key: KeyId, hash: Sha256Digest) -> bool {
-        self.partition(user).read().has_key_of(user, key, hash)
+        self.partition(self.ledger(user))
+            .read()
+            .has_key_of(user, key, hash)
     }
 
     /// As [`Self::key_standing`], but a key not heard of is waited for until the node has reached the present end of
