@@ -37,7 +37,9 @@ async fn everybody(world: &World, body: &Value, limit: usize, token: &str) -> Ve
     body["page"] = json!({ "limit": limit });
     let mut ids = Vec::new();
     loop {
-        let answer = search(world, &world.admin, "subject", &body, token).await.expect(200);
+        let answer = search(world, &world.admin, "subject", &body, token)
+            .await
+            .expect(200);
         let results = answer.body["results"].as_array().unwrap();
         assert!(results.len() <= limit);
         assert!(results.iter().all(|it| it["type"] == "user"));
@@ -93,18 +95,24 @@ pub async fn people_ask_what_they_may_do_themselves(world: Arc<World>) {
     admin.define_permission(&write, "write", &resource).await;
     let granted = admin.grant(person.id, &role).await;
     let body = question(person.id, "read", &resource);
-    let answer = search(&world, &person, "action", &body, &granted).await.expect(200);
+    let answer = search(&world, &person, "action", &body, &granted)
+        .await
+        .expect(200);
     assert_eq!(
         answer.body,
         json!({ "page": { "next_token": "", "count": 1, "total": 1 }, "results": [{ "name": "read" }] })
     );
-    let answer = search(&world, &person, "resource", &body, &granted).await.expect(200);
+    let answer = search(&world, &person, "resource", &body, &granted)
+        .await
+        .expect(200);
     assert_eq!(
         answer.body,
         json!({ "page": { "next_token": "", "count": 0 }, "context": { "all": true }, "results": [] })
     );
     let attached = admin.attach(&role, &write).await;
-    let answer = search(&world, &person, "action", &body, &attached).await.expect(200);
+    let answer = search(&world, &person, "action", &body, &attached)
+        .await
+        .expect(200);
     assert_eq!(
         answer.body["results"],
         json!([{ "name": "read" }, { "name": "write" }])
@@ -127,7 +135,9 @@ pub async fn the_token_of_a_page_fits_its_own_search_only(world: Arc<World>) {
     }
     let mut body = question(admin.id, "read", &resource);
     body["page"] = json!({ "limit": 1 });
-    let answer = search(&world, admin, "subject", &body, &granted).await.expect(200);
+    let answer = search(&world, admin, "subject", &body, &granted)
+        .await
+        .expect(200);
     let next = answer.body["page"]["next_token"].as_str().unwrap().to_owned();
     assert!(!next.is_empty());
     body["page"] = json!({ "token": next });
@@ -147,6 +157,8 @@ pub async fn the_token_of_a_page_fits_its_own_search_only(world: Arc<World>) {
     ] {
         search(&world, admin, kind, &changed, "").await.expect(400);
     }
-    let answer = search(&world, admin, "subject", &body, &granted).await.expect(200);
+    let answer = search(&world, admin, "subject", &body, &granted)
+        .await
+        .expect(200);
     assert_eq!(answer.body["page"], json!({ "next_token": "", "count": 1 }));
 }
