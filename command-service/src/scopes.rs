@@ -7,7 +7,8 @@ use utoipa::{IntoParams, ToSchema};
 
 /// What a grant is limited to: a resource type, and of it one id, the ids that begin alike, or all.
 ///
-/// It stands in the log in plain: do not put personal data into ids of resources.
+/// Texts have 256 bytes of UTF-8 at most, and no control characters. They stand in the log in plain: do not put personal
+/// data into ids of resources.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Scope {

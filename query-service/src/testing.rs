@@ -128,7 +128,6 @@ impl TestApp {
                 description: None,
                 category: None,
                 is_dangerous: false,
-                condition: None,
             }));
         self.fed.catalog(&CatalogEvent::RoleDefined(RoleDefined {
             role_id: EDITOR,
@@ -137,7 +136,6 @@ impl TestApp {
             parent_id: None,
             level: 0,
             is_system_role: false,
-            denies: false,
         }));
         let attached = PermissionAttached {
             role_id: EDITOR,

@@ -8,17 +8,15 @@ use crate::events::{event_type, events};
 use ids::Timestamp;
 use ids::{ApprovalId, GrantScope, PermissionId, RoleId, UserId};
 
-pub use former::{ApprovalRequestedV1, PermissionDefinedV1, RoleDefinedV1};
+pub use former::ApprovalRequestedV1;
 
 events! {
     /// What can happen to roles and permissions.
     pub enum CatalogEvent {
-        RoleDefined(RoleDefined) => ("catalog.role_defined", 2, from 1: RoleDefinedV1 => former::role_defined_v1_to_v2),
+        RoleDefined(RoleDefined) => ("catalog.role_defined", 1),
         RoleChanged(RoleChanged) => ("catalog.role_changed", 1),
         RoleDeleted(RoleDeleted) => ("catalog.role_deleted", 1),
-        PermissionDefined(PermissionDefined) => (
-            "catalog.permission_defined", 2, from 1: PermissionDefinedV1 => former::permission_defined_v1_to_v2
-        ),
+        PermissionDefined(PermissionDefined) => ("catalog.permission_defined", 1),
         PermissionDeleted(PermissionDeleted) => ("catalog.permission_deleted", 1),
         PermissionAttached(PermissionAttached) => ("catalog.permission_attached", 1),
         PermissionDetached(PermissionDetached) => ("catalog.permission_detached", 1),
@@ -45,9 +43,6 @@ pub struct RoleDefined {
     /// Distance from the top of its hierarchy.
     pub level: i32,
     pub is_system_role: bool,
-    /// Who holds it is denied what it has, whatever other roles give. Never changes for a role: readers that do not
-    /// know the catalog yet must know which events give.
-    pub denies: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,8 +81,6 @@ pub struct PermissionDefined {
     pub description: Option<String>,
     pub category: Option<String>,
     pub is_dangerous: bool,
-    /// It counts only where this expression is true.
-    pub condition: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -153,8 +146,6 @@ pub struct ProposedChange {
     pub category: Option<String>,
     pub is_dangerous: Option<bool>,
     pub scope: Option<GrantScope>,
-    pub condition: Option<String>,
-    pub denies: Option<bool>,
 }
 
 impl ProposedChange {
@@ -176,8 +167,6 @@ impl ProposedChange {
             category: None,
             is_dangerous: None,
             scope: None,
-            condition: None,
-            denies: None,
         }
     }
 }

@@ -435,10 +435,6 @@ pub struct RoleGranted {
     /// Set where it took a second person's approval.
     pub approval_id: Option<ApprovalId>,
     pub scope: Option<GrantScope>,
-    /// The grant counts only where this expression is true.
-    pub condition: Option<String>,
-    /// As [`crate::catalog::RoleDefined::denies`].
-    pub denies: bool,
 }
 
 impl RoleGranted {
@@ -449,8 +445,6 @@ impl RoleGranted {
             expires_at: None,
             approval_id: None,
             scope: None,
-            condition: None,
-            denies: false,
         }
     }
 }
@@ -460,18 +454,12 @@ impl RoleGranted {
 pub struct RoleRevoked {
     pub role_id: RoleId,
     pub scope: Option<GrantScope>,
-    /// The role denies, so this may give rights.
-    pub denies: bool,
 }
 
 impl RoleRevoked {
     /// Of a grant without limits.
     pub const fn of(role_id: RoleId) -> Self {
-        Self {
-            role_id,
-            scope: None,
-            denies: false,
-        }
+        Self { role_id, scope: None }
     }
 }
 

@@ -208,13 +208,10 @@ fn samples() -> Vec<Event> {
             expires_at: Some(at(15)),
             approval_id: Some(id(48)),
             scope: Some(scope()),
-            condition: Some("context.mfa".to_owned()),
-            denies: true,
         }),
         UserEvent::RoleRevoked(RoleRevoked {
             role_id: id(39),
             scope: Some(scope()),
-            denies: true,
         }),
         UserEvent::RoleGrantExpired(RoleGrantExpired {
             role_id: id(47),
@@ -276,7 +273,6 @@ fn samples() -> Vec<Event> {
             parent_id: Some(id(41)),
             level: 1,
             is_system_role: false,
-            denies: true,
         }),
         CatalogEvent::RoleChanged(RoleChanged {
             role_id: id(40),
@@ -300,7 +296,6 @@ fn samples() -> Vec<Event> {
             description: text("Reads"),
             category: text("documents"),
             is_dangerous: true,
-            condition: Some("resource.status == \"draft\"".to_owned()),
         }),
         CatalogEvent::PermissionDeleted(schemas::catalog::PermissionDeleted {
             permission_id: id(43),
@@ -454,8 +449,6 @@ fn approvals() -> [CatalogEvent; 5] {
         category: text("documents"),
         is_dangerous: Some(true),
         scope: Some(scope()),
-        condition: text("context.mfa"),
-        denies: Some(true),
     };
     [
         CatalogEvent::ApprovalRequested(Box::new(ApprovalRequested {
@@ -589,15 +582,9 @@ fn bytes_of_former_versions_read_as_the_newest() {
 
 fn former_catalog_event(event: CatalogEvent) -> Option<CatalogEvent> {
     Some(match event {
-        CatalogEvent::RoleDefined(e) => CatalogEvent::RoleDefined(RoleDefined { denies: false, ..e }),
-        CatalogEvent::PermissionDefined(e) => {
-            CatalogEvent::PermissionDefined(PermissionDefined { condition: None, ..e })
-        }
         CatalogEvent::ApprovalRequested(e) => {
             let change = ProposedChange {
                 scope: None,
-                condition: None,
-                denies: None,
                 ..e.change
             };
             CatalogEvent::ApprovalRequested(Box::new(ApprovalRequested { change, ..*e }))

@@ -41,6 +41,8 @@ struct Fingerprint {
     user: UserId,
     role: RoleId,
     expires_at: Option<Timestamp>,
+    /// What was asked for before there were scopes is the same request still.
+    #[serde(skip_serializing_if = "Option::is_none")]
     scope: Option<GrantScope>,
 }
 

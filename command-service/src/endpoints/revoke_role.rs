@@ -35,7 +35,11 @@ pub async fn revoke_role(
     let basis = app.authorise_at_latest(&call, Permission::RoleRevoke).await?;
     let scope = Option::<GrantScope>::try_from(scope)?;
     let role_id = role_id(&app.node.catalog(), &role).ok_or(ProblemType::NoSuchRole)?;
-    let context = call.context(&app, "revoke-role", &(user, role_id, &scope), basis.clone());
+    let context = match &scope {
+        // As it was before there were scopes: it is the same request still.
+        None => call.context(&app, "revoke-role", &(user, role_id), basis.clone()),
+        Some(scope) => call.context(&app, "revoke-role", &(user, role_id, scope), basis.clone()),
+    };
     let command = UserCommand::RevokeRole(RevokeRole { role_id, scope });
     let receipt = app
         .bus

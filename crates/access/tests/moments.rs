@@ -38,6 +38,7 @@ fn a_grant_never_meets_the_catalog_before_it() {
     };
     let query = Query {
         resource: "invoice",
+        id: None,
         action: "read",
     };
     tell(Change::Activated);
@@ -59,8 +60,12 @@ fn a_grant_never_meets_the_catalog_before_it() {
             engine.set_catalog(&catalog(true));
             engine.set_catalog(&catalog(false));
             let expires_at = None;
-            tell(Change::Granted { role_id, expires_at });
-            tell(Change::Revoked { role_id });
+            tell(Change::Granted {
+                role_id,
+                expires_at,
+                scope: None,
+            });
+            tell(Change::Revoked { role_id, scope: None });
         }
         told.store(true, Ordering::Relaxed);
     });
@@ -69,6 +74,7 @@ fn a_grant_never_meets_the_catalog_before_it() {
     tell(Change::Granted {
         role_id,
         expires_at: None,
+        scope: None,
     });
     assert!(users.iter().all(|user| engine.check(*user, query, NOW).allowed));
 }

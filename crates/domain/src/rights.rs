@@ -14,8 +14,6 @@ pub fn change_by(event: &UserEvent) -> Option<Change> {
         }
         UserEvent::Deactivated(_) => Some(Change::Deactivated),
         UserEvent::Erased(_) => Some(Change::Erased),
-        // What counts under a condition, or denies, is not decided here yet: it gives nothing, and takes the place of what did.
-        UserEvent::RoleGranted(e) if e.condition.is_some() || e.denies => Some(revoked(e.role_id, &e.scope)),
         UserEvent::RoleGranted(e) => Some(Change::Granted {
             role_id: e.role_id,
             expires_at: e.expires_at,

@@ -107,7 +107,7 @@ impl LedgerAggregate for Identifier {
 
 impl LedgerAggregate for Catalog {
     const STREAM: Stream = Stream::Catalog;
-    const STATE_VERSION: i32 = 2;
+    const STATE_VERSION: i32 = 3;
 
     /// There is one, and everybody needs it.
     fn is_pinned(&self) -> bool {

@@ -7,6 +7,8 @@ ALTER TABLE user_roles
     DROP CONSTRAINT user_roles_user_id_role_id_key,
     ADD CONSTRAINT user_roles_one_per_scope UNIQUE (user_id, role_id, scope_resource, scope_id, scope_is_prefix);
 
+GRANT SELECT (scope_resource, scope_id, scope_is_prefix) ON user_roles TO rolecall_query, rolecall_reader;
+
 -- As before, of grants without limits alone: what a user may do everywhere. What counts for some resources only is decided
 -- by a check, and seen in user_roles.
 CREATE OR REPLACE FUNCTION refresh_user_role_cache(concerned uuid[]) RETURNS void LANGUAGE sql AS $$

@@ -83,7 +83,7 @@ const SECRET: [&str; 3] = [
 ];
 
 /// All text of people that a reader may read: none of it sealed, and no hash.
-const PLAIN: [&str; 10] = [
+const PLAIN: [&str; 12] = [
     "security_audit_log.actor",
     "security_audit_log.event_description",
     "security_audit_log.event_status",
@@ -91,6 +91,8 @@ const PLAIN: [&str; 10] = [
     "user_role_cache.permission_names",
     "user_role_cache.resource_actions",
     "user_role_cache.role_names",
+    "user_roles.scope_id",
+    "user_roles.scope_resource",
     "user_sessions.country_code",
     "user_sessions.methods",
     "user_sessions.revoked_reason",

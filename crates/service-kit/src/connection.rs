@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use axum::extract::ConnectInfo;
-use axum::http::Request;
+use axum::http::header::CONNECTION;
+use axum::http::{HeaderValue, Request};
 use hyper::body::{Bytes, Frame, Incoming, SizeHint};
 use hyper::server::conn;
 use hyper::service::service_fn;
@@ -25,12 +26,16 @@ use crate::serve::Doors;
 /// long, and one that dribbles its headers no longer.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
 /// Requests of one connection of HTTP/2 at once.
-const STREAMS: u32 = 256;
+const STREAMS: u32 = 64;
 /// A client that is gone without a word is found out by this, though it has a request that takes for ever.
 const PING: Duration = Duration::from_secs(60);
 const PONG: Duration = Duration::from_secs(20);
 /// What a client that was answered early still sends is read no longer than this; a service that stops waits for it.
 const LINGER: Duration = Duration::from_secs(4);
+
+/// What of a body nobody read hyper takes off the connection only if it has arrived, and ends the connection otherwise. So
+/// much has, or as good as.
+const SMALL: u64 = 16 * 1024;
 
 /// HTTP/1.1, until one of both ends it or `stopping` ends it after the request in flight.
 pub(crate) async fn http1<S>(mut stream: S, peer: SocketAddr, doors: &Doors, stopping: &CancellationToken)
@@ -43,9 +48,20 @@ where
             let router = doors.router();
             let unread = Arc::clone(&unread);
             async move {
-                let mut request = request.map(|body| Sent::body(body, unread));
+                let is_large = request
+                    .body()
+                    .size_hint()
+                    .upper()
+                    .is_none_or(|bytes| bytes > SMALL);
+                let mut request = request.map(|body| Sent::body(body, Arc::clone(&unread)));
                 request.extensions_mut().insert(ConnectInfo(peer));
-                router.oneshot(request).await.map_err(|never: Infallible| never)
+                let mut response = router.oneshot(request).await.map_err(|never: Infallible| never)?;
+                if is_large && unread.load(Ordering::Relaxed) {
+                    // Else its next request goes to a connection that is about to end (RFC 9112, section 9.6).
+                    let close = HeaderValue::from_static("close");
+                    response.headers_mut().insert(CONNECTION, close);
+                }
+                Ok::<_, Infallible>(response)
             }
         });
         let mut served = pin!(
@@ -209,6 +225,7 @@ mod tests {
             let mut answer = String::new();
             stream.read_to_string(&mut answer).await.unwrap();
             assert!(answer.ends_with("enough"), "{answer}");
+            assert!(answer.contains("connection: close"), "{answer}");
         }
         shutdown.cancel();
         served.await.unwrap().unwrap();

@@ -20,7 +20,6 @@ use crate::plain::plain;
 use crate::problem::{Problem, ProblemType};
 use crate::request_id::{self, TraceParent, X_REQUEST_ID};
 use crate::telemetry::REQUEST_DURATION;
-use crate::unread::watch;
 
 /// A client that dribbles its body holds a connection no longer than this.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -118,19 +117,13 @@ where
 
     fn call(&mut self, mut request: Request) -> Self::Future {
         let call = Call::of(&mut request, self.observe);
-        let version = request.version();
-        let (head, body) = request.into_parts();
-        let (body, unread) = watch(in_time(body, self.observe.body_timeout), version);
-        let answer = self.inner.call(Request::from_parts(head, body));
+        let request = request.map(|body| in_time(body, self.observe.body_timeout));
+        let answer = self.inner.call(request);
         Box::pin(async move {
             let response = request_id::scope(call.id, answer)
                 .instrument(call.span.clone())
                 .await?;
-            let mut response = call.finish(response.map(Body::new));
-            if let Some(unread) = unread {
-                unread.tell(&mut response);
-            }
-            Ok(response)
+            Ok(call.finish(response.map(Body::new)))
         })
     }
 }

@@ -30,7 +30,6 @@ pub mod serve;
 pub mod service_key;
 pub mod signing;
 pub mod telemetry;
-mod unread;
 
 #[cfg(test)]
 mod testing;

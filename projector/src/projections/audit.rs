@@ -342,7 +342,10 @@ fn tell_request(event: &ApprovalRequested) -> String {
     let what = match change.kind {
         ChangeKind::GrantRole => {
             let user = change.user_id.map(|id| id.to_string()).unwrap_or_default();
-            format!("grant of role {role} to {user}")
+            format!(
+                "grant of role {role}{} to {user}",
+                tell_scope(change.scope.as_ref())
+            )
         }
         ChangeKind::AttachPermission => format!("permission {permission} for role {role}"),
         ChangeKind::DefineRole => format!("role {role} below {}", name(&change.parent)),

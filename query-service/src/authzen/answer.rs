@@ -20,7 +20,7 @@ pub struct AnswerContext {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "granted")]
     pub reason: Option<&'static str>,
-    /// The role that gives the permission, or gave it until its grant expired.
+    /// The role that gives the permission, gave it until its grant expired, or gives it for other resources.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Uuid>)]
     pub role_id: Option<RoleId>,

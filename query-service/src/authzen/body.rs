@@ -34,7 +34,7 @@ pub struct Action<'a> {
     pub properties: Option<Attributes<'a>>,
 }
 
-/// What they want to do it with. Rights are by type: any id has the same answer.
+/// What they want to do it with: grants may be limited to ids of a type.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct Resource<'a> {
     #[serde(rename = "type", borrow)]

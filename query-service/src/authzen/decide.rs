@@ -167,11 +167,11 @@ impl App {
         let Ok((user, key)) = question.whose(caller) else {
             return Ok(FoundResources::default());
         };
-        let (access, catalog) = self.node.rights(user).ok_or_else(not_yet)?;
-        let access = match key {
-            None => access,
-            Some(key) => self.node.user_with_key(user, key, now).map(|found| found.access),
+        let rights = match key {
+            None => self.node.rights(user),
+            Some(key) => self.node.rights_with_key(user, key, now),
         };
+        let (access, catalog) = rights.ok_or_else(not_yet)?;
         let Query { resource, action, .. } = question.query();
         let found = access
             .as_ref()

@@ -16,7 +16,7 @@ use crate::authzen::{Answer, Evaluation, Incoming, Question, bad_request, parse}
 /// Whether a user may do something
 ///
 /// Allowed if a live grant of an active user gives a permission with this resource type and
-/// action. Needs the permission `rolecall.access_check`, except to ask about oneself.
+/// action, and is limited to no other resources. Needs the permission `rolecall.access_check`, except to ask about oneself.
 #[utoipa::path(
     post,
     path = "/access/v1/evaluation",
@@ -29,6 +29,7 @@ use crate::authzen::{Answer, Evaluation, Incoming, Question, bad_request, parse}
         (status = 403, description = "The caller may not ask about others", body = String, content_type = "text/plain"),
         (status = 408, description = "The body did not arrive in time", body = String, content_type = "text/plain"),
         (status = 413, description = "The body is too large", body = String, content_type = "text/plain"),
+        (status = 429, description = "Too many wrong keys came for the service account", body = String, content_type = "text/plain"),
         (status = 503, description = "What Rolecall-At-Least demands is not applied yet, or the user's ledger lags", body = String, content_type = "text/plain"),
     ),
 )]

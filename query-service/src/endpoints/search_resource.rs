@@ -31,6 +31,7 @@ use crate::authzen::{
         (status = 403, description = "The caller may not ask about others", body = String, content_type = "text/plain"),
         (status = 408, description = "The body did not arrive in time", body = String, content_type = "text/plain"),
         (status = 413, description = "The body is too large", body = String, content_type = "text/plain"),
+        (status = 429, description = "Too many wrong keys came for the service account", body = String, content_type = "text/plain"),
         (status = 503, description = "What Rolecall-At-Least demands is not applied yet, or the user's ledger lags", body = String, content_type = "text/plain"),
     ),
 )]

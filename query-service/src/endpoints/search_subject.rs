@@ -28,6 +28,7 @@ use crate::authzen::{Found, FoundEntity, Incoming, Page, Search, SubjectSearch, 
         (status = 403, description = "A permission is missing", body = String, content_type = "text/plain"),
         (status = 408, description = "The body did not arrive in time", body = String, content_type = "text/plain"),
         (status = 413, description = "The body is too large", body = String, content_type = "text/plain"),
+        (status = 429, description = "Too many wrong keys came for the service account", body = String, content_type = "text/plain"),
         (status = 503, description = "Not applied yet, a ledger lags, or a shard does not answer", body = String, content_type = "text/plain"),
     ),
 )]

@@ -20,7 +20,7 @@ use super::status::{code, message, status};
 use crate::app::App;
 
 /// Questions of one stream that are being answered at once; further ones are not read until an answer is taken.
-pub const WINDOW: usize = 1_024;
+pub const WINDOW: usize = 64;
 
 type Answers = Pin<Box<dyn Stream<Item = Result<CheckBulkResponse, Status>> + Send>>;
 

@@ -145,6 +145,9 @@ impl<'a> Route<'a> {
 /// where the service behind the proxy might read another id from it.
 fn id_of(template: &str, path: &str) -> Option<String> {
     let path = path.split(['?', '#']).next()?;
+    if !path.split('/').all(is_plain) {
+        return None;
+    }
     let mut segments = path.split('/');
     for part in template.split('/') {
         let segment = segments.next()?;
@@ -158,11 +161,19 @@ fn id_of(template: &str, path: &str) -> Option<String> {
     None
 }
 
+/// Whether every service reads this segment as the same one. Some take `.` and `..` for steps, before or after decoding,
+/// and what follows a `;` for parameters.
+fn is_plain(segment: &str) -> bool {
+    let Ok(text) = percent_decode_str(segment).decode_utf8() else {
+        return false;
+    };
+    let splits = |c: char| c.is_control() || matches!(c, '/' | '\\' | ';');
+    text != "." && text != ".." && !text.contains(splits)
+}
+
 fn decoded(segment: &str) -> Option<String> {
     let id = percent_decode_str(segment).decode_utf8().ok()?;
-    let is_plain = |c: char| !c.is_control() && c != '/' && c != '\\';
-    let one = !id.is_empty() && id != "." && id != ".." && id.chars().all(is_plain);
-    one.then(|| id.into_owned())
+    (!id.is_empty()).then(|| id.into_owned())
 }
 
 /// Those of the request that we read, as it had them.
@@ -281,10 +292,20 @@ mod tests {
             "/documents/a%00",
             "/documents/%ff",
             "//documents/7",
+            "/documents/7/../8",
+            "/documents/7/%2e%2e/8",
+            "/documents/7/./8",
+            "/documents/7/..;/8",
+            "/documents/..;/admin",
+            "/documents/7;v=1",
+            "/documents/7%3bv=1",
+            "/documents/7/a%5cb",
         ] {
             assert_eq!(id_of("/documents/{id}", path), None, "{path}");
         }
-        assert_eq!(id_of("/of/*/documents/{id}", "/of//documents/7"), None);
+        for path in ["/of//documents/7", "/of/../documents/7", "/of/%2e/documents/7"] {
+            assert_eq!(id_of("/of/*/documents/{id}", path), None, "{path}");
+        }
         assert_eq!(id_of("/documents", "/documents"), None);
     }
 }

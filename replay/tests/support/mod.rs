@@ -210,7 +210,6 @@ impl Log {
             parent_id: None,
             level: 0,
             is_system_role: false,
-            denies: false,
         })
     }
 

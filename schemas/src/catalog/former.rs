@@ -3,57 +3,7 @@
 use ids::{ApprovalId, PermissionId, RoleId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 
-use super::{ApprovalRequested, ChangeKind, PermissionDefined, ProposedChange, RoleDefined};
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename = "RoleDefined")]
-pub struct RoleDefinedV1 {
-    pub role_id: RoleId,
-    pub name: String,
-    pub description: Option<String>,
-    pub parent_id: Option<RoleId>,
-    pub level: i32,
-    pub is_system_role: bool,
-}
-
-/// No role of v1 denied.
-pub(super) fn role_defined_v1_to_v2(old: RoleDefinedV1) -> RoleDefined {
-    RoleDefined {
-        role_id: old.role_id,
-        name: old.name,
-        description: old.description,
-        parent_id: old.parent_id,
-        level: old.level,
-        is_system_role: old.is_system_role,
-        denies: false,
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename = "PermissionDefined")]
-pub struct PermissionDefinedV1 {
-    pub permission_id: PermissionId,
-    pub name: String,
-    pub resource: String,
-    pub action: String,
-    pub description: Option<String>,
-    pub category: Option<String>,
-    pub is_dangerous: bool,
-}
-
-/// v1 knew no conditions.
-pub(super) fn permission_defined_v1_to_v2(old: PermissionDefinedV1) -> PermissionDefined {
-    PermissionDefined {
-        permission_id: old.permission_id,
-        name: old.name,
-        resource: old.resource,
-        action: old.action,
-        description: old.description,
-        category: old.category,
-        is_dangerous: old.is_dangerous,
-        condition: None,
-    }
-}
+use super::{ApprovalRequested, ChangeKind, ProposedChange};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename = "ApprovalRequested")]
@@ -84,7 +34,7 @@ pub struct ProposedChangeV1 {
     pub is_dangerous: Option<bool>,
 }
 
-/// v1 knew neither scopes nor conditions, and no role denied.
+/// v1 knew no scopes.
 pub(super) fn approval_requested_v1_to_v2(old: ApprovalRequestedV1) -> Box<ApprovalRequested> {
     let change = old.change;
     Box::new(ApprovalRequested {

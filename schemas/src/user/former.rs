@@ -108,7 +108,7 @@ pub struct RoleGrantedV2 {
     pub approval_id: Option<ApprovalId>,
 }
 
-/// v2 knew neither scopes nor conditions, and no role denied.
+/// v2 knew no scopes.
 pub(super) fn role_granted_v2_to_v3(old: RoleGrantedV2) -> RoleGranted {
     RoleGranted {
         expires_at: old.expires_at,
@@ -123,7 +123,7 @@ pub struct RoleRevokedV1 {
     pub role_id: RoleId,
 }
 
-/// v1 knew no scopes, and no role denied.
+/// v1 knew no scopes.
 pub(super) fn role_revoked_v1_to_v2(old: RoleRevokedV1) -> RoleRevoked {
     RoleRevoked::of(old.role_id)
 }

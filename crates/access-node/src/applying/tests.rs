@@ -139,7 +139,6 @@ fn role_defined() -> CatalogEvent {
         parent_id: None,
         level: 0,
         is_system_role: false,
-        denies: false,
     })
 }
 
@@ -232,7 +231,6 @@ fn a_lost_event_is_never_passed_over() {
             description: None,
             category: None,
             is_dangerous: false,
-            condition: None,
         }),
         &[],
     );

@@ -1,8 +1,9 @@
 //! Callers with keys of service accounts.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use access::{Decision, Query, Reason};
+use access::{CompiledCatalog, Decision, Query, Reason, UserAccess};
 use schemas::{KeyId, Sha256Digest, Timestamp, UserId};
 
 use super::{AccessNode, UserView};
@@ -30,6 +31,23 @@ impl AccessNode {
         let key = users.key(user, key, now)?;
         let access = limited(self.model.engine.ask(user).access()?, key);
         Some(UserView { access })
+    }
+
+    /// As [`Self::rights`], as far as one of the user's keys goes.
+    pub fn rights_with_key(
+        &self,
+        user: UserId,
+        key: KeyId,
+        now: Timestamp,
+    ) -> Option<(Option<UserAccess>, Arc<CompiledCatalog>)> {
+        let users = self.partition(self.ledger(user)).read();
+        let asked = self.model.engine.ask(user);
+        if self.is_refused(user, &asked) {
+            return None;
+        }
+        let access = users.key(user, key, now).zip(asked.access());
+        let access = access.map(|(key, access)| limited(access, key));
+        Some((access, asked.catalog()))
     }
 
     /// Whether a key that was good is still; `None` where nothing is said of the user.

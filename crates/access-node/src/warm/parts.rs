@@ -18,7 +18,7 @@ use crate::sessions::{Session, SessionRow};
 
 /// Raised with every change of what is written here.
 pub(crate) const FORMAT: i32 = 4;
-/// Users or sessions in one part.
+/// Users and their grants, sessions, or keys in one part.
 const PER_PART: usize = 20_000;
 
 /// Why a snapshot is not used.
@@ -81,7 +81,7 @@ pub(crate) fn make(
     rows: &Rows,
 ) -> Result<Vec<Part>, postcard::Error> {
     let id = Uuid::new_v4();
-    let users = rows.users.chunks(PER_PART).map(|users| Content {
+    let users = users_of_parts(&rows.users).map(|users| Content {
         users: users.iter().map(store_user).collect(),
         sessions: Vec::new(),
         keys: Vec::new(),
@@ -118,6 +118,17 @@ pub(crate) fn make(
     let seal = key.seal(ledger, 0, Uuid::nil(), &content);
     parts.insert(0, Part { content, seal });
     Ok(parts)
+}
+
+/// So many that users and their grants are [`PER_PART`] at most, or one user: a part is one value of PostgreSQL.
+fn users_of_parts(users: &[(UserId, UserAccess)]) -> impl Iterator<Item = &[(UserId, UserAccess)]> {
+    let weight = |(_, access): &(UserId, UserAccess)| 1 + access.grants().len();
+    let mut taken = users.first().map_or(0, weight);
+    users.chunk_by(move |_, next| {
+        let fits = taken + weight(next) <= PER_PART;
+        taken = if fits { taken } else { 0 } + weight(next);
+        fits
+    })
 }
 
 /// Reads a snapshot, if it is a whole and genuine one of this ledger.

@@ -55,7 +55,6 @@ impl Decide<Catalog> for DefinePermission {
             description: self.description,
             category: self.category,
             is_dangerous: self.is_dangerous,
-            condition: None,
         })])
     }
 }
@@ -87,7 +86,6 @@ mod tests {
             description: command.description,
             category: command.category,
             is_dangerous: command.is_dangerous,
-            condition: None,
         })
     }
 

@@ -50,7 +50,6 @@ impl DefineRole {
             parent_id,
             level: hierarchy::level_under(catalog, parent_id)?,
             is_system_role: self.is_system_role,
-            denies: false,
         })])
     }
 
@@ -102,7 +101,6 @@ mod tests {
             parent_id: Some(role(3)),
             level: 3,
             is_system_role: false,
-            denies: false,
         };
         let command = define_role(9, "d", Some("c"));
         tree().when(command).then([CatalogEvent::RoleDefined(defined)]);

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Error, GrantKey, GrantTerms, MAX_GRANTS, User};
 use crate::decider::{Context, Decide};
+use crate::rolecall_permissions::RESOURCE;
 
 /// Of a resource type or id in a scope.
 pub const MAX_SCOPE_BYTES: usize = 256;
@@ -34,8 +35,6 @@ impl GrantRole {
     pub const fn terms(&self) -> GrantTerms {
         GrantTerms {
             expires_at: self.expires_at,
-            condition: None,
-            denies: false,
         }
     }
 }
@@ -71,11 +70,14 @@ impl Decide<User> for GrantRole {
 }
 
 /// Names what can be asked about: a text of a check is as long at most, and has no control characters.
-fn check_scope(scope: &GrantScope) -> Result<(), Error> {
+pub(super) fn check_scope(scope: &GrantScope) -> Result<(), Error> {
     let is_good =
         |text: &str| !text.is_empty() && text.len() <= MAX_SCOPE_BYTES && !text.contains(char::is_control);
     let is_prefix_of_nothing = scope.is_prefix && scope.id.is_none();
-    if is_good(&scope.resource) && scope.id.as_deref().is_none_or(is_good) && !is_prefix_of_nothing {
+    // Calls to Rolecall are asked about without an id: such a grant would promise what no call gives.
+    let is_part_of_rolecall = scope.resource == RESOURCE && scope.id.is_some();
+    let is_wrong = is_prefix_of_nothing || is_part_of_rolecall;
+    if is_good(&scope.resource) && scope.id.as_deref().is_none_or(is_good) && !is_wrong {
         Ok(())
     } else {
         Err(Error::InvalidScope)
@@ -232,7 +234,12 @@ mod tests {
             resource: String::new(),
             ..scope("1", false)
         };
+        let of_rolecall = GrantScope {
+            resource: RESOURCE.to_owned(),
+            ..scope("1", false)
+        };
         for bad in [
+            of_rolecall,
             scope("", false),
             scope("a\nb", false),
             scope(&long, true),

@@ -17,12 +17,10 @@ pub struct GrantKey {
 }
 
 /// What a grant says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GrantTerms {
     /// The grant counts until then, exclusive.
     pub expires_at: Option<Timestamp>,
-    pub condition: Option<String>,
-    pub denies: bool,
 }
 
 /// May hold expired ones: time passes without events.
@@ -41,14 +39,13 @@ impl GrantTerms {
         self.expires_at.is_none_or(|at| now < at)
     }
 
-    /// Whether it counts wherever and as long as the other does.
+    /// Whether it counts as long as the other does.
     fn covers(&self, other: &Self) -> bool {
-        let lasts = match (self.expires_at, other.expires_at) {
+        match (self.expires_at, other.expires_at) {
             (None, _) => true,
             (Some(end), Some(until)) => until <= end,
             (Some(_), None) => false,
-        };
-        lasts && self.condition == other.condition && self.denies == other.denies
+        }
     }
 }
 
@@ -88,8 +85,6 @@ impl Grants {
         };
         let terms = GrantTerms {
             expires_at: event.expires_at,
-            condition: event.condition.clone(),
-            denies: event.denies,
         };
         self.0.insert(key.clone(), terms);
         // As with sessions: the bound holds for live grants, so the first to expire has expired.

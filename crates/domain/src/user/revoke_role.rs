@@ -5,6 +5,7 @@ use schemas::RoleId;
 use schemas::user::{RoleRevoked, UserEvent};
 use serde::{Deserialize, Serialize};
 
+use super::grant_role::check_scope;
 use super::{Error, GrantKey, User};
 use crate::decider::{Context, Decide};
 
@@ -18,15 +19,15 @@ pub struct RevokeRole {
 impl Decide<User> for RevokeRole {
     fn decide(self, user: &User, _: &Context) -> Result<Vec<UserEvent>, Error> {
         user.deactivated()?;
+        self.scope.as_ref().map_or(Ok(()), check_scope)?;
         let Self { role_id, scope } = self;
         let key = GrantKey { role_id, scope };
-        let Some(held) = user.grants.get(&key) else {
+        if user.grants.get(&key).is_none() {
             return Ok(vec![]);
-        };
+        }
         Ok(vec![UserEvent::RoleRevoked(RoleRevoked {
             role_id,
             scope: key.scope,
-            denies: held.denies,
         })])
     }
 }
@@ -69,6 +70,13 @@ mod tests {
         let left = both().and(revoke(None));
         assert!(left.state().grants.get(&GrantKey::unlimited(role(1))).is_none());
         assert_eq!(left.state().grants.len(), 1);
+    }
+
+    #[test]
+    fn a_scope_that_names_nothing_is_no_ones() {
+        given([registered()])
+            .when(revoke(Some(scope("", true))))
+            .then_error(Error::InvalidScope);
     }
 
     #[test]

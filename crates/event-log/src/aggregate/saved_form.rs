@@ -7,7 +7,8 @@ use std::path::Path;
 
 use schemas::GrantScope;
 use schemas::catalog::{
-    BootstrapEpochRaised, ExtentRecorded, PartitionEnd, PermissionAttached, PermissionDefined, RoleDefined,
+    ApprovalRequested, BootstrapEpochRaised, ChangeKind, ExtentRecorded, PartitionEnd, PermissionAttached,
+    PermissionDefined, ProposedChange, RoleDefined,
 };
 use schemas::identifier::{IdentifierConfirmed, IdentifierKind, IdentifierReleased, IdentifierReserved};
 use schemas::user::{
@@ -99,6 +100,7 @@ fn is_frozen<A: LedgerAggregate>(name: &str, events: Vec<A::Event>) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(&file);
     if !path.exists() {
         std::fs::write(&path, serde_json::to_string_pretty(&states).unwrap()).unwrap();
+        panic!("{file} was missing and is written now: commit it");
     }
     let golden: Vec<serde_json::Value> =
         serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
@@ -135,6 +137,14 @@ fn the_state_of_the_catalog_is_frozen() {
     is_frozen::<Catalog>("catalog", catalog_events());
 }
 
+fn scope() -> GrantScope {
+    GrantScope {
+        resource: "document".to_owned(),
+        id: Some("reports/".to_owned()),
+        is_prefix: true,
+    }
+}
+
 fn user_events() -> Vec<UserEvent> {
     vec![
         UserEvent::ClaimAbandoned(ClaimAbandoned { claim_id: id(31) }),
@@ -156,11 +166,7 @@ fn user_events() -> Vec<UserEvent> {
         }),
         UserEvent::RoleGranted(RoleGranted::of(id(41))),
         UserEvent::RoleGranted(RoleGranted {
-            scope: Some(GrantScope {
-                resource: "document".to_owned(),
-                id: Some("reports/".to_owned()),
-                is_prefix: true,
-            }),
+            scope: Some(scope()),
             ..RoleGranted::of(id(41))
         }),
         UserEvent::LoggedIn(UserLoggedIn {
@@ -338,7 +344,6 @@ fn catalog_events() -> Vec<CatalogEvent> {
             parent_id: parent.map(id),
             level,
             is_system_role: true,
-            denies: false,
         })
     };
     vec![
@@ -352,7 +357,6 @@ fn catalog_events() -> Vec<CatalogEvent> {
             description: Some("what it allows".to_owned()),
             category: Some("users".to_owned()),
             is_dangerous: true,
-            condition: None,
         }),
         CatalogEvent::PermissionAttached(PermissionAttached {
             role_id: id(41),
@@ -362,6 +366,20 @@ fn catalog_events() -> Vec<CatalogEvent> {
             epoch: 1,
             administrator: id(2),
         }),
+        CatalogEvent::ApprovalRequested(Box::new(ApprovalRequested {
+            approval_id: id(60),
+            requested_by: id(2),
+            requested_at: at(1),
+            expires_at: at(1_000),
+            change: ProposedChange {
+                user_id: Some(id(3)),
+                role_id: Some(id(41)),
+                role: Some("role 41".to_owned()),
+                expires_at: Some(at(2_000)),
+                scope: Some(scope()),
+                ..ProposedChange::of(ChangeKind::GrantRole)
+            },
+        })),
         CatalogEvent::ExtentRecorded(ExtentRecorded {
             ends: vec![PartitionEnd {
                 topic: "users".to_owned(),

@@ -54,7 +54,6 @@ fn an_owner_learns_the_ids_of_a_log_that_is_in_use() {
         parent_id: None,
         level: 0,
         is_system_role: false,
-        denies: false,
     }));
     let role = Append {
         events: vec![defined],

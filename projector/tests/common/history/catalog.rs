@@ -36,7 +36,6 @@ impl History {
             parent_id,
             level,
             is_system_role: false,
-            denies: false,
         };
         self.catalog_event(CatalogEvent::RoleDefined(defined));
     }
@@ -60,7 +59,6 @@ impl History {
             description,
             category,
             is_dangerous,
-            condition: None,
         }));
     }
 

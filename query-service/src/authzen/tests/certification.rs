@@ -47,7 +47,6 @@ fn fixture(test: &TestApp) {
             parent_id,
             level: i32::from(parent_id.is_some()),
             is_system_role: false,
-            denies: false,
         };
         let permission = PermissionDefined {
             permission_id,
@@ -57,7 +56,6 @@ fn fixture(test: &TestApp) {
             description: None,
             category: None,
             is_dangerous: false,
-            condition: None,
         };
         let attached = PermissionAttached {
             role_id,
