@@ -109,7 +109,9 @@ async fn roles_of_a_user_are_named_and_expire() {
     let expiry = Timestamp::now();
     test.grant(BOB, EDITOR, Some(expiry));
     let answer = test.get(&format!("/v1/users/{BOB}/roles"), BOB).await;
-    let editor = json!({ "id": EDITOR, "name": "editor", "expires_at": expiry, "expired": true });
+    let editor = json!({
+        "id": EDITOR, "name": "editor", "expires_at": expiry, "expired": true, "scope": null,
+    });
     assert_eq!(
         answer.body,
         json!({ "active": true, "roles": [editor], "inherited": [] })
