@@ -150,13 +150,6 @@ impl<'a> Asked<'a> {
         asked
     }
 
-    /// The same about this resource.
-    pub fn about(&self, id: &str) -> Self {
-        let mut asked = self.clone();
-        asked.resource.id = Cow::Owned(id.to_owned());
-        asked
-    }
-
     /// The same about this action.
     pub fn doing(&self, name: String) -> Self {
         let mut asked = self.clone();

@@ -30,7 +30,7 @@ fn rows() -> Rows {
         let scope = GrantScope {
             resource: "document".to_owned(),
             id: Some(number.to_string()),
-            is_prefix: number % 2 == 0,
+            is_prefix: number.is_multiple_of(2),
         };
         let grants = [
             Grant::new(RoleId::new_v7(), None, Some(Arc::new(scope))),
