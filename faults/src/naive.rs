@@ -5,10 +5,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::iter;
 
 use ::tests::History;
-use schemas::GrantScope;
 use schemas::catalog::CatalogEvent;
 use schemas::user::UserEvent;
-use schemas::{Event, PermissionId, RoleId, SessionId, Stream, UserId};
+use schemas::{Event, GrantScope, PermissionId, RoleId, SessionId, Stream, UserId};
 
 use crate::shared::ACT;
 
@@ -171,10 +170,8 @@ impl User {
 
     /// No grant of a campaign expires while it runs.
     pub fn may(&self, catalog: &Catalog, resource: &str) -> bool {
-        self.is_active && {
-            let mut everywhere = self.grants.iter().filter(|(_, scope)| scope.is_none());
-            everywhere.any(|(role, _)| catalog.gives(*role, resource))
-        }
+        let mut everywhere = self.grants.iter().filter(|(_, scope)| scope.is_none());
+        self.is_active && everywhere.any(|(role, _)| catalog.gives(*role, resource))
     }
 }
 

@@ -1,6 +1,5 @@
 //! The contract holds: what is written reads back, and released bytes stay readable.
 
-use schemas::GrantScope;
 use schemas::catalog::{
     ApprovalApplied, ApprovalGiven, ApprovalRefused, ApprovalRequested, ApprovalWithdrawn, CatalogEvent,
     ChangeKind, PermissionDefined, ProposedChange, RoleChanged, RoleDefined, RoleLevel,
@@ -19,8 +18,8 @@ use schemas::user::{
     UserUnlocked,
 };
 use schemas::{
-    Actor, BlindIndex, Event, Idempotency, Meta, Position, Sealed, Sha256Digest, Stored, Stream, Timestamp,
-    event_types,
+    Actor, BlindIndex, Event, GrantScope, Idempotency, Meta, Position, Sealed, Sha256Digest, Stored, Stream,
+    Timestamp, event_types,
 };
 use uuid::Uuid;
 

@@ -3,7 +3,6 @@
 use std::fmt::Debug;
 
 use cqrs_es::Aggregate;
-use schemas::GrantScope;
 use schemas::identifier::{IdentifierEvent, IdentifierKind, IdentifierReserved};
 use schemas::user::{
     Factor, FactorKind, LoginFailed, PasskeyAdded, RoleGranted, RoleRevoked, ServiceAccountCreated,
@@ -11,8 +10,8 @@ use schemas::user::{
     UserLoggedIn, UserRegistered,
 };
 use schemas::{
-    BlindIndex, CeremonyId, ClaimId, CredentialId, DeviceId, OneTimeId, PermissionId, RoleId, Sealed,
-    SessionId, Sha256Digest, Timestamp, UserId,
+    BlindIndex, CeremonyId, ClaimId, CredentialId, DeviceId, GrantScope, OneTimeId, PermissionId, RoleId,
+    Sealed, SessionId, Sha256Digest, Timestamp, UserId,
 };
 use uuid::Uuid;
 

@@ -6,13 +6,12 @@ use std::borrow::Cow;
 use chrono::NaiveDate;
 use domain::user::{SUSPICIOUS_FROM, score_of};
 use read_model::time_series;
-use schemas::GrantScope;
 use schemas::catalog::{ApprovalRequested, CatalogEvent, ChangeKind};
 use schemas::user::{
     FactorKind, LockReason, LoginFailed, PasswordChangeCause, ProfileChanged, ServiceKeyIssued, UserEvent,
     UserLoggedIn,
 };
-use schemas::{Sealed, SessionId, Timestamp};
+use schemas::{GrantScope, Sealed, SessionId, Timestamp};
 use sqlx::PgConnection;
 use sqlx::types::ipnetwork::IpNetwork;
 use uuid::Uuid;

@@ -1,8 +1,7 @@
 //! An event in a few words that hold no personal data.
 
-use schemas::GrantScope;
 use schemas::user::UserEvent;
-use schemas::{RoleId, SessionId, Timestamp};
+use schemas::{GrantScope, RoleId, SessionId, Timestamp};
 use serde::Serialize;
 
 use super::roles::RoleNames;

@@ -1,8 +1,7 @@
 //! Propose a change: made at once if one person may make it, else it waits for a second one.
 
-use schemas::GrantScope;
 use schemas::catalog::{ApprovalRequested, CatalogEvent, ChangeKind, ProposedChange};
-use schemas::{ApprovalId, RoleId, Timestamp, UserId};
+use schemas::{ApprovalId, GrantScope, RoleId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 
 use super::{AttachPermission, Catalog, DefinePermission, DefineRole, Error, MAX_PENDING};

@@ -1,8 +1,7 @@
 //! Expire a grant: its time has come, and nobody renewed or revoked it.
 
-use schemas::GrantScope;
 use schemas::user::{RoleGrantExpired, UserEvent};
-use schemas::{RoleId, Timestamp};
+use schemas::{GrantScope, RoleId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{Error, GrantKey, User};

@@ -1,8 +1,7 @@
 //! Grant a role, for good or until a time, everywhere or for some resources only; granting again moves the expiry.
 
-use schemas::GrantScope;
 use schemas::user::{RoleGranted, UserEvent};
-use schemas::{ApprovalId, RoleId, Timestamp};
+use schemas::{ApprovalId, GrantScope, RoleId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{Error, GrantKey, GrantTerms, MAX_GRANTS, User};

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use schemas::GrantScope;
 use schemas::user::RoleGranted;
-use schemas::{RoleId, Timestamp};
+use schemas::{GrantScope, RoleId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::MAX_GRANTS;

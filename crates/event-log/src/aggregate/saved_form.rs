@@ -5,7 +5,6 @@
 
 use std::path::Path;
 
-use schemas::GrantScope;
 use schemas::catalog::{
     ApprovalRequested, BootstrapEpochRaised, ChangeKind, ExtentRecorded, PartitionEnd, PermissionAttached,
     PermissionDefined, ProposedChange, RoleDefined,
@@ -18,7 +17,9 @@ use schemas::user::{
     ServiceKeyRevoked, SessionRefreshed, TotpEnabled, TotpEnrolmentStarted, UserDeactivated, UserErased,
     UserLocked, UserLoggedIn, UserRegistered,
 };
-use schemas::{Actor, BlindIndex, Idempotency, Meta, Position, Sealed, Sha256Digest, Stored, Timestamp};
+use schemas::{
+    Actor, BlindIndex, GrantScope, Idempotency, Meta, Position, Sealed, Sha256Digest, Stored, Timestamp,
+};
 use uuid::Uuid;
 
 use super::*;

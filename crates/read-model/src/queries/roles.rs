@@ -1,7 +1,6 @@
 //! Reads of `user_roles` and `user_role_cache`.
 
-use schemas::GrantScope;
-use schemas::{EventId, RoleId, Sealed, Timestamp, UserId};
+use schemas::{EventId, GrantScope, RoleId, Sealed, Timestamp, UserId};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
